@@ -1,0 +1,2 @@
+//! Tidegate: one binary.
+fn main() {}
