@@ -1,0 +1,1 @@
+//! Keeps the wanted instances of every release running, beside the data plane.

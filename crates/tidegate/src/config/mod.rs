@@ -1,0 +1,1 @@
+//! `tidegate.yaml`: read, checked all at once, lowered to a plan request.
