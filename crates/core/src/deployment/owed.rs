@@ -1,0 +1,240 @@
+//! What a state still owes the world: derived, never stored, so that a crash loses nothing.
+
+use alloc::{format, string::String, vec, vec::Vec};
+use core::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use super::state::{Phase, Resume, State, Step, Try};
+use crate::{
+    model::{Millis, Share, Timestamp},
+    plan::Plan,
+};
+
+/// One thing that must happen next.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Owed {
+    /// The intention; survives retries.
+    pub key: Key,
+    /// The present try.
+    pub attempt: u32,
+    /// Not before then.
+    pub not_before: Timestamp,
+    /// A try without an answer for this long has failed.
+    pub within: Millis,
+    /// What.
+    pub effect: Effect,
+}
+
+/// Names an intention inside a deployment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Key {
+    /// Number of the event that made it; 0 for measuring, which is repeated and changes nothing.
+    pub intent: u64,
+    /// What it is.
+    pub what: What,
+}
+
+impl Key {
+    /// `deployment/intent/what`: the same for every try, different for every intention.
+    pub fn text(&self, deployment: &str) -> String {
+        format!("{deployment}/{}/{}", self.intent, self.what)
+    }
+}
+
+/// Kinds of effects.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum What {
+    /// Ask the target whether it can do what the plan says.
+    Check,
+    /// Read counters once.
+    Read,
+    /// Bring the release to the target.
+    Build,
+    /// Start instances of the release.
+    Scale,
+    /// Move traffic forward.
+    Shift,
+    /// Read counters again and again.
+    Measure,
+    /// Make the release the stable one.
+    Promote,
+    /// Move all traffic to the stable release.
+    Restore,
+    /// Drain and stop a release's instances.
+    Retire,
+    /// Wake up at a moment.
+    Wake,
+}
+
+impl fmt::Display for What {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Check => "check",
+            Self::Read => "read",
+            Self::Build => "build",
+            Self::Scale => "scale",
+            Self::Shift => "shift",
+            Self::Measure => "measure",
+            Self::Promote => "promote",
+            Self::Restore => "restore",
+            Self::Retire => "retire",
+            Self::Wake => "wake",
+        })
+    }
+}
+
+/// A desired state of the world; never a difference.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// The target can do what the plan says.
+    Check,
+    /// The release lies at the target.
+    Build,
+    /// This many instances of the new release are ready. Answer: `Done`.
+    Scale {
+        /// How many.
+        instances: u32,
+    },
+    /// The new release has this share of users' traffic and this share of copies. Answer: `Read`, taken right after.
+    Shift {
+        /// Users' traffic.
+        share: Share,
+        /// Copies.
+        mirror: Share,
+        /// Order at the target.
+        generation: u64,
+    },
+    /// Read the counters. Answer: `Read`, or `LeaseEnded`.
+    Measure {
+        /// Time from one answer to the next question; zero asks once.
+        every: Millis,
+    },
+    /// All traffic belongs to the new release, which is now what traffic returns to.
+    Promote {
+        /// Order at the target.
+        generation: u64,
+    },
+    /// All traffic belongs to the stable release.
+    Restore {
+        /// Order at the target.
+        generation: u64,
+    },
+    /// No instance of this release runs.
+    Retire {
+        /// `true`: the release being rolled out; `false`: the one that was stable before.
+        new: bool,
+        /// Order at the target.
+        generation: u64,
+    },
+    /// Give the deployment a tick at this moment.
+    Wake {
+        /// When.
+        at: Timestamp,
+    },
+}
+
+/// What this state still owes the world. Empty only in terminal states and in the queue, where the fleet is what is
+/// waited for.
+pub fn owed(plan: &Plan, state: &State) -> Vec<Owed> {
+    let limits = &plan.limits;
+    let once = |tries: Try, what, within, effect| {
+        let key = Key { intent: tries.intent, what };
+        vec![Owed { key, attempt: tries.attempt, not_before: tries.not_before, within, effect }]
+    };
+    let generation = |tries: Try| plan.generation(tries.intent);
+    match &state.phase {
+        Phase::Checking(tries) => once(*tries, What::Check, limits.scale_max, Effect::Check),
+        Phase::Init(tries) | Phase::Promoted(tries) => {
+            once(*tries, What::Read, limits.call_max, Effect::Measure { every: Millis::ZERO })
+        }
+        Phase::Building(tries) => once(*tries, What::Build, limits.build_max, Effect::Build),
+        Phase::Deploying(tries) => {
+            let instances = plan.stage(0).map_or(1, |stage| stage.instances);
+            once(*tries, What::Scale, limits.scale_max, Effect::Scale { instances })
+        }
+        Phase::Canary { stage, step, tries } => {
+            let Some(stage) = plan.stage(*stage) else { return Vec::new() };
+            match step {
+                Step::Instances => {
+                    once(*tries, What::Scale, limits.scale_max, Effect::Scale { instances: stage.instances })
+                }
+                Step::Traffic => {
+                    let (share, mirror, generation) = (stage.share, stage.mirror, generation(*tries));
+                    once(*tries, What::Shift, limits.call_max, Effect::Shift { share, mirror, generation })
+                }
+            }
+        }
+        Phase::CanaryWaiting { until, .. } => vec![measure(plan), wake(*until)],
+        Phase::AwaitingApproval { until, .. } => vec![measure(plan), wake(*until)],
+        Phase::Paused { resume: Resume::Queued, until } => vec![wake(*until)],
+        Phase::Paused { until, .. } => vec![measure(plan), wake(*until)],
+        Phase::CanaryEvaluating { .. } | Phase::Verifying { .. } => vec![measure(plan)],
+        Phase::Promoting(tries) => {
+            once(*tries, What::Promote, limits.call_max, Effect::Promote { generation: generation(*tries) })
+        }
+        Phase::Retiring(tries) => {
+            let effect = Effect::Retire { new: false, generation: generation(*tries) };
+            once(*tries, What::Retire, limits.retire_max, effect)
+        }
+        Phase::RollingBack { step: Step::Traffic, tries } => {
+            once(*tries, What::Restore, limits.call_max, Effect::Restore { generation: generation(*tries) })
+        }
+        Phase::RollingBack { step: Step::Instances, tries } => {
+            let effect = Effect::Retire { new: true, generation: generation(*tries) };
+            once(*tries, What::Retire, limits.retire_max, effect)
+        }
+        Phase::Queued
+        | Phase::Verified
+        | Phase::RolledBack
+        | Phase::Stuck
+        | Phase::Failed
+        | Phase::Cancelled => Vec::new(),
+    }
+}
+
+/// The kind of the effect whose outcome moves this phase on; `None` where only measuring and time do.
+pub(super) const fn expected(phase: &Phase) -> Option<What> {
+    match phase {
+        Phase::Checking(_) => Some(What::Check),
+        Phase::Init(_) | Phase::Promoted(_) => Some(What::Read),
+        Phase::Building(_) => Some(What::Build),
+        Phase::Deploying(_) | Phase::Canary { step: Step::Instances, .. } => Some(What::Scale),
+        Phase::Canary { step: Step::Traffic, .. } => Some(What::Shift),
+        Phase::Promoting(_) => Some(What::Promote),
+        Phase::Retiring(_) | Phase::RollingBack { step: Step::Instances, .. } => Some(What::Retire),
+        Phase::RollingBack { step: Step::Traffic, .. } => Some(What::Restore),
+        Phase::Queued
+        | Phase::AwaitingApproval { .. }
+        | Phase::CanaryWaiting { .. }
+        | Phase::CanaryEvaluating { .. }
+        | Phase::Verifying { .. }
+        | Phase::Paused { .. }
+        | Phase::Verified
+        | Phase::RolledBack
+        | Phase::Stuck
+        | Phase::Failed
+        | Phase::Cancelled => None,
+    }
+}
+
+fn measure(plan: &Plan) -> Owed {
+    Owed {
+        key: Key { intent: 0, what: What::Measure },
+        attempt: 0,
+        not_before: Timestamp(i64::MIN),
+        within: plan.limits.call_max,
+        effect: Effect::Measure { every: plan.limits.look_every },
+    }
+}
+
+const fn wake(at: Timestamp) -> Owed {
+    Owed {
+        key: Key { intent: 0, what: What::Wake },
+        attempt: 0,
+        not_before: at,
+        within: Millis::ZERO,
+        effect: Effect::Wake { at },
+    }
+}

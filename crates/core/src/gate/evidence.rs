@@ -1,0 +1,281 @@
+//! Readings of raw counters, and the window between two of them.
+
+use alloc::{string::String, vec::Vec};
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::{Millis, Share, Timestamp};
+
+/// What was read at one moment: cumulative counters of both releases.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reading {
+    /// When.
+    pub at: Timestamp,
+    /// Names the life of the counting process: counters restart from zero when it changes.
+    pub boot: String,
+    /// The release being rolled out.
+    pub new: ReleaseReading,
+    /// The stable release, when there is one.
+    pub stable: Option<ReleaseReading>,
+}
+
+/// Cumulative counters of one release.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReleaseReading {
+    /// Requests ended.
+    pub requests: u64,
+    /// Of those, failed (5xx answers, refused or broken connections, time-outs, no healthy instance).
+    pub failures: u64,
+    /// Latency of answered requests: `(upper edge in microseconds, count)`, edges rising, at most a sixteenth apart,
+    /// counts not cumulative, empty buckets left out.
+    pub latency_us: Vec<(u64, u64)>,
+    /// Instances wanted.
+    pub wanted: u32,
+    /// The instances.
+    pub instances: Vec<Instance>,
+}
+
+/// One instance as it was read.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Instance {
+    /// Its name.
+    pub id: String,
+    /// Whether it may take traffic.
+    pub ready: bool,
+    /// Whether the supervisor calls it a crash loop, or it cannot be started at all.
+    pub broken: bool,
+    /// Times it ended by itself, within the supervisor's window.
+    pub ends: u32,
+    /// Why it ended last.
+    pub last_end: Option<String>,
+    /// CPU time since its start, milliseconds; falls back to zero on restart.
+    pub cpu_ms: u64,
+    /// What 100 % of CPU is, thousandths of a core.
+    pub cpu_limit_milli: u32,
+    /// Resident memory, bytes.
+    pub rss_bytes: u64,
+    /// What 100 % of memory is, bytes.
+    pub memory_limit_bytes: u64,
+}
+
+/// One release over one window.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Arm {
+    /// Length of the window.
+    pub length: Millis,
+    /// Share of traffic it had.
+    pub share: Share,
+    /// Requests ended in the window.
+    pub requests: u64,
+    /// Of those, failed.
+    pub failures: u64,
+    /// Latency of requests answered in the window, as in [`ReleaseReading::latency_us`].
+    pub latency_us: Vec<(u64, u64)>,
+}
+
+/// What happened between two readings.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Window {
+    /// The release being rolled out.
+    pub new: Arm,
+    /// The stable release in the same window, or the period before when it had no traffic in it.
+    pub baseline: Option<Arm>,
+    /// Mean CPU of the new release's instances over the window, parts per million of the limit.
+    pub cpu_ppm: Option<u64>,
+    /// Memory of its largest instance at the end of the window, parts per million of the limit.
+    pub memory_ppm: Option<u64>,
+    /// Its instances at the end of the window.
+    pub instances: Vec<Instance>,
+    /// Instances wanted.
+    pub wanted: u32,
+}
+
+/// Why two readings make no window.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NoWindow {
+    /// The counting process was replaced in between, or a counter fell: the window must be opened again.
+    Reset,
+    /// The later reading is not later.
+    Backwards,
+}
+
+impl Window {
+    /// What happened from `opening` to `closing`, while the new release had `share` of the traffic. `kept` is the
+    /// stable release's arm from before, used where stable had no traffic in this window.
+    pub fn between(
+        opening: &Reading,
+        closing: &Reading,
+        share: Share,
+        kept: Option<&Arm>,
+    ) -> Result<Self, NoWindow> {
+        if closing.at <= opening.at {
+            return Err(NoWindow::Backwards);
+        }
+        if opening.boot != closing.boot {
+            return Err(NoWindow::Reset);
+        }
+        let length = closing.at.since(opening.at);
+        let new = Arm::between(&opening.new, &closing.new, length, share)?;
+        let same_window = match (&opening.stable, &closing.stable) {
+            (Some(from), Some(to)) => Some(Arm::between(from, to, length, share.rest())?),
+            _ => None,
+        };
+        let baseline = if share.is_all() { kept.cloned() } else { same_window };
+        Ok(Self {
+            new,
+            baseline,
+            cpu_ppm: cpu_ppm(&opening.new.instances, &closing.new.instances, length),
+            memory_ppm: memory_ppm(&closing.new.instances),
+            instances: closing.new.instances.clone(),
+            wanted: closing.new.wanted,
+        })
+    }
+}
+
+impl Arm {
+    /// The difference of two readings of one release.
+    pub fn between(
+        from: &ReleaseReading,
+        to: &ReleaseReading,
+        length: Millis,
+        share: Share,
+    ) -> Result<Self, NoWindow> {
+        let minus = |later: u64, earlier: u64| later.checked_sub(earlier).ok_or(NoWindow::Reset);
+        let mut latency_us = Vec::with_capacity(to.latency_us.len());
+        for &(edge, count) in &to.latency_us {
+            let before = from.latency_us.iter().find(|(e, _)| *e == edge).map_or(0, |(_, c)| *c);
+            let rise = minus(count, before)?;
+            if rise > 0 {
+                latency_us.push((edge, rise));
+            }
+        }
+        Ok(Self {
+            length,
+            share,
+            requests: minus(to.requests, from.requests)?,
+            failures: minus(to.failures, from.failures)?,
+            latency_us,
+        })
+    }
+
+    /// Requests that were timed.
+    pub fn timed(&self) -> u64 {
+        self.latency_us.iter().fold(0, |sum, (_, count)| sum.saturating_add(*count))
+    }
+
+    /// The latency that `quantile_bp` basis points of the timed requests did not exceed, microseconds, interpolated
+    /// inside its bucket. `None` without timed requests.
+    pub fn quantile_us(&self, quantile_bp: u16) -> Option<u64> {
+        let timed = self.timed();
+        if timed == 0 {
+            return None;
+        }
+        let rank = (timed.saturating_mul(u64::from(quantile_bp))).div_ceil(10_000).max(1);
+        let mut below = 0_u64;
+        for &(edge, count) in &self.latency_us {
+            if below + count >= rank {
+                let low = lower_edge(edge);
+                return Some(low + (edge - low).saturating_mul(rank - below) / count.max(1));
+            }
+            below += count;
+        }
+        self.latency_us.last().map(|(edge, _)| *edge)
+    }
+
+    /// Timed requests that surely took longer than `limit_us`: whole buckets above it.
+    pub fn slower_than(&self, limit_us: u64) -> u64 {
+        self.latency_us.iter().filter(|(edge, _)| lower_edge(*edge) >= limit_us).map(|(_, count)| count).sum()
+    }
+}
+
+/// The lowest value that a bucket with this upper edge may hold: edges are at most a sixteenth apart.
+const fn lower_edge(edge: u64) -> u64 {
+    edge - edge.div_ceil(16)
+}
+
+fn cpu_ppm(from: &[Instance], to: &[Instance], length: Millis) -> Option<u64> {
+    let mut sum = 0_u64;
+    let mut counted = 0_u64;
+    for instance in to.iter().filter(|i| i.cpu_limit_milli > 0) {
+        let before = from.iter().find(|i| i.id == instance.id).map_or(0, |i| i.cpu_ms);
+        // A restarted instance counts from zero again: what it used since is all that is known.
+        let used = instance.cpu_ms.checked_sub(before).unwrap_or(instance.cpu_ms);
+        let allowed_micro = length.0.saturating_mul(u64::from(instance.cpu_limit_milli)).max(1);
+        sum = sum.saturating_add(used.saturating_mul(1_000_000_000) / allowed_micro);
+        counted += 1;
+    }
+    sum.checked_div(counted)
+}
+
+fn memory_ppm(instances: &[Instance]) -> Option<u64> {
+    instances
+        .iter()
+        .filter(|i| i.memory_limit_bytes > 0)
+        .map(|i| {
+            let ppm = u128::from(i.rss_bytes) * 1_000_000 / u128::from(i.memory_limit_bytes);
+            u64::try_from(ppm).unwrap_or(u64::MAX)
+        })
+        .max()
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use alloc::{borrow::ToOwned, vec};
+
+    use super::*;
+
+    pub(crate) fn reading(at: i64, new: (u64, u64), stable: (u64, u64)) -> Reading {
+        let release = |(requests, failures): (u64, u64)| ReleaseReading {
+            requests,
+            failures,
+            latency_us: vec![(10_000, requests)],
+            wanted: 1,
+            instances: vec![Instance {
+                id: "i".to_owned(),
+                ready: true,
+                broken: false,
+                ends: 0,
+                last_end: None,
+                cpu_ms: u64::try_from(at / 10).unwrap(),
+                cpu_limit_milli: 1_000,
+                rss_bytes: 10,
+                memory_limit_bytes: 100,
+            }],
+        };
+        Reading { at: Timestamp(at), boot: "b".to_owned(), new: release(new), stable: Some(release(stable)) }
+    }
+
+    #[test]
+    fn a_window_is_the_difference_of_two_readings() {
+        let share = Share::percent(5);
+        let window =
+            Window::between(&reading(1_000, (5, 1), (95, 0)), &reading(3_000, (15, 2), (295, 3)), share, None)
+                .unwrap();
+        assert_eq!((window.new.requests, window.new.failures, window.new.length), (10, 1, Millis(2_000)));
+        assert_eq!(window.baseline.map(|b| (b.requests, b.failures)), Some((200, 3)));
+        assert_eq!(window.cpu_ppm, Some(100_000));
+        assert_eq!(window.memory_ppm, Some(100_000));
+    }
+
+    #[test]
+    fn counters_that_fell_or_another_boot_make_no_window() {
+        let mut later = reading(2_000, (1, 0), (5, 0));
+        let opening = reading(1_000, (5, 0), (5, 0));
+        assert_eq!(Window::between(&opening, &later, Share::NONE, None), Err(NoWindow::Reset));
+        later = reading(2_000, (9, 0), (9, 0));
+        later.boot = "c".to_owned();
+        assert_eq!(Window::between(&opening, &later, Share::NONE, None), Err(NoWindow::Reset));
+        assert_eq!(Window::between(&opening, &opening, Share::NONE, None), Err(NoWindow::Backwards));
+    }
+
+    #[test]
+    fn a_quantile_lies_inside_the_bucket_that_holds_it() {
+        let arm = Arm { latency_us: vec![(1_600, 90), (16_000, 10)], ..Arm::default() };
+        assert!((1_500..=1_600).contains(&arm.quantile_us(5_000).unwrap()));
+        assert!((15_000..=16_000).contains(&arm.quantile_us(9_500).unwrap()));
+        assert_eq!(arm.slower_than(15_000), 10);
+        assert_eq!(arm.slower_than(15_500), 0, "only whole buckets count as surely slower");
+        assert_eq!(Arm::default().quantile_us(9_900), None);
+    }
+}

@@ -1,0 +1,421 @@
+//! The six standard gates in `threshold` mode, and whether the instances live.
+
+use alloc::{
+    borrow::ToOwned,
+    format,
+    string::{String, ToString},
+    vec,
+    vec::Vec,
+};
+use core::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    bound::{Z_BASELINE, Z_EARLY, wilson},
+    evidence::{Arm, Window},
+};
+use crate::model::{Millis, Share};
+
+/// One question to the evidence, with its rule.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Gate {
+    /// Its name, unique in a plan.
+    pub name: String,
+    /// The rule.
+    pub rule: Rule,
+    /// Requests of the new release (and of the baseline, where one is compared) below which a final look has no evidence.
+    pub min_requests: u64,
+    /// What a failure does.
+    pub on_failure: OnFailure,
+    /// What missing evidence at the end of a bake does.
+    pub on_no_evidence: OnNoEvidence,
+    /// How long `hold` waits for evidence before it turns back.
+    pub hold_max: Millis,
+}
+
+/// What is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Rule {
+    /// Failed requests per request: at most `ratio_max_bp` (basis points, 11,000 is 1.1 ×) of the baseline's, or at most
+    /// `floor`, whichever is more. Both zero is a pass.
+    ErrorRate {
+        /// Largest ratio to the baseline, basis points.
+        ratio_max_bp: u32,
+        /// A rate up to here always passes.
+        floor: Share,
+    },
+    /// A latency quantile below a limit.
+    Latency {
+        /// Quantile in basis points: 9,500 is P95.
+        quantile_bp: u16,
+        /// The limit; exactly the limit fails.
+        limit: Millis,
+    },
+    /// Mean CPU of the instances below a limit.
+    Cpu {
+        /// Of what 100 % is for the instance.
+        limit: Share,
+    },
+    /// Memory of the largest instance below a limit.
+    Memory {
+        /// Of what 100 % is for the instance.
+        limit: Share,
+    },
+    /// Requests per second above a share of the baseline's, both normalised by their share of traffic.
+    RequestRate {
+        /// Smallest share of the baseline's rate; exactly it fails.
+        min: Share,
+    },
+    /// No instance in a crash loop, and all wanted ones ready at the end. Always asked.
+    Instances,
+}
+
+/// What a failed gate does.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OnFailure {
+    /// Turn back at once.
+    #[default]
+    RollBack,
+    /// Stay at this share and ask a person.
+    Hold,
+    /// Say so and go on.
+    Alert,
+}
+
+/// What missing evidence does at the end of a bake.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OnNoEvidence {
+    /// Wait for evidence up to the gate's `hold_max`, then turn back.
+    #[default]
+    Hold,
+    /// Go on without it.
+    Continue,
+    /// Turn back at once.
+    RollBack,
+}
+
+/// The answer of a gate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    /// The evidence meets the rule.
+    Pass,
+    /// The evidence breaks the rule.
+    Fail,
+    /// There is not enough evidence; this is not a pass.
+    NoEvidence,
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Pass => "pass",
+            Self::Fail => "fail",
+            Self::NoEvidence => "no evidence",
+        })
+    }
+}
+
+/// What a number counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Unit {
+    /// Parts per million of a whole.
+    Ppm,
+    /// Microseconds.
+    Micros,
+    /// Thousandths of a request per second.
+    MilliRps,
+    /// Things.
+    Count,
+}
+
+/// A measured number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Value {
+    /// The number.
+    pub number: u64,
+    /// What it counts.
+    pub unit: Unit,
+}
+
+impl fmt::Display for Value {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let n = self.number;
+        match self.unit {
+            Unit::Ppm if n % 10_000 == 0 => write!(f, "{} %", n / 10_000),
+            Unit::Ppm => write!(f, "{}.{:02} %", n / 10_000, n % 10_000 / 100),
+            Unit::Micros if n >= 1_000_000 => write!(f, "{}.{:02} s", n / 1_000_000, n % 1_000_000 / 10_000),
+            Unit::Micros if n >= 10_000 => write!(f, "{} ms", n / 1_000),
+            Unit::Micros => write!(f, "{}.{} ms", n / 1_000, n % 1_000 / 100),
+            Unit::MilliRps => write!(f, "{}.{} req/s", n / 1_000, n % 1_000 / 100),
+            Unit::Count => write!(f, "{n}"),
+        }
+    }
+}
+
+/// A gate's answer with the evidence it looked at.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Judgement {
+    /// The gate.
+    pub gate: String,
+    /// Its answer.
+    pub verdict: Verdict,
+    /// One sentence for a person: what was seen, against what.
+    pub reason: String,
+    /// What was measured for the new release.
+    pub value: Option<Value>,
+    /// What it was held against.
+    pub limit: Option<Value>,
+    /// What was measured for the baseline.
+    pub baseline: Option<Value>,
+    /// Requests of the new release in the window.
+    pub requests: u64,
+    /// Requests of the baseline in its window.
+    pub baseline_requests: u64,
+    /// Length of the window.
+    pub window: Millis,
+}
+
+/// When a gate is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Look {
+    /// During a bake: only a clear failure counts, so that looking often does not turn back healthy releases. It must
+    /// show in at least three requests and beyond a one-sided 99.95 % bound.
+    Early,
+    /// At the end of a bake: the rule exactly as written.
+    Final,
+}
+
+/// Failed (or slow) requests below which nothing is called clear.
+const EARLY_HITS_MIN: u64 = 3;
+
+/// The six standard gates with the first seed's limits: error rate below 1.1 × baseline, P95 < 500 ms, P99 < 1 s, CPU <
+/// 80 %, memory < 90 %, request rate > 50 % of baseline.
+pub fn standard_gates() -> Vec<Gate> {
+    let gate = |name: &str, rule| Gate {
+        name: name.to_owned(),
+        rule,
+        min_requests: 20,
+        on_failure: OnFailure::RollBack,
+        on_no_evidence: OnNoEvidence::Hold,
+        hold_max: Millis::secs(180),
+    };
+    vec![
+        gate("error_rate", Rule::ErrorRate { ratio_max_bp: 11_000, floor: Share::NONE }),
+        gate("latency_p95", Rule::Latency { quantile_bp: 9_500, limit: Millis(500) }),
+        gate("latency_p99", Rule::Latency { quantile_bp: 9_900, limit: Millis(1_000) }),
+        gate("cpu", Rule::Cpu { limit: Share::percent(80) }),
+        gate("memory", Rule::Memory { limit: Share::percent(90) }),
+        gate("request_rate", Rule::RequestRate { min: Share::percent(50) }),
+    ]
+}
+
+/// Asks one gate about one window.
+pub fn judge(gate: &Gate, window: &Window, look: Look) -> Judgement {
+    match gate.rule {
+        Rule::ErrorRate { ratio_max_bp, floor } => error_rate(gate, window, look, ratio_max_bp, floor),
+        Rule::Latency { quantile_bp, limit } => latency(gate, window, look, quantile_bp, limit),
+        Rule::Cpu { limit } => gauge(gate, window, look, "CPU", window.cpu_ppm, limit),
+        Rule::Memory { limit } => gauge(gate, window, look, "memory", window.memory_ppm, limit),
+        Rule::RequestRate { min } => request_rate(gate, window, look, min),
+        Rule::Instances => instances(gate, window, look),
+    }
+}
+
+/// A judgement without numbers yet.
+fn answer(gate: &Gate, window: &Window, verdict: Verdict, reason: String) -> Judgement {
+    Judgement {
+        gate: gate.name.clone(),
+        verdict,
+        reason,
+        value: None,
+        limit: None,
+        baseline: None,
+        requests: window.new.requests,
+        baseline_requests: window.baseline.as_ref().map_or(0, |arm| arm.requests),
+        window: window.new.length,
+    }
+}
+
+/// Why a final look has too few requests, if it has.
+fn too_few(gate: &Gate, window: &Window, compared: bool) -> Option<String> {
+    let Some(baseline) = window.baseline.as_ref().filter(|_| compared) else {
+        if compared {
+            return Some("the stable release had no traffic to compare with".to_owned());
+        }
+        return (window.new.requests < gate.min_requests).then(|| {
+            format!("{} requests in {}, {} are needed", window.new.requests, window.new.length, gate.min_requests)
+        });
+    };
+    let least = window.new.requests.min(baseline.requests);
+    (least < gate.min_requests).then(|| {
+        format!(
+            "{} requests of the new release and {} of the stable one in {}, {} of each are needed",
+            window.new.requests, baseline.requests, window.new.length, gate.min_requests
+        )
+    })
+}
+
+fn error_rate(gate: &Gate, window: &Window, look: Look, ratio_max_bp: u32, floor: Share) -> Judgement {
+    let new = &window.new;
+    let nothing = Arm::default();
+    let base = window.baseline.as_ref().unwrap_or(&nothing);
+    let value = ppm(new.failures, new.requests);
+    let baseline = ppm(base.failures, base.requests);
+    let floor_ppm = u64::from(floor.basis_points()) * 100;
+    let limit = (baseline.saturating_mul(u64::from(ratio_max_bp)) / 10_000).max(floor_ppm);
+    let seen = format!(
+        "{} of {} requests failed ({}), stable {} of {} ({})",
+        new.failures,
+        new.requests,
+        Value { number: value, unit: Unit::Ppm },
+        base.failures,
+        base.requests,
+        Value { number: baseline, unit: Unit::Ppm },
+    );
+    let verdict = match look {
+        Look::Early if new.failures < EARLY_HITS_MIN || base.requests == 0 => Verdict::NoEvidence,
+        Look::Early => {
+            let surely = wilson(new.failures, new.requests, Z_EARLY).0;
+            let at_most = wilson(base.failures, base.requests, Z_BASELINE).1 * f64::from(ratio_max_bp) / 10_000.0;
+            clear(surely > at_most.max(floor_ppm as f64 / 1e6))
+        }
+        Look::Final => match too_few(gate, window, true) {
+            Some(why) => return answer(gate, window, Verdict::NoEvidence, why),
+            None => exact(new.failures == 0 || value <= limit),
+        },
+    };
+    let reason = format!("{seen}; at most {} allowed", Value { number: limit, unit: Unit::Ppm });
+    with(answer(gate, window, verdict, reason), value, limit, Some(baseline), Unit::Ppm)
+}
+
+fn latency(gate: &Gate, window: &Window, look: Look, quantile_bp: u16, limit: Millis) -> Judgement {
+    let new = &window.new;
+    let limit_us = limit.0.saturating_mul(1_000);
+    let Some(value) = new.quantile_us(quantile_bp) else {
+        return answer(gate, window, Verdict::NoEvidence, "no request was answered".to_owned());
+    };
+    let verdict = match look {
+        Look::Early => {
+            let slow = new.slower_than(limit_us);
+            let allowed = f64::from(10_000 - quantile_bp.min(10_000)) / 10_000.0;
+            clear(slow >= EARLY_HITS_MIN && wilson(slow, new.timed(), Z_EARLY).0 > allowed)
+        }
+        Look::Final => match too_few(gate, window, false) {
+            Some(why) => return answer(gate, window, Verdict::NoEvidence, why),
+            None => exact(value < limit_us),
+        },
+    };
+    let baseline = window.baseline.as_ref().and_then(|arm| arm.quantile_us(quantile_bp));
+    let beside = baseline
+        .map_or_else(String::new, |us| format!(", stable {}", Value { number: us, unit: Unit::Micros }));
+    let reason = format!(
+        "P{} was {}{beside}; below {limit} is asked",
+        quantile_bp / 100,
+        Value { number: value, unit: Unit::Micros },
+    );
+    with(answer(gate, window, verdict, reason), value, limit_us, baseline, Unit::Micros)
+}
+
+fn gauge(gate: &Gate, window: &Window, look: Look, what: &str, seen: Option<u64>, limit: Share) -> Judgement {
+    let limit_ppm = u64::from(limit.basis_points()) * 100;
+    let Some(value) = seen else {
+        return answer(gate, window, Verdict::NoEvidence, format!("{what} of the instances could not be read"));
+    };
+    let verdict = match look {
+        // A gauge is noisy over a short window: only the whole bake decides.
+        Look::Early => Verdict::NoEvidence,
+        Look::Final => exact(value < limit_ppm),
+    };
+    let reason = format!("{what} was {}; below {limit} is asked", Value { number: value, unit: Unit::Ppm });
+    with(answer(gate, window, verdict, reason), value, limit_ppm, None, Unit::Ppm)
+}
+
+fn request_rate(gate: &Gate, window: &Window, look: Look, min: Share) -> Judgement {
+    if look == Look::Early {
+        return answer(gate, window, Verdict::NoEvidence, "decided at the end of the bake".to_owned());
+    }
+    let Some(base) = window.baseline.as_ref().filter(|arm| arm.requests >= gate.min_requests) else {
+        let why = too_few(gate, window, true).unwrap_or_else(|| "no baseline".to_owned());
+        return answer(gate, window, Verdict::NoEvidence, why);
+    };
+    let (Some(value), Some(baseline)) = (normalised_rate(&window.new), normalised_rate(base)) else {
+        return answer(gate, window, Verdict::NoEvidence, "one side had no share of traffic".to_owned());
+    };
+    let limit = baseline.saturating_mul(u64::from(min.basis_points())) / 10_000;
+    let reason = format!(
+        "{} per full share, stable {}; more than {min} of it is asked",
+        Value { number: value, unit: Unit::MilliRps },
+        Value { number: baseline, unit: Unit::MilliRps },
+    );
+    let judged = answer(gate, window, exact(value > limit), reason);
+    with(judged, value, limit, Some(baseline), Unit::MilliRps)
+}
+
+fn instances(gate: &Gate, window: &Window, look: Look) -> Judgement {
+    let ready = window.instances.iter().filter(|i| i.ready).count() as u64;
+    let wanted = u64::from(window.wanted);
+    let broken = window.instances.iter().find(|i| i.broken);
+    let (verdict, reason) = match broken {
+        Some(instance) => {
+            let why = instance.last_end.as_deref().unwrap_or("no reason known");
+            (Verdict::Fail, format!("{} ended {} times, last: {why}", instance.id, instance.ends))
+        }
+        None if look == Look::Final => (exact(ready >= wanted), format!("{ready} of {wanted} instances are ready")),
+        None => (Verdict::NoEvidence, format!("{ready} of {wanted} instances are ready")),
+    };
+    with(answer(gate, window, verdict, reason), ready, wanted, None, Unit::Count)
+}
+
+fn with(judged: Judgement, value: u64, limit: u64, baseline: Option<u64>, unit: Unit) -> Judgement {
+    let as_value = |number| Value { number, unit };
+    Judgement {
+        value: Some(as_value(value)),
+        limit: Some(as_value(limit)),
+        baseline: baseline.map(as_value),
+        ..judged
+    }
+}
+
+/// Requests per second if the arm had had all traffic, thousandths.
+fn normalised_rate(arm: &Arm) -> Option<u64> {
+    let share = u128::from(arm.share.basis_points());
+    let length = u128::from(arm.length.0);
+    let milli = (u128::from(arm.requests) * 1_000 * 1_000 * 10_000).checked_div(length * share)?;
+    u64::try_from(milli).ok()
+}
+
+fn ppm(part: u64, whole: u64) -> u64 {
+    let ratio = (u128::from(part) * 1_000_000).checked_div(u128::from(whole)).unwrap_or(0);
+    u64::try_from(ratio).unwrap_or(u64::MAX)
+}
+
+const fn exact(met: bool) -> Verdict {
+    if met { Verdict::Pass } else { Verdict::Fail }
+}
+
+/// During a bake only failures are answers.
+const fn clear(failed: bool) -> Verdict {
+    if failed { Verdict::Fail } else { Verdict::NoEvidence }
+}
+
+impl fmt::Display for Rule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self::ErrorRate { ratio_max_bp, floor } => {
+                write!(f, "failed requests at most {}.{:02} x stable", ratio_max_bp / 10_000, ratio_max_bp % 10_000 / 100)?;
+                if floor == Share::NONE { Ok(()) } else { write!(f, " or {floor}") }
+            }
+            Self::Latency { quantile_bp, limit } => write!(f, "P{} below {limit}", quantile_bp / 100),
+            Self::Cpu { limit } => write!(f, "CPU below {limit}"),
+            Self::Memory { limit } => write!(f, "memory below {limit}"),
+            Self::RequestRate { min } => write!(f, "request rate above {min} of stable"),
+            Self::Instances => f.write_str(&"no crash loop, all instances ready".to_string()),
+        }
+    }
+}

@@ -1,0 +1,470 @@
+//! The plan compiler: every strategy is a function that makes the same list of stages.
+
+use alloc::{
+    format,
+    string::{String, ToString},
+    vec,
+    vec::Vec,
+};
+
+use serde::{Deserialize, Serialize};
+
+use super::{Limits, PLAN_VERSION, Plan, Stage};
+use crate::{
+    gate::{Gate, OnNoEvidence, Rule, standard_gates},
+    model::{Criticality, Millis, Release, Share, Strategy},
+};
+
+/// What is asked for, with every fact the compiler needs.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// The deployment's id.
+    pub deployment: String,
+    /// The service.
+    pub service: String,
+    /// The environment.
+    pub environment: String,
+    /// How much harm a failure does.
+    pub criticality: Criticality,
+    /// The service's how-many-eth deployment, from 1.
+    pub turn: u64,
+    /// What is rolled out.
+    pub release: Release,
+    /// The last good release.
+    pub stable: Option<Release>,
+    /// The strategy.
+    pub strategy: StrategySpec,
+    /// A shadow phase before the first exposure.
+    pub shadow: Option<Shadow>,
+    /// The gates of every stage and of the watch.
+    pub gates: Vec<Gate>,
+    /// Instances that carry all traffic.
+    pub instances: u32,
+    /// The watch period.
+    pub watch: Millis,
+    /// The canary lease.
+    pub lease: Option<Millis>,
+    /// Bounds.
+    pub limits: Limits,
+    /// Whether this is a way back.
+    pub way_back: bool,
+}
+
+/// A strategy with its settings.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StrategySpec {
+    /// Shares in order; a last step of 100 % is added when it is missing.
+    Canary {
+        /// The steps.
+        steps: Vec<Step>,
+    },
+    /// All instances beside the old ones, then one switch.
+    BlueGreen {
+        /// Time the switched release is watched.
+        bake: Millis,
+        /// Time all new instances must stay ready before the switch.
+        preview: Millis,
+        /// Whether a person must agree to the switch.
+        approval: bool,
+    },
+    /// Instances in batches, traffic in proportion.
+    Rolling {
+        /// Size of a batch.
+        batch: Batch,
+        /// Time each batch is watched.
+        bake: Millis,
+    },
+    /// One switch, as soon as the release is ready.
+    AllAtOnce {
+        /// Time the switched release is watched.
+        bake: Millis,
+    },
+}
+
+/// One step of a canary.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Step {
+    /// Share of traffic.
+    pub share: Share,
+    /// How long it is watched.
+    pub bake: Millis,
+    /// Whether a person must agree first.
+    pub approval: bool,
+}
+
+/// Size of a batch of instances; at least one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Batch {
+    /// So many instances.
+    Count(u32),
+    /// This share of them, rounded up.
+    Share(Share),
+}
+
+/// A shadow phase.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Shadow {
+    /// Share of requests that are copied.
+    pub share: Share,
+    /// How long.
+    pub bake: Millis,
+}
+
+impl StrategySpec {
+    /// The seed's canary: 5 %, 25 %, 50 %, 100 %, 60 s each.
+    pub fn standard_canary() -> Self {
+        let step = |percent| Step { share: Share::percent(percent), bake: Millis::secs(60), approval: false };
+        Self::Canary { steps: [5, 25, 50, 100].map(step).to_vec() }
+    }
+
+    const fn name(&self) -> Strategy {
+        match self {
+            Self::Canary { .. } => Strategy::Canary,
+            Self::BlueGreen { .. } => Strategy::BlueGreen,
+            Self::Rolling { .. } => Strategy::Rolling,
+            Self::AllAtOnce { .. } => Strategy::AllAtOnce,
+        }
+    }
+}
+
+/// Why no plan could be made.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PlanError {
+    /// The release is the one that is running.
+    #[error(
+        "release {tag} is what `{service}` already runs ({artifact}); change something, or use `tidegate deploy --again`"
+    )]
+    Unchanged {
+        /// The service.
+        service: String,
+        /// The running release's tag.
+        tag: String,
+        /// What it is made of.
+        artifact: String,
+    },
+    /// Shares must rise from step to step.
+    #[error("canary step {step} has {share} after {before}: shares must rise; remove the step or give it more")]
+    NotRising {
+        /// Number of the step, from 1.
+        step: usize,
+        /// Its share.
+        share: Share,
+        /// The share before.
+        before: Share,
+    },
+    /// No step, no instance or no batch.
+    #[error("{what} must be at least 1")]
+    Nothing {
+        /// What is missing.
+        what: &'static str,
+    },
+}
+
+/// Works a strategy out into stages. A service's first deployment has nothing to compare with or to return to: it is one
+/// switch, whatever the strategy, and its gates ask only what needs no baseline.
+pub fn compile(request: Request) -> Result<Plan, PlanError> {
+    if request.instances == 0 {
+        return Err(PlanError::Nothing { what: "the number of instances" });
+    }
+    let mut notes = Vec::new();
+    let strategy = request.strategy.name();
+    let stages = match (&request.stable, request.way_back) {
+        (None, _) => {
+            notes.push(format!(
+                "first deployment of `{}`: nothing to compare with, so it is one switch without comparing gates",
+                request.service
+            ));
+            first(&request)
+        }
+        (Some(_), true) => vec![way_back(&request)],
+        (Some(_), false) => with_shadow(&request, stages(&request)?),
+    };
+    let (watch, watch_gates) = watch(&request, &mut notes);
+    Ok(Plan {
+        version: PLAN_VERSION,
+        deployment: request.deployment,
+        service: request.service,
+        environment: request.environment,
+        criticality: request.criticality,
+        turn: request.turn,
+        release: request.release,
+        stable: request.stable,
+        strategy,
+        stages,
+        watch,
+        watch_gates,
+        lease: request.lease,
+        limits: request.limits,
+        way_back: request.way_back,
+        notes,
+    })
+}
+
+fn stages(request: &Request) -> Result<Vec<Stage>, PlanError> {
+    match &request.strategy {
+        StrategySpec::Canary { steps } => canary(request, steps),
+        StrategySpec::BlueGreen { bake, preview, approval } => Ok(blue_green(request, *bake, *preview, *approval)),
+        StrategySpec::Rolling { batch, bake } => rolling(request, *batch, *bake),
+        StrategySpec::AllAtOnce { bake } => {
+            Ok(vec![stage(request, "switch".to_string(), Share::ALL, request.instances, *bake)])
+        }
+    }
+}
+
+fn canary(request: &Request, steps: &[Step]) -> Result<Vec<Stage>, PlanError> {
+    let Some(last) = steps.last() else {
+        return Err(PlanError::Nothing { what: "the number of canary steps" });
+    };
+    let missing = (!last.share.is_all()).then_some(Step { share: Share::ALL, approval: false, ..*last });
+    let mut before = Share::NONE;
+    let mut stages = Vec::new();
+    for (number, step) in steps.iter().chain(missing.iter()).enumerate() {
+        if step.share <= before {
+            return Err(PlanError::NotRising { step: number + 1, share: step.share, before });
+        }
+        before = step.share;
+        let instances = needed(request.instances, step.share);
+        let name = format!("canary {}", step.share);
+        stages.push(Stage { approval: step.approval, ..stage(request, name, step.share, instances, step.bake) });
+    }
+    Ok(stages)
+}
+
+fn blue_green(request: &Request, bake: Millis, preview: Millis, approval: bool) -> Vec<Stage> {
+    let all = request.instances;
+    let before =
+        Stage { gates: vec![instances_gate()], ..stage(request, "preview".to_string(), Share::NONE, all, preview) };
+    let switch = Stage { approval, ..stage(request, "switch".to_string(), Share::ALL, all, bake) };
+    vec![before, switch]
+}
+
+fn rolling(request: &Request, batch: Batch, bake: Millis) -> Result<Vec<Stage>, PlanError> {
+    let all = request.instances;
+    let size = match batch {
+        Batch::Count(0) => return Err(PlanError::Nothing { what: "the batch" }),
+        Batch::Count(count) => count,
+        Batch::Share(share) => needed(all, share),
+    };
+    let batches = all.div_ceil(size.max(1));
+    Ok((1..=batches)
+        .map(|number| {
+            let instances = number.saturating_mul(size).min(all);
+            let name = format!("batch {number} of {batches}");
+            stage(request, name, Share::ratio(instances, all), instances, bake)
+        })
+        .collect())
+}
+
+/// One switch with the gates that need no baseline, none of which waits for traffic.
+fn first(request: &Request) -> Vec<Stage> {
+    let bake = match &request.strategy {
+        StrategySpec::Canary { steps } => steps.first().map_or(Millis::ZERO, |step| step.bake),
+        StrategySpec::BlueGreen { bake, .. }
+        | StrategySpec::Rolling { bake, .. }
+        | StrategySpec::AllAtOnce { bake } => *bake,
+    };
+    let mut only = stage(request, "first".to_string(), Share::ALL, request.instances, bake.min(Millis::secs(10)));
+    only.gates.retain(|gate| !compares(gate));
+    for gate in &mut only.gates {
+        gate.on_no_evidence = OnNoEvidence::Continue;
+    }
+    vec![only]
+}
+
+/// A way back is one switch, at once: the release was good before, and nothing may hold it up.
+fn way_back(request: &Request) -> Stage {
+    Stage {
+        gates: vec![instances_gate()],
+        ..stage(request, "way back".to_string(), Share::ALL, request.instances, Millis::ZERO)
+    }
+}
+
+fn with_shadow(request: &Request, mut stages: Vec<Stage>) -> Vec<Stage> {
+    if let Some(shadow) = request.shadow {
+        let instances = needed(request.instances, shadow.share);
+        let phase = Stage {
+            mirror: shadow.share,
+            gates: vec![instances_gate()],
+            ..stage(request, format!("shadow {}", shadow.share), Share::NONE, instances, shadow.bake)
+        };
+        // Instances are never stopped between stages: what the shadow needed stays.
+        for stage in &mut stages {
+            stage.instances = stage.instances.max(phase.instances);
+        }
+        stages.insert(0, phase);
+    }
+    stages
+}
+
+/// The watch after promotion: what compares is compared with the stable release's last traffic. It never waits for
+/// traffic: the release is promoted already, and a quiet night is no reason to turn back.
+fn watch(request: &Request, notes: &mut Vec<String>) -> (Millis, Vec<Gate>) {
+    let first = request.stable.is_none();
+    let gates = gates_of(request)
+        .into_iter()
+        .filter(|gate| !(first && compares(gate)))
+        .map(|gate| Gate { on_no_evidence: OnNoEvidence::Continue, ..gate })
+        .collect();
+    if request.way_back || first {
+        return (Millis::ZERO, gates);
+    }
+    if request.watch == Millis::ZERO {
+        notes.push("no watch period: the last good release is stopped right after promotion".to_string());
+    }
+    (request.watch, gates)
+}
+
+fn stage(request: &Request, name: String, share: Share, instances: u32, bake: Millis) -> Stage {
+    let gates = gates_of(request);
+    Stage { name, share, mirror: Share::NONE, instances, bake, gates, approval: false }
+}
+
+fn gates_of(request: &Request) -> Vec<Gate> {
+    let mut gates = vec![instances_gate()];
+    gates.extend(request.gates.iter().cloned());
+    gates
+}
+
+/// Whether the instances live: asked in every stage, whatever is configured.
+fn instances_gate() -> Gate {
+    let wait = standard_gates().first().map_or(Millis::ZERO, |gate| gate.hold_max);
+    Gate {
+        name: "instances".to_string(),
+        rule: Rule::Instances,
+        min_requests: 0,
+        on_failure: crate::gate::OnFailure::RollBack,
+        on_no_evidence: OnNoEvidence::Hold,
+        hold_max: wait,
+    }
+}
+
+const fn compares(gate: &Gate) -> bool {
+    match gate.rule {
+        Rule::ErrorRate { .. } | Rule::RequestRate { .. } => true,
+        Rule::Latency { .. } | Rule::Cpu { .. } | Rule::Memory { .. } | Rule::Instances => false,
+    }
+}
+
+/// Instances that carry this share of what `all` carry, at least one.
+fn needed(all: u32, share: Share) -> u32 {
+    let exact = (u64::from(all) * u64::from(share.basis_points())).div_ceil(10_000);
+    u32::try_from(exact).unwrap_or(all).clamp(1, all)
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::model::{Artifact, TargetSpec};
+
+    pub(crate) fn release(tag: &str) -> Release {
+        Release {
+            tag: tag.into(),
+            commit: None,
+            artifact: Artifact::Files { sha256: tag.into() },
+            spec: TargetSpec { kind: "local".into(), json: "{}".into() },
+        }
+    }
+
+    pub(crate) fn request(strategy: StrategySpec) -> Request {
+        Request {
+            deployment: "d1".into(),
+            service: "shop".into(),
+            environment: "production".into(),
+            criticality: Criticality::Medium,
+            turn: 2,
+            release: release("new-2"),
+            stable: Some(release("old-1")),
+            strategy,
+            shadow: None,
+            gates: standard_gates(),
+            instances: 4,
+            watch: Millis::minutes(5),
+            lease: Some(Millis::minutes(10)),
+            limits: Limits::default(),
+            way_back: false,
+        }
+    }
+
+    #[test]
+    fn the_standard_canary_is_the_seeds() {
+        let plan = compile(request(StrategySpec::standard_canary())).unwrap();
+        let seen: Vec<_> = plan.stages.iter().map(|s| (s.share.basis_points(), s.bake, s.instances)).collect();
+        let minute = Millis::secs(60);
+        assert_eq!(seen, [(500, minute, 1), (2_500, minute, 1), (5_000, minute, 2), (10_000, minute, 4)]);
+        assert_eq!(plan.stages[0].gates.len(), 7, "six standard gates and the instances");
+    }
+
+    #[test]
+    fn a_canary_that_stops_short_gets_a_last_step_of_everything() {
+        let steps = vec![Step { share: Share::percent(10), bake: Millis(5), approval: true }];
+        let plan = compile(request(StrategySpec::Canary { steps })).unwrap();
+        assert_eq!(plan.stages.len(), 2);
+        assert!(plan.stages[1].share.is_all() && !plan.stages[1].approval);
+    }
+
+    #[test]
+    fn a_first_deployment_is_one_switch_that_compares_nothing() {
+        let plan = compile(Request { stable: None, ..request(StrategySpec::standard_canary()) }).unwrap();
+        assert_eq!(plan.stages.len(), 1);
+        assert!(plan.stages[0].gates.iter().all(|g| !compares(g)));
+        assert!(plan.notes[0].contains("first deployment"));
+    }
+
+    #[test]
+    fn steps_that_do_not_rise_are_refused_by_number() {
+        let step = |percent| Step { share: Share::percent(percent), bake: Millis(1), approval: false };
+        let strategy = StrategySpec::Canary { steps: vec![step(5), step(5)] };
+        let refused = compile(request(strategy)).unwrap_err();
+        assert_eq!(refused.to_string(), "canary step 2 has 5 % after 5 %: shares must rise; remove the step or give it more");
+    }
+
+    fn any_strategy() -> impl Strategy_<Value = StrategySpec> {
+        let canary = proptest::collection::btree_set(1_u16..=10_000, 1..8).prop_map(|shares| {
+            let step = |points| Step {
+                share: Share::from_basis_points(points).unwrap(),
+                bake: Millis(u64::from(points)),
+                approval: points % 3 == 0,
+            };
+            StrategySpec::Canary { steps: shares.into_iter().map(step).collect() }
+        });
+        let rolling = prop_oneof![
+            (1_u32..70).prop_map(Batch::Count),
+            (1_u16..=10_000).prop_map(|p| Batch::Share(Share::from_basis_points(p).unwrap())),
+        ]
+        .prop_map(|batch| StrategySpec::Rolling { batch, bake: Millis(5) });
+        let green = any::<bool>().prop_map(|approval| StrategySpec::BlueGreen {
+            bake: Millis(5),
+            preview: Millis(1),
+            approval,
+        });
+        prop_oneof![canary, rolling, green, Just(StrategySpec::AllAtOnce { bake: Millis(9) })]
+    }
+
+    use proptest::strategy::Strategy as Strategy_;
+
+    proptest! {
+        #[test]
+        fn shares_rise_instances_suffice_and_the_last_stage_is_everything(
+            strategy in any_strategy(), instances in 1_u32..=64, shadow in any::<bool>(), first in any::<bool>()
+        ) {
+            let mut request = Request { instances, ..request(strategy) };
+            if shadow { request.shadow = Some(Shadow { share: Share::percent(10), bake: Millis(3) }); }
+            if first { request.stable = None; }
+            let plan = compile(request).unwrap();
+            prop_assert!(plan.stages.last().unwrap().share.is_all());
+            prop_assert_eq!(plan.stages.last().unwrap().instances, instances);
+            for pair in plan.stages.windows(2) {
+                prop_assert!(pair[0].share < pair[1].share || pair[0].share == Share::NONE);
+                prop_assert!(pair[0].instances <= pair[1].instances);
+            }
+            for stage in &plan.stages {
+                prop_assert!(Share::ratio(stage.instances, instances) >= stage.share, "capacity below share");
+                prop_assert!(stage.gates.iter().any(|g| g.rule == Rule::Instances));
+            }
+        }
+    }
+}
