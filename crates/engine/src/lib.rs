@@ -1,1 +1,11 @@
-//! Tidegate.
+//! KEEPS PROMISES: the journal holds what happened, the driver does what is owed.
+
+pub mod engine;
+mod fleet;
+pub mod journal;
+pub mod record;
+pub mod run;
+pub mod world;
+
+pub use engine::{Engine, QueuePolicy, Submission, SubmitError, TellError};
+pub use world::{Order, World};

@@ -9,7 +9,7 @@ use super::owed::What;
 use crate::{
     gate::{Judgement, Reading},
     model::{Actor, Millis, Timestamp},
-    plan::Plan,
+    plan::{Plan, Request},
 };
 
 /// An event with its place in the deployment's history.
@@ -31,10 +31,17 @@ pub struct Recorded {
 pub enum Event {
     /// The plan was made and accepted; always the first event.
     Planned {
+        /// What was asked for.
+        request: Box<Request>,
         /// The plan, whole.
         plan: Box<Plan>,
         /// Why the deployment was asked for.
         reason: String,
+    },
+    /// The stable release had changed while the deployment waited, so it was planned again; nothing had begun.
+    Replanned {
+        /// The new plan, whole.
+        plan: Box<Plan>,
     },
     /// A slot was given: nothing else of the service is running.
     Admitted,
@@ -184,6 +191,11 @@ pub enum Event {
     },
     /// A person asked for the way back to be tried again.
     Unstuck,
+    /// A person gave up on a stuck way back: where traffic is, only the target knows.
+    Abandoned {
+        /// Why.
+        reason: String,
+    },
     /// The deployment ended before anything was touched.
     Failed {
         /// What was being done.
@@ -203,6 +215,7 @@ impl Event {
     pub const fn name(&self) -> &'static str {
         match self {
             Self::Planned { .. } => "planned",
+            Self::Replanned { .. } => "replanned",
             Self::Admitted => "admitted",
             Self::Checked => "checked",
             Self::Initialised { .. } => "initialised",
@@ -233,6 +246,7 @@ impl Event {
             Self::RolledBack => "rolled_back",
             Self::Stuck { .. } => "stuck",
             Self::Unstuck => "unstuck",
+            Self::Abandoned { .. } => "abandoned",
             Self::Failed { .. } => "failed",
             Self::Cancelled { .. } => "cancelled",
         }
@@ -321,7 +335,9 @@ impl fmt::Display for Cause {
             Self::Superseded { by } => write!(f, "superseded by {by}"),
             Self::EffectFailed { what, reason } => write!(f, "{what} failed: {reason}"),
             Self::WaitedTooLong { what } => write!(f, "waited too long for {what}"),
-            Self::ReopenedTooOften { why } => write!(f, "the stage had to start again too often, last: {why}"),
+            Self::ReopenedTooOften { why } => {
+                write!(f, "the stage had to start again too often, last: {why}")
+            }
         }
     }
 }

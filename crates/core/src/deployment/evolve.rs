@@ -17,8 +17,11 @@ pub fn fold<'a>(history: impl IntoIterator<Item = &'a Recorded>) -> Option<(Box<
     let mut history = history.into_iter();
     let first = history.next()?;
     let Event::Planned { plan, .. } = &first.event else { return None };
-    let state = history.fold(State::planned(first.at), |state, recorded| evolve(plan, state, recorded));
-    Some((plan.clone(), state))
+    let start = (plan.clone(), State::planned(first.at));
+    Some(history.fold(start, |(plan, state), recorded| {
+        let state = evolve(&plan, state, recorded);
+        if let Event::Replanned { plan } = &recorded.event { (plan.clone(), state) } else { (plan, state) }
+    }))
 }
 
 impl State {
@@ -56,8 +59,12 @@ pub fn evolve(plan: &Plan, state: State, recorded: &Recorded) -> State {
 
 fn apply(plan: &Plan, state: &mut State, event: &Event, at: Timestamp, fresh: Try) {
     match event {
-        // Evidence of its own; the event after it says what follows.
-        Event::Planned { .. } | Event::Judged { .. } => {}
+        // Facts of their own; the event after them says what follows.
+        Event::Planned { .. }
+        | Event::Replanned { .. }
+        | Event::Judged { .. }
+        | Event::Retired { .. }
+        | Event::RetireGivenUp { .. } => {}
         Event::Admitted => state.phase = Phase::Checking(fresh),
         Event::Checked => state.phase = Phase::Init(fresh),
         Event::Initialised { reading } => {
@@ -78,7 +85,9 @@ fn apply(plan: &Plan, state: &mut State, event: &Event, at: Timestamp, fresh: Tr
         Event::Held { stage, until } => {
             state.phase = Phase::CanaryEvaluating { stage: *stage, held_until: Some(*until) };
         }
-        Event::StagePassed { stage, .. } if stage + 1 < plan.stages.len() => enter(plan, state, stage + 1, fresh),
+        Event::StagePassed { stage, .. } if stage + 1 < plan.stages.len() => {
+            enter(plan, state, stage + 1, fresh);
+        }
         Event::StagePassed { .. } => state.phase = Phase::Promoting(fresh),
         Event::Hurried { stage } => {
             state.hurried = true;
@@ -114,12 +123,10 @@ fn apply(plan: &Plan, state: &mut State, event: &Event, at: Timestamp, fresh: Tr
             state.share = Share::NONE;
             state.phase = Phase::RollingBack { step: Step::Instances, tries: fresh };
         }
-        // Where it is said, the event after it ends the deployment.
-        Event::Retired { .. } | Event::RetireGivenUp { .. } => {}
         Event::RolledBack => state.phase = Phase::RolledBack,
         Event::Stuck { .. } => state.phase = Phase::Stuck,
         Event::Unstuck => state.phase = Phase::RollingBack { step: Step::Traffic, tries: fresh },
-        Event::Failed { .. } => state.phase = Phase::Failed,
+        Event::Failed { .. } | Event::Abandoned { .. } => state.phase = Phase::Failed,
         Event::Cancelled { .. } => state.phase = Phase::Cancelled,
     }
 }
@@ -134,13 +141,14 @@ fn enter(plan: &Plan, state: &mut State, stage: usize, tries: Try) {
 /// The share is in force: keep what the stable release did before, open the window, begin the bake.
 fn exposed(plan: &Plan, state: &mut State, number: usize, reading: &Reading, at: Timestamp) {
     let before = state.opening.as_ref().or(state.initial.as_ref());
-    if let Some(arm) = before.and_then(|from| stable_arm(from, reading, state.share)) {
-        if state.kept.as_ref().is_none_or(|kept| kept.requests <= arm.requests) {
-            state.kept = Some(arm);
-        }
+    if let Some(arm) = before.and_then(|from| stable_arm(from, reading, state.share))
+        && state.kept.as_ref().is_none_or(|kept| kept.requests <= arm.requests)
+    {
+        state.kept = Some(arm);
     }
     state.opening = Some(reading.clone());
-    let (share, bake) = plan.stage(number).map_or((Share::NONE, crate::model::Millis::ZERO), |s| (s.share, s.bake));
+    let (share, bake) =
+        plan.stage(number).map_or((Share::NONE, crate::model::Millis::ZERO), |s| (s.share, s.bake));
     state.share = share;
     settle(plan, state, Phase::CanaryWaiting { stage: number, until: at.after(bake) }, at);
 }

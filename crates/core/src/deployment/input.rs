@@ -1,15 +1,19 @@
 //! News: what the engine hands to `decide`.
 
-use alloc::string::String;
+use alloc::{boxed::Box, string::String};
 
 use super::owed::Key;
-use crate::gate::Reading;
+use crate::{gate::Reading, plan::Plan};
 
 /// One piece of news.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Input {
-    /// The fleet gives the deployment its slot.
-    Admit,
+    /// The fleet gives the deployment its slot. `replanned` is the plan made from the same request with the present
+    /// stable release, when that is not the plan it has; an error when no plan can be made any more.
+    Admit {
+        /// The new plan, or why there is none.
+        replanned: Option<Result<Box<Plan>, String>>,
+    },
     /// Time has passed.
     Tick,
     /// The answer to an effect.

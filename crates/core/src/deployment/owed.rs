@@ -96,6 +96,8 @@ pub enum Effect {
     Scale {
         /// How many.
         instances: u32,
+        /// Order at the target.
+        generation: u64,
     },
     /// The new release has this share of users' traffic and this share of copies. Answer: `Read`, taken right after.
     Shift {
@@ -152,13 +154,15 @@ pub fn owed(plan: &Plan, state: &State) -> Vec<Owed> {
         Phase::Building(tries) => once(*tries, What::Build, limits.build_max, Effect::Build),
         Phase::Deploying(tries) => {
             let instances = plan.stage(0).map_or(1, |stage| stage.instances);
-            once(*tries, What::Scale, limits.scale_max, Effect::Scale { instances })
+            let effect = Effect::Scale { instances, generation: generation(*tries) };
+            once(*tries, What::Scale, limits.scale_max, effect)
         }
         Phase::Canary { stage, step, tries } => {
             let Some(stage) = plan.stage(*stage) else { return Vec::new() };
             match step {
                 Step::Instances => {
-                    once(*tries, What::Scale, limits.scale_max, Effect::Scale { instances: stage.instances })
+                    let effect = Effect::Scale { instances: stage.instances, generation: generation(*tries) };
+                    once(*tries, What::Scale, limits.scale_max, effect)
                 }
                 Step::Traffic => {
                     let (share, mirror, generation) = (stage.share, stage.mirror, generation(*tries));
@@ -166,10 +170,12 @@ pub fn owed(plan: &Plan, state: &State) -> Vec<Owed> {
                 }
             }
         }
-        Phase::CanaryWaiting { until, .. } => vec![measure(plan), wake(*until)],
-        Phase::AwaitingApproval { until, .. } => vec![measure(plan), wake(*until)],
         Phase::Paused { resume: Resume::Queued, until } => vec![wake(*until)],
-        Phase::Paused { until, .. } => vec![measure(plan), wake(*until)],
+        Phase::CanaryWaiting { until, .. }
+        | Phase::AwaitingApproval { until, .. }
+        | Phase::Paused { until, .. } => {
+            vec![measure(plan), wake(*until)]
+        }
         Phase::CanaryEvaluating { .. } | Phase::Verifying { .. } => vec![measure(plan)],
         Phase::Promoting(tries) => {
             once(*tries, What::Promote, limits.call_max, Effect::Promote { generation: generation(*tries) })

@@ -116,7 +116,7 @@ pub enum Phase {
     RolledBack,
     /// The way back failed: traffic is where the target last had it, and a person is needed.
     Stuck,
-    /// Ended before anything was touched.
+    /// Ended before anything was touched, or given up by a person on a stuck way back.
     Failed,
     /// Called off before anything was touched.
     Cancelled,
@@ -271,7 +271,9 @@ impl State {
             | Phase::Canary { stage, .. }
             | Phase::CanaryWaiting { stage, .. }
             | Phase::CanaryEvaluating { stage, .. }
-            | Phase::Paused { resume: Resume::Waiting { stage, .. } | Resume::Evaluating { stage }, .. } => Some(*stage),
+            | Phase::Paused {
+                resume: Resume::Waiting { stage, .. } | Resume::Evaluating { stage }, ..
+            } => Some(*stage),
             Phase::Queued
             | Phase::Checking(_)
             | Phase::Init(_)

@@ -115,12 +115,25 @@ fn reading(at: Timestamp, bad: u8) -> Reading {
             memory_limit_bytes: 100,
         }],
     };
-    Reading { at, boot: "sample".to_owned(), new: release(bad == 1, bad == 2), stable: Some(release(false, false)) }
+    Reading {
+        at,
+        boot: "sample".to_owned(),
+        new: release(bad == 1, bad == 2),
+        stable: Some(release(false, false)),
+    }
 }
 
 /// Every news that may come in a state, in words: what is owed answered in every way, time, every verb, and late news.
 pub fn news(plan: &Plan, state: &State, now: Timestamp) -> Vec<(String, Input)> {
-    let mut all = vec![("admitted by the fleet".to_owned(), Input::Admit), ("tick".to_owned(), Input::Tick)];
+    let mut all = vec![
+        ("admitted by the fleet".to_owned(), Input::Admit { replanned: None }),
+        (
+            "admitted, planned again".to_owned(),
+            Input::Admit { replanned: Some(Ok(alloc::boxed::Box::new(plan.clone()))) },
+        ),
+        ("admitted, no plan left".to_owned(), Input::Admit { replanned: Some(Err("sample".to_owned())) }),
+        ("tick".to_owned(), Input::Tick),
+    ];
     for item in owed(plan, state) {
         let what = item.key.what;
         let mut add = |words: &str, outcome| {
@@ -236,10 +249,27 @@ fn shape(state: &State) -> String {
         Phase::CanaryEvaluating { held_until, .. } => held_until.is_some().to_string(),
         Phase::Paused { resume, .. } => format!("{:?}", core::mem::discriminant(resume)),
         Phase::Retiring(_) => "retiring".to_owned(),
-        _ => String::new(),
+        Phase::Queued
+        | Phase::Checking(_)
+        | Phase::Init(_)
+        | Phase::Building(_)
+        | Phase::Deploying(_)
+        | Phase::CanaryWaiting { .. }
+        | Phase::Promoting(_)
+        | Phase::Promoted(_)
+        | Phase::Verifying { .. }
+        | Phase::Verified
+        | Phase::RolledBack
+        | Phase::Stuck
+        | Phase::Failed
+        | Phase::Cancelled => String::new(),
     };
     let State { share, reopened, pause_asked, hurried, .. } = state;
-    format!("{} {:?} {place} {attempt:?} {share} {reopened} {pause_asked} {hurried}", state.name(), state.stage())
+    format!(
+        "{} {:?} {place} {attempt:?} {share} {reopened} {pause_asked} {hurried}",
+        state.name(),
+        state.stage()
+    )
 }
 
 /// The table as text: one block per state, one line per news; answers that depend on more than the state's name are
@@ -251,11 +281,11 @@ pub fn render() -> String {
     }
     let mut text = String::new();
     for (state, inputs) in blocks {
-        text.push_str(&format!("{state}\n"));
+        text = format!("{text}{state}\n");
         for (input, answers) in inputs {
             for (number, answer) in answers.iter().enumerate() {
                 let label = if number == 0 { input.as_str() } else { "" };
-                text.push_str(&format!("  {label:36} {answer}\n"));
+                text = format!("{text}  {label:36} {answer}\n");
             }
         }
         text.push('\n');
@@ -288,7 +318,10 @@ mod tests {
             std::fs::write(path, &now).unwrap();
         }
         let golden = std::fs::read_to_string(path).unwrap();
-        assert!(golden == now, "the table changed: read the difference after `TIDEGATE_BLESS=1 cargo test -p tidegate-core`");
+        assert!(
+            golden == now,
+            "the table changed: read the difference after `TIDEGATE_BLESS=1 cargo test -p tidegate-core`"
+        );
     }
 
     #[test]
@@ -323,7 +356,9 @@ mod tests {
                     let Some(item) = owed(&plan, &here).into_iter().next() else { break };
                     let outcome = match item.effect {
                         Effect::Restore { .. } => Outcome::Done,
-                        Effect::Measure { .. } | Effect::Shift { .. } if others_work => Outcome::Read(reading(now, 0)),
+                        Effect::Measure { .. } | Effect::Shift { .. } if others_work => {
+                            Outcome::Read(reading(now, 0))
+                        }
                         _ if others_work => Outcome::Done,
                         _ => Outcome::Failed { reason: String::new(), permanent: false },
                     };

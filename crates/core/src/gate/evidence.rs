@@ -249,9 +249,13 @@ pub(crate) mod tests {
     #[test]
     fn a_window_is_the_difference_of_two_readings() {
         let share = Share::percent(5);
-        let window =
-            Window::between(&reading(1_000, (5, 1), (95, 0)), &reading(3_000, (15, 2), (295, 3)), share, None)
-                .unwrap();
+        let window = Window::between(
+            &reading(1_000, (5, 1), (95, 0)),
+            &reading(3_000, (15, 2), (295, 3)),
+            share,
+            None,
+        )
+        .unwrap();
         assert_eq!((window.new.requests, window.new.failures, window.new.length), (10, 1, Millis(2_000)));
         assert_eq!(window.baseline.map(|b| (b.requests, b.failures)), Some((200, 3)));
         assert_eq!(window.cpu_ppm, Some(100_000));

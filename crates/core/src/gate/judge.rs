@@ -1,12 +1,6 @@
 //! The six standard gates in `threshold` mode, and whether the instances live.
 
-use alloc::{
-    borrow::ToOwned,
-    format,
-    string::{String, ToString},
-    vec,
-    vec::Vec,
-};
+use alloc::{borrow::ToOwned, format, string::String, vec, vec::Vec};
 use core::fmt;
 
 use serde::{Deserialize, Serialize};
@@ -147,7 +141,7 @@ impl fmt::Display for Value {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let n = self.number;
         match self.unit {
-            Unit::Ppm if n % 10_000 == 0 => write!(f, "{} %", n / 10_000),
+            Unit::Ppm if n.is_multiple_of(10_000) => write!(f, "{} %", n / 10_000),
             Unit::Ppm => write!(f, "{}.{:02} %", n / 10_000, n % 10_000 / 100),
             Unit::Micros if n >= 1_000_000 => write!(f, "{}.{:02} s", n / 1_000_000, n % 1_000_000 / 10_000),
             Unit::Micros if n >= 10_000 => write!(f, "{} ms", n / 1_000),
@@ -249,7 +243,10 @@ fn too_few(gate: &Gate, window: &Window, compared: bool) -> Option<String> {
             return Some("the stable release had no traffic to compare with".to_owned());
         }
         return (window.new.requests < gate.min_requests).then(|| {
-            format!("{} requests in {}, {} are needed", window.new.requests, window.new.length, gate.min_requests)
+            format!(
+                "{} requests in {}, {} are needed",
+                window.new.requests, window.new.length, gate.min_requests
+            )
         });
     };
     let least = window.new.requests.min(baseline.requests);
@@ -282,7 +279,8 @@ fn error_rate(gate: &Gate, window: &Window, look: Look, ratio_max_bp: u32, floor
         Look::Early if new.failures < EARLY_HITS_MIN || base.requests == 0 => Verdict::NoEvidence,
         Look::Early => {
             let surely = wilson(new.failures, new.requests, Z_EARLY).0;
-            let at_most = wilson(base.failures, base.requests, Z_BASELINE).1 * f64::from(ratio_max_bp) / 10_000.0;
+            let at_most =
+                wilson(base.failures, base.requests, Z_BASELINE).1 * f64::from(ratio_max_bp) / 10_000.0;
             clear(surely > at_most.max(floor_ppm as f64 / 1e6))
         }
         Look::Final => match too_few(gate, window, true) {
@@ -325,7 +323,12 @@ fn latency(gate: &Gate, window: &Window, look: Look, quantile_bp: u16, limit: Mi
 fn gauge(gate: &Gate, window: &Window, look: Look, what: &str, seen: Option<u64>, limit: Share) -> Judgement {
     let limit_ppm = u64::from(limit.basis_points()) * 100;
     let Some(value) = seen else {
-        return answer(gate, window, Verdict::NoEvidence, format!("{what} of the instances could not be read"));
+        return answer(
+            gate,
+            window,
+            Verdict::NoEvidence,
+            format!("{what} of the instances could not be read"),
+        );
     };
     let verdict = match look {
         // A gauge is noisy over a short window: only the whole bake decides.
@@ -366,7 +369,9 @@ fn instances(gate: &Gate, window: &Window, look: Look) -> Judgement {
             let why = instance.last_end.as_deref().unwrap_or("no reason known");
             (Verdict::Fail, format!("{} ended {} times, last: {why}", instance.id, instance.ends))
         }
-        None if look == Look::Final => (exact(ready >= wanted), format!("{ready} of {wanted} instances are ready")),
+        None if look == Look::Final => {
+            (exact(ready >= wanted), format!("{ready} of {wanted} instances are ready"))
+        }
         None => (Verdict::NoEvidence, format!("{ready} of {wanted} instances are ready")),
     };
     with(answer(gate, window, verdict, reason), ready, wanted, None, Unit::Count)
@@ -408,14 +413,19 @@ impl fmt::Display for Rule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match *self {
             Self::ErrorRate { ratio_max_bp, floor } => {
-                write!(f, "failed requests at most {}.{:02} x stable", ratio_max_bp / 10_000, ratio_max_bp % 10_000 / 100)?;
+                write!(
+                    f,
+                    "failed requests at most {}.{:02} x stable",
+                    ratio_max_bp / 10_000,
+                    ratio_max_bp % 10_000 / 100
+                )?;
                 if floor == Share::NONE { Ok(()) } else { write!(f, " or {floor}") }
             }
             Self::Latency { quantile_bp, limit } => write!(f, "P{} below {limit}", quantile_bp / 100),
             Self::Cpu { limit } => write!(f, "CPU below {limit}"),
             Self::Memory { limit } => write!(f, "memory below {limit}"),
             Self::RequestRate { min } => write!(f, "request rate above {min} of stable"),
-            Self::Instances => f.write_str(&"no crash loop, all instances ready".to_string()),
+            Self::Instances => f.write_str("no crash loop, all instances ready"),
         }
     }
 }

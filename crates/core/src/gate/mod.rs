@@ -9,4 +9,6 @@ mod evidence;
 mod judge;
 
 pub use evidence::{Arm, Instance, NoWindow, Reading, ReleaseReading, Window};
-pub use judge::{Gate, Judgement, Look, OnFailure, OnNoEvidence, Rule, Unit, Value, Verdict, judge, standard_gates};
+pub use judge::{
+    Gate, Judgement, Look, OnFailure, OnNoEvidence, Rule, Unit, Value, Verdict, judge, standard_gates,
+};

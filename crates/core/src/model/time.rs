@@ -42,9 +42,9 @@ impl fmt::Display for Millis {
         match ms {
             0 => write!(f, "0 s"),
             1..1_000 => write!(f, "{ms} ms"),
-            _ if ms >= 7_200_000 && ms % 3_600_000 == 0 => write!(f, "{} h", ms / 3_600_000),
-            _ if ms >= 120_000 && ms % 60_000 == 0 => write!(f, "{} min", ms / 60_000),
-            _ if ms % 1_000 == 0 => write!(f, "{} s", ms / 1_000),
+            _ if ms >= 7_200_000 && ms.is_multiple_of(3_600_000) => write!(f, "{} h", ms / 3_600_000),
+            _ if ms >= 120_000 && ms.is_multiple_of(60_000) => write!(f, "{} min", ms / 60_000),
+            _ if ms.is_multiple_of(1_000) => write!(f, "{} s", ms / 1_000),
             _ if ms < 60_000 => write!(f, "{}.{} s", ms / 1_000, ms % 1_000 / 100),
             _ => write!(f, "{} s", ms / 1_000),
         }

@@ -259,7 +259,8 @@ mod tests {
 
     #[test]
     fn a_share_prints_as_percent_and_never_exceeds_everything() {
-        for (points, text) in [(0, "0 %"), (500, "5 %"), (1_250, "12.5 %"), (1, "0.01 %"), (10_000, "100 %")] {
+        for (points, text) in [(0, "0 %"), (500, "5 %"), (1_250, "12.5 %"), (1, "0.01 %"), (10_000, "100 %")]
+        {
             assert_eq!(Share::from_basis_points(points).unwrap().to_string(), text);
         }
         assert_eq!(Share::from_basis_points(10_001), Err(BadShare(10_001)));

@@ -15,8 +15,9 @@ use crate::{
     model::{Criticality, Millis, Release, Share, Strategy},
 };
 
-/// What is asked for, with every fact the compiler needs.
-#[derive(Clone, Debug)]
+/// What is asked for, with every fact the compiler needs. Kept beside the plan, so that a deployment that had to wait can
+/// be planned again when the stable release has changed meanwhile.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Request {
     /// The deployment's id.
     pub deployment: String,
@@ -48,6 +49,8 @@ pub struct Request {
     pub limits: Limits,
     /// Whether this is a way back.
     pub way_back: bool,
+    /// Whether a release that is identical to the running one is rolled out all the same.
+    pub again: bool,
 }
 
 /// A strategy with its settings.
@@ -145,7 +148,9 @@ pub enum PlanError {
         artifact: String,
     },
     /// Shares must rise from step to step.
-    #[error("canary step {step} has {share} after {before}: shares must rise; remove the step or give it more")]
+    #[error(
+        "canary step {step} has {share} after {before}: shares must rise; remove the step or give it more"
+    )]
     NotRising {
         /// Number of the step, from 1.
         step: usize,
@@ -167,6 +172,15 @@ pub enum PlanError {
 pub fn compile(request: Request) -> Result<Plan, PlanError> {
     if request.instances == 0 {
         return Err(PlanError::Nothing { what: "the number of instances" });
+    }
+    if let Some(running) =
+        request.stable.as_ref().filter(|old| !request.again && old.same_content(&request.release))
+    {
+        return Err(PlanError::Unchanged {
+            service: request.service,
+            tag: running.tag.clone(),
+            artifact: running.artifact.to_string(),
+        });
     }
     let mut notes = Vec::new();
     let strategy = request.strategy.name();
@@ -205,7 +219,9 @@ pub fn compile(request: Request) -> Result<Plan, PlanError> {
 fn stages(request: &Request) -> Result<Vec<Stage>, PlanError> {
     match &request.strategy {
         StrategySpec::Canary { steps } => canary(request, steps),
-        StrategySpec::BlueGreen { bake, preview, approval } => Ok(blue_green(request, *bake, *preview, *approval)),
+        StrategySpec::BlueGreen { bake, preview, approval } => {
+            Ok(blue_green(request, *bake, *preview, *approval))
+        }
         StrategySpec::Rolling { batch, bake } => rolling(request, *batch, *bake),
         StrategySpec::AllAtOnce { bake } => {
             Ok(vec![stage(request, "switch".to_string(), Share::ALL, request.instances, *bake)])
@@ -227,15 +243,20 @@ fn canary(request: &Request, steps: &[Step]) -> Result<Vec<Stage>, PlanError> {
         before = step.share;
         let instances = needed(request.instances, step.share);
         let name = format!("canary {}", step.share);
-        stages.push(Stage { approval: step.approval, ..stage(request, name, step.share, instances, step.bake) });
+        stages.push(Stage {
+            approval: step.approval,
+            ..stage(request, name, step.share, instances, step.bake)
+        });
     }
     Ok(stages)
 }
 
 fn blue_green(request: &Request, bake: Millis, preview: Millis, approval: bool) -> Vec<Stage> {
     let all = request.instances;
-    let before =
-        Stage { gates: vec![instances_gate()], ..stage(request, "preview".to_string(), Share::NONE, all, preview) };
+    let before = Stage {
+        gates: vec![instances_gate()],
+        ..stage(request, "preview".to_string(), Share::NONE, all, preview)
+    };
     let switch = Stage { approval, ..stage(request, "switch".to_string(), Share::ALL, all, bake) };
     vec![before, switch]
 }
@@ -265,7 +286,8 @@ fn first(request: &Request) -> Vec<Stage> {
         | StrategySpec::Rolling { bake, .. }
         | StrategySpec::AllAtOnce { bake } => *bake,
     };
-    let mut only = stage(request, "first".to_string(), Share::ALL, request.instances, bake.min(Millis::secs(10)));
+    let mut only =
+        stage(request, "first".to_string(), Share::ALL, request.instances, bake.min(Millis::secs(10)));
     only.gates.retain(|gate| !compares(gate));
     for gate in &mut only.gates {
         gate.on_no_evidence = OnNoEvidence::Continue;
@@ -386,13 +408,15 @@ pub(crate) mod tests {
             lease: Some(Millis::minutes(10)),
             limits: Limits::default(),
             way_back: false,
+            again: false,
         }
     }
 
     #[test]
     fn the_standard_canary_is_the_seeds() {
         let plan = compile(request(StrategySpec::standard_canary())).unwrap();
-        let seen: Vec<_> = plan.stages.iter().map(|s| (s.share.basis_points(), s.bake, s.instances)).collect();
+        let seen: Vec<_> =
+            plan.stages.iter().map(|s| (s.share.basis_points(), s.bake, s.instances)).collect();
         let minute = Millis::secs(60);
         assert_eq!(seen, [(500, minute, 1), (2_500, minute, 1), (5_000, minute, 2), (10_000, minute, 4)]);
         assert_eq!(plan.stages[0].gates.len(), 7, "six standard gates and the instances");
@@ -419,7 +443,18 @@ pub(crate) mod tests {
         let step = |percent| Step { share: Share::percent(percent), bake: Millis(1), approval: false };
         let strategy = StrategySpec::Canary { steps: vec![step(5), step(5)] };
         let refused = compile(request(strategy)).unwrap_err();
-        assert_eq!(refused.to_string(), "canary step 2 has 5 % after 5 %: shares must rise; remove the step or give it more");
+        assert_eq!(
+            refused.to_string(),
+            "canary step 2 has 5 % after 5 %: shares must rise; remove the step or give it more"
+        );
+    }
+
+    #[test]
+    fn a_release_that_is_running_already_is_refused_unless_asked_for_again() {
+        let same = Request { stable: Some(release("new-2")), ..request(StrategySpec::standard_canary()) };
+        let refused = compile(same.clone()).unwrap_err();
+        assert!(refused.to_string().contains("is what `shop` already runs"), "{refused}");
+        assert!(compile(Request { again: true, ..same }).is_ok());
     }
 
     fn any_strategy() -> impl Strategy_<Value = StrategySpec> {

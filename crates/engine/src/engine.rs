@@ -1,0 +1,432 @@
+//! The engine: takes requests, gives slots, keeps one task per deployment, and survives any one of them.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use tidegate_core::{
+    deployment::{Event, Input, Phase, Recorded, Refusal, State, StateName, Verb},
+    model::{Actor, Release, Timestamp},
+    plan::{self, Plan, PlanError},
+};
+use tokio::sync::{mpsc, oneshot, watch};
+
+use crate::{
+    fleet,
+    journal::{Append, AppendError, Filter, Journal, Kept, ReadError, Request, Standing},
+    record,
+    run::{INBOX_MAX, Live, Message, Run, RunError, folded, history},
+    world::World,
+};
+
+/// What a second deployment of a service does while one is running.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum QueuePolicy {
+    /// Waits for its turn.
+    #[default]
+    Wait,
+    /// Asks everything before it to make room, then runs.
+    Supersede,
+    /// Is refused.
+    Reject,
+}
+
+/// A request for a deployment. The engine adds what it knows: id, turn, stable release.
+#[derive(Clone, Debug)]
+pub struct Submission {
+    /// What is wanted; `deployment`, `turn` and `stable` are filled in by the engine.
+    pub request: plan::Request,
+    /// What to do about a running deployment of the same service.
+    pub queue: QueuePolicy,
+    /// Idempotency key: the same key with the same request gives the same deployment.
+    pub key: Option<Request>,
+    /// Who asks.
+    pub actor: Actor,
+    /// Why.
+    pub reason: String,
+}
+
+/// Why a request made no deployment.
+#[derive(Debug, thiserror::Error)]
+pub enum SubmitError {
+    /// No plan can be made of it.
+    #[error(transparent)]
+    Plan(#[from] PlanError),
+    /// A deployment of the service is running, and the request asked not to wait.
+    #[error(
+        "{by} is still running for `{service}` and the queue policy is `reject`: wait for it, abort it, or use --queue wait"
+    )]
+    Busy {
+        /// The service.
+        service: String,
+        /// The running deployment.
+        by: String,
+    },
+    /// The journal cannot be read.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// A history that is needed cannot be read.
+    #[error(transparent)]
+    History(#[from] RunError),
+    /// The journal does not take the request.
+    #[error(transparent)]
+    Append(#[from] AppendError),
+    /// The plan cannot be written.
+    #[error("the plan cannot be written")]
+    Encode(#[source] serde_json::Error),
+}
+
+/// Why a verb was not heard.
+#[derive(Debug, thiserror::Error)]
+pub enum TellError {
+    /// No such deployment is active.
+    #[error("deployment {0} is not active: see `tidegate history`")]
+    Unknown(String),
+    /// The deployment says no.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// Too many messages wait for it.
+    #[error("deployment {0} has {INBOX_MAX} messages waiting: try again in a moment")]
+    Overloaded(String),
+    /// It is quarantined: its task broke down.
+    #[error("deployment {id} is quarantined ({why}); `tidegate retry` starts it again")]
+    Quarantined {
+        /// The deployment.
+        id: String,
+        /// Why.
+        why: String,
+    },
+}
+
+/// One deployment in the engine's hands.
+struct Held {
+    service: (String, String),
+    inbox: mpsc::Sender<Message>,
+    live: watch::Receiver<Live>,
+    quarantined: Option<String>,
+}
+
+struct Inner<J, W> {
+    journal: Arc<J>,
+    world: Arc<W>,
+    held: Mutex<BTreeMap<String, Held>>,
+    /// Requests are taken one at a time, so that turns and stable releases are what they were read to be.
+    door: tokio::sync::Mutex<()>,
+    position: watch::Sender<u64>,
+    halted: watch::Sender<Option<String>>,
+}
+
+/// The engine. Cheap to clone; all clones are the same engine.
+pub struct Engine<J, W> {
+    inner: Arc<Inner<J, W>>,
+}
+
+impl<J, W> Clone for Engine<J, W> {
+    fn clone(&self) -> Self {
+        Self { inner: Arc::clone(&self.inner) }
+    }
+}
+
+impl<J: Journal, W: World> Engine<J, W> {
+    /// Takes over everything that has not ended and drives it on. Deployments whose history cannot be read are
+    /// quarantined and named; the others go on. Must be called inside a tokio runtime.
+    pub async fn start(journal: Arc<J>, world: Arc<W>) -> Result<Self, ReadError> {
+        let active = journal.active().await?;
+        let latest = active.iter().map(|kept| kept.row.updated_unix_ms).max().unwrap_or(i64::MIN);
+        world.start_at(Timestamp(latest));
+        let engine = Self {
+            inner: Arc::new(Inner {
+                position: watch::Sender::new(journal.position().await?),
+                journal,
+                world,
+                held: Mutex::default(),
+                door: tokio::sync::Mutex::default(),
+                halted: watch::Sender::new(None),
+            }),
+        };
+        for kept in &active {
+            engine.take_over(kept).await;
+        }
+        for kept in &active {
+            engine.admit_next(&kept.row.service, &kept.row.environment).await;
+        }
+        Ok(engine)
+    }
+
+    /// The journal.
+    pub fn journal(&self) -> &Arc<J> {
+        &self.inner.journal
+    }
+
+    /// Follows the journal's position: changes after every append.
+    pub fn position(&self) -> watch::Receiver<u64> {
+        self.inner.position.subscribe()
+    }
+
+    /// Becomes `Some(why)` when the journal does not take events any more: the process must be restarted.
+    pub fn halted(&self) -> watch::Receiver<Option<String>> {
+        self.inner.halted.subscribe()
+    }
+
+    /// Deployments in the engine's hands.
+    pub fn active(&self) -> Vec<String> {
+        self.held().keys().cloned().collect()
+    }
+
+    /// What a running deployment shows beyond its journal.
+    pub fn live(&self, id: &str) -> Option<Live> {
+        self.held().get(id).map(|held| {
+            let mut live = held.live.borrow().clone();
+            if let Some(why) = &held.quarantined {
+                live.trouble = Some(format!("quarantined: {why}; `tidegate retry {id}` starts it again"));
+            }
+            live
+        })
+    }
+
+    /// The release that all traffic of the service should go to when nothing is running.
+    pub async fn last_good(&self, service: &str, environment: &str) -> Result<Option<Release>, RunError> {
+        last_good(&*self.inner.journal, service, environment).await
+    }
+
+    /// Plans a deployment, writes it down and, when nothing else of the service is running, starts it. Answers with the
+    /// deployment's id once it is durable.
+    pub async fn submit(&self, submission: Submission) -> Result<String, SubmitError> {
+        let _one_at_a_time = self.inner.door.lock().await;
+        let Submission { mut request, queue, key, actor, reason } = submission;
+        // A key that was seen answers with its deployment; the journal compares the digests and refuses by name.
+        let repeated = match &key {
+            Some(key) => self.inner.journal.request(&key.key).await?.is_some(),
+            None => false,
+        };
+        let before = self.unfinished(&request.service, &request.environment).await?;
+        if let (QueuePolicy::Reject, Some(other), false) = (queue, before.first(), repeated) {
+            return Err(SubmitError::Busy { service: request.service, by: other.deployment.clone() });
+        }
+        request.turn = self.inner.journal.next_turn(&request.service, &request.environment).await?;
+        request.deployment = fleet::id(&request.service, &request.environment, request.turn);
+        request.stable = self.last_good(&request.service, &request.environment).await?;
+        // What runs now may end well and become the stable release: then this is planned again at its turn.
+        let again = request.again || repeated || !before.is_empty();
+        let plan = plan::compile(plan::Request { again, ..request.clone() })?;
+        let id = request.deployment.clone();
+        let planned = Event::Planned { request: Box::new(request), plan: Box::new(plan), reason };
+        let answered = self.write_first(&id, planned, actor.clone(), key).await?;
+        if answered != id {
+            return Ok(answered);
+        }
+        if queue == QueuePolicy::Supersede {
+            for other in &before {
+                let verb = Verb::Supersede { by: id.clone() };
+                if let Err(why) = self.tell(&other.deployment, actor.clone(), verb).await {
+                    tracing::info!(deployment = other.deployment, %why, "does not make room yet");
+                }
+            }
+        }
+        if let Some(kept) = self.inner.journal.deployment(&id).await? {
+            self.take_over(&kept).await;
+            self.admit_next(&kept.row.service, &kept.row.environment).await;
+        }
+        Ok(id)
+    }
+
+    /// Hands a person's verb to a deployment and answers with what came of it, once it is durable.
+    pub async fn tell(&self, id: &str, actor: Actor, verb: Verb) -> Result<Vec<Event>, TellError> {
+        let unknown = || TellError::Unknown(id.to_owned());
+        let inbox = {
+            let held = self.held();
+            let one = held.get(id).ok_or_else(unknown)?;
+            match (&one.quarantined, &verb) {
+                (Some(why), verb) if *verb != Verb::Retry => {
+                    return Err(TellError::Quarantined { id: id.to_owned(), why: why.clone() });
+                }
+                (Some(_), _) => None,
+                (None, _) => Some(one.inbox.clone()),
+            }
+        };
+        let Some(inbox) = inbox else {
+            self.held().remove(id);
+            let kept = self.inner.journal.deployment(id).await.ok().flatten().ok_or_else(unknown)?;
+            self.take_over(&kept).await;
+            return Ok(Vec::new());
+        };
+        let (answer, heard) = oneshot::channel();
+        let message = Message { actor, input: Input::Operator(verb), answer: Some(answer) };
+        inbox.try_send(message).map_err(|refused| match refused {
+            mpsc::error::TrySendError::Full(_) => TellError::Overloaded(id.to_owned()),
+            mpsc::error::TrySendError::Closed(_) => unknown(),
+        })?;
+        let events = heard.await.map_err(|_| unknown())??;
+        if events.contains(&Event::Resumed) {
+            let service = self.held().get(id).map(|held| held.service.clone());
+            if let Some((service, environment)) = service {
+                self.admit_next(&service, &environment).await;
+            }
+        }
+        Ok(events)
+    }
+
+    fn held(&self) -> MutexGuard<'_, BTreeMap<String, Held>> {
+        self.inner.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn unfinished(&self, service: &str, environment: &str) -> Result<Vec<Kept>, ReadError> {
+        let mut all = self.inner.journal.active().await?;
+        all.retain(|kept| kept.row.service == service && kept.row.environment == environment);
+        Ok(all)
+    }
+
+    async fn write_first(
+        &self,
+        id: &str,
+        planned: Event,
+        actor: Actor,
+        key: Option<Request>,
+    ) -> Result<String, SubmitError> {
+        let now = self.inner.world.now();
+        let Event::Planned { plan, .. } = &planned else { return Ok(id.to_owned()) };
+        let row = record::row(plan, &State::planned(now), now);
+        let recorded = Recorded { seq: 1, at: now, actor, event: planned };
+        let append = Append {
+            deployment: id.to_owned(),
+            expected_seq: 0,
+            epoch: self.inner.journal.epoch(),
+            events: vec![record::encode(&recorded).map_err(SubmitError::Encode)?],
+            row,
+            request: key,
+        };
+        let appended = self.inner.journal.append(append).await?;
+        self.inner.position.send_replace(appended.position);
+        Ok(appended.deployment)
+    }
+
+    /// Folds a deployment's history and gives it a task of its own.
+    async fn take_over(&self, kept: &Kept) {
+        let id = kept.deployment.clone();
+        let (sender, inbox) = mpsc::channel(INBOX_MAX);
+        let live = watch::Sender::new(Live::default());
+        let held = Held {
+            service: (kept.row.service.clone(), kept.row.environment.clone()),
+            inbox: sender,
+            live: live.subscribe(),
+            quarantined: None,
+        };
+        self.held().insert(id.clone(), held);
+        let folded = match history(&*self.inner.journal, &id).await {
+            Ok(history) => folded(&id, &history),
+            Err(error) => Err(error),
+        };
+        match folded {
+            Err(error) => self.quarantine(&id, &error.to_string()),
+            Ok((plan, state)) => {
+                let run = Run {
+                    journal: Arc::clone(&self.inner.journal),
+                    world: Arc::clone(&self.inner.world),
+                    epoch: self.inner.journal.epoch(),
+                    appended: self.inner.position.clone(),
+                    plan,
+                    state,
+                    inbox,
+                    live,
+                };
+                let engine = self.clone();
+                tokio::spawn(async move { engine.attend(id, run).await });
+            }
+        }
+    }
+
+    /// Drives one deployment, and keeps its end from being anyone else's.
+    async fn attend(self, id: String, run: Run<J, W>) {
+        let service = run.plan.service.clone();
+        let environment = run.plan.environment.clone();
+        match tokio::spawn(run.drive()).await {
+            Ok(Ok(())) => {
+                self.held().remove(&id);
+                // Boxed: admitting may take over another deployment, whose task ends here again.
+                let next: std::pin::Pin<Box<dyn Future<Output = ()> + Send>> =
+                    Box::pin(async move { self.admit_next(&service, &environment).await });
+                next.await;
+            }
+            Ok(Err(RunError::Append(error @ (AppendError::Broken { .. } | AppendError::Fenced { .. })))) => {
+                self.inner.halted.send_replace(Some(error.to_string()));
+            }
+            Ok(Err(error)) => self.quarantine(&id, &error.to_string()),
+            Err(broken) => self.quarantine(&id, &format!("its task broke down: {broken}")),
+        }
+    }
+
+    /// One deployment is set aside; the others go on.
+    fn quarantine(&self, id: &str, why: &str) {
+        tracing::error!(deployment = id, why, "quarantined");
+        if let Some(held) = self.held().get_mut(id) {
+            held.quarantined = Some(why.to_owned());
+        }
+    }
+
+    /// Gives the service's slot to whoever is next, when it is free.
+    async fn admit_next(&self, service: &str, environment: &str) {
+        let unfinished = match self.unfinished(service, environment).await {
+            Ok(unfinished) => unfinished,
+            Err(why) => return tracing::error!(service, %why, "cannot read the queue"),
+        };
+        let candidates = unfinished.iter().map(|kept| fleet::Candidate {
+            id: &kept.deployment,
+            turn: kept.row.turn,
+            running: kept.row.standing == Standing::Running,
+            paused: record::state_name(&kept.row) == Some(StateName::Paused),
+        });
+        let Some(id) = fleet::next(candidates) else { return };
+        let replanned = match self.replanned(id).await {
+            Ok(replanned) => replanned,
+            Err(why) => return self.quarantine(id, &why.to_string()),
+        };
+        let inbox = self.held().get(id).map(|held| held.inbox.clone());
+        if let Some(inbox) = inbox {
+            let message = Message { actor: Actor::engine(), input: Input::Admit { replanned }, answer: None };
+            // A full inbox means that it is being talked to; its next end of run admits again.
+            if inbox.send(message).await.is_err() {
+                tracing::warn!(deployment = id, "ended before it was admitted");
+            }
+        }
+    }
+
+    /// A new plan for a deployment whose stable release changed while it waited.
+    async fn replanned(&self, id: &str) -> Result<Option<Result<Box<Plan>, String>>, RunError> {
+        let history = history(&*self.inner.journal, id).await?;
+        let Some(Event::Planned { request, plan, .. }) = history.first().map(|first| &first.event) else {
+            return Ok(None);
+        };
+        let stable = self.last_good(&plan.service, &plan.environment).await?;
+        if stable == plan.stable {
+            return Ok(None);
+        }
+        let again = plan::Request { stable, ..request.as_ref().clone() };
+        Ok(Some(plan::compile(again).map(Box::new).map_err(|why| why.to_string())))
+    }
+
+    /// Services with something in the engine's hands.
+    pub fn services(&self) -> Vec<(String, String)> {
+        self.held().values().map(|held| held.service.clone()).collect()
+    }
+}
+
+/// The release that all traffic of a service should go to when nothing is running: what the newest ended deployment left.
+pub async fn last_good<H: crate::journal::History>(
+    journal: &H,
+    service: &str,
+    environment: &str,
+) -> Result<Option<Release>, RunError> {
+    let filter = Filter {
+        standing: Some(Standing::Ended),
+        service: Some(service.to_owned()),
+        environment: Some(environment.to_owned()),
+        before: None,
+        limit: Some(1),
+    };
+    let Some(newest) = journal.deployments(filter).await?.pop() else { return Ok(None) };
+    let history = history(journal, &newest.deployment).await?;
+    let (plan, state) = folded(&newest.deployment, &history)?;
+    Ok(if state.phase == Phase::Verified { Some(plan.release.clone()) } else { plan.stable.clone() })
+}

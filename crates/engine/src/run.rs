@@ -1,0 +1,317 @@
+//! One deployment being driven: fold the journal, do what is owed, hand the answers to `decide`, append, fold again.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+};
+
+use futures_util::{FutureExt, StreamExt, stream::FuturesUnordered};
+use tidegate_core::{
+    deployment::{
+        Effect, Event, Input, Key, Outcome, Owed, Recorded, Refusal, State, decide, evolve, fold, look, owed,
+    },
+    gate::Judgement,
+    model::{Actor, Millis, Timestamp},
+    plan::Plan,
+};
+use tokio::sync::{mpsc, oneshot, watch};
+
+use crate::{
+    journal::{Append, AppendError, BoxFuture, Epoch, Journal, READ_MAX, ReadError},
+    record::{self, DecodeError},
+    world::{Order, World},
+};
+
+/// Messages that may wait for one deployment; beyond it the sender is told to try again.
+pub const INBOX_MAX: usize = 32;
+
+/// Wait before an append that found no room is tried again.
+const APPEND_AGAIN: Millis = Millis(50);
+
+/// A message to a running deployment.
+pub(crate) struct Message {
+    pub(crate) actor: Actor,
+    pub(crate) input: Input,
+    pub(crate) answer: Option<oneshot::Sender<Result<Vec<Event>, Refusal>>>,
+}
+
+/// What a watcher sees of a running deployment beyond its journal.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Live {
+    /// What the gates would say now.
+    pub judgements: Vec<Judgement>,
+    /// When the evidence was read.
+    pub at: Option<Timestamp>,
+    /// The last error of something that is tried again, for `tidegate why`.
+    pub trouble: Option<String>,
+}
+
+/// Why a run stopped before its deployment ended.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// Its history cannot be read.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// Its history cannot be understood.
+    #[error(transparent)]
+    Decode(#[from] DecodeError),
+    /// The journal does not take its events any more.
+    #[error(transparent)]
+    Append(AppendError),
+    /// An event could not be written as JSON.
+    #[error("an event of {deployment} cannot be written")]
+    Encode {
+        /// The deployment.
+        deployment: String,
+        /// Why.
+        #[source]
+        source: serde_json::Error,
+    },
+}
+
+/// A deployment's plan, state and connections.
+pub(crate) struct Run<J, W> {
+    pub(crate) journal: Arc<J>,
+    pub(crate) world: Arc<W>,
+    pub(crate) plan: Arc<Plan>,
+    pub(crate) state: State,
+    pub(crate) inbox: mpsc::Receiver<Message>,
+    pub(crate) live: watch::Sender<Live>,
+    pub(crate) epoch: Epoch,
+    /// Told after every append, with the journal's new position.
+    pub(crate) appended: watch::Sender<u64>,
+}
+
+/// An answer to an effect.
+struct Answer {
+    key: Key,
+    attempt: u32,
+    outcome: Outcome,
+}
+
+/// Effects on their way. Dropping one stops waiting for it; the target's fencing keeps a late one from mattering.
+#[derive(Default)]
+struct Flying {
+    /// What is on its way, so that nothing is started twice.
+    keys: BTreeMap<(Key, u32), Millis>,
+    answers: FuturesUnordered<BoxFuture<Answer>>,
+    /// When repeated effects may be asked again.
+    again: BTreeMap<Key, Timestamp>,
+}
+
+/// Reads a deployment's whole history.
+pub async fn history<H: crate::journal::History>(journal: &H, id: &str) -> Result<Vec<Recorded>, RunError> {
+    let mut events: Vec<Recorded> = Vec::new();
+    loop {
+        let after = events.last().map_or(0, |last| last.seq);
+        let page = journal.read(id, after, READ_MAX).await?;
+        let full = page.len() == READ_MAX;
+        for kept in &page {
+            events.push(record::decode(kept)?);
+        }
+        if !full {
+            return Ok(events);
+        }
+    }
+}
+
+/// The plan and state that a history folds to.
+pub(crate) fn folded(id: &str, history: &[Recorded]) -> Result<(Arc<Plan>, State), RunError> {
+    let (plan, state) = fold(history)
+        .ok_or_else(|| DecodeError::NoPlan { deployment: id.to_owned() })
+        .map_err(RunError::Decode)?;
+    Ok((Arc::new(*plan), state))
+}
+
+impl<J: Journal, W: World> Run<J, W> {
+    /// Drives the deployment until it ends. An error is about this deployment alone.
+    pub(crate) async fn drive(mut self) -> Result<(), RunError> {
+        let mut flying = Flying::default();
+        while !self.state.is_terminal() || self.state.phase == tidegate_core::deployment::Phase::Stuck {
+            let debts = owed(&self.plan, &self.state);
+            flying.keep(&debts);
+            self.launch(&mut flying, &debts);
+            let wake = debts.iter().find_map(|debt| match debt.effect {
+                Effect::Wake { at } => Some(at),
+                _ => None,
+            });
+            let sleep = wake.map(|at| self.world.sleep_until(at));
+            tokio::select! {
+                biased;
+                message = self.inbox.recv() => match message {
+                    Some(message) => self.hear(message).await?,
+                    // The engine is going away; the journal has everything.
+                    None => return Ok(()),
+                },
+                Some(answer) = flying.answers.next(), if !flying.answers.is_empty() => {
+                    self.answered(&mut flying, answer).await?;
+                }
+                () = async { match sleep { Some(sleep) => sleep.await, None => std::future::pending().await } } => {
+                    self.take(&Actor::engine(), &Input::Tick).await?.ok();
+                }
+            }
+        }
+        let history = history(&*self.journal, &self.plan.deployment).await?;
+        self.world.ended(history.into()).await;
+        Ok(())
+    }
+
+    /// Starts what is owed and not on its way.
+    fn launch(&self, flying: &mut Flying, debts: &[Owed]) {
+        for debt in debts {
+            let id = (debt.key, debt.attempt);
+            if matches!(debt.effect, Effect::Wake { .. }) || flying.keys.contains_key(&id) {
+                continue;
+            }
+            let every = match debt.effect {
+                Effect::Measure { every } => every,
+                _ => Millis::ZERO,
+            };
+            let not_before =
+                flying.again.get(&debt.key).copied().unwrap_or(debt.not_before).max(debt.not_before);
+            flying.keys.insert(id, every);
+            flying.answers.push(self.attempt(debt.clone(), not_before));
+        }
+    }
+
+    /// One try of one effect, with its wait before and its bound.
+    fn attempt(&self, debt: Owed, not_before: Timestamp) -> BoxFuture<Answer> {
+        let world = Arc::clone(&self.world);
+        let order = Order {
+            key: debt.key.text(&self.plan.deployment),
+            attempt: debt.attempt,
+            epoch: self.epoch.0,
+            plan: Arc::clone(&self.plan),
+            effect: debt.effect,
+        };
+        async move {
+            if not_before > world.now() {
+                world.sleep_until(not_before).await;
+            }
+            let bound = world.sleep_until(world.now().after(debt.within));
+            let outcome = tokio::select! {
+                biased;
+                outcome = world.perform(order) => outcome,
+                () = bound => Outcome::Failed { reason: format!("no answer within {}", debt.within), permanent: false },
+            };
+            Answer { key: debt.key, attempt: debt.attempt, outcome }
+        }
+        .boxed()
+    }
+
+    async fn answered(&mut self, flying: &mut Flying, answer: Answer) -> Result<(), RunError> {
+        let Answer { key, attempt, outcome } = answer;
+        if let Some(every) = flying.keys.remove(&(key, attempt)) {
+            if every > Millis::ZERO {
+                flying.again.insert(key, self.world.now().after(every));
+            }
+        }
+        self.show(&outcome);
+        let input = Input::Outcome { key, attempt, outcome };
+        let moved = matches!(self.take(&Actor::engine(), &input).await?, Ok(events) if !events.is_empty());
+        if !moved {
+            // Late news is normal; an answer that moves nothing must not be asked for in a tight loop.
+            let again = self.world.now().after(self.plan.limits.look_every);
+            flying.again.entry(key).and_modify(|at| *at = again.max(*at)).or_insert(again);
+        }
+        Ok(())
+    }
+
+    /// Lets watchers see the newest evidence.
+    fn show(&self, outcome: &Outcome) {
+        match outcome {
+            Outcome::Read(reading) => {
+                let judgements = look(&self.plan, &self.state, reading);
+                self.live.send_replace(Live { judgements, at: Some(reading.at), trouble: None });
+            }
+            Outcome::Failed { reason, .. } => {
+                self.live.send_modify(|live| live.trouble = Some(reason.clone()));
+            }
+            Outcome::Done | Outcome::LeaseEnded => {}
+        }
+    }
+
+    async fn hear(&mut self, message: Message) -> Result<(), RunError> {
+        let decided = self.take(&message.actor, &message.input).await?;
+        if let Some(answer) = message.answer {
+            // Who asked may be gone; what was decided stands.
+            drop(answer.send(decided));
+        }
+        Ok(())
+    }
+
+    /// The one door: decide, append, and then, and only then, fold.
+    async fn take(&mut self, actor: &Actor, input: &Input) -> Result<Result<Vec<Event>, Refusal>, RunError> {
+        let now = self.world.now();
+        let events = match decide(&self.plan, &self.state, input, now) {
+            Ok(events) if events.is_empty() => return Ok(Ok(events)),
+            Ok(events) => events,
+            Err(refusal) => return Ok(Err(refusal)),
+        };
+        let mut next = self.state.clone();
+        let mut plan = Arc::clone(&self.plan);
+        let mut recorded = Vec::with_capacity(events.len());
+        for event in &events {
+            let one = Recorded { seq: next.seq + 1, at: now, actor: actor.clone(), event: event.clone() };
+            next = evolve(&plan, next, &one);
+            if let Event::Replanned { plan: newer } = event {
+                plan = Arc::new(newer.as_ref().clone());
+            }
+            recorded.push(one);
+        }
+        match self.append(&plan, &next, &recorded, now).await {
+            Ok(()) => {}
+            // Another deployment of the service still runs: the fleet will admit again.
+            Err(RunError::Append(AppendError::ServiceBusy { .. })) => return Ok(Err(Refusal::Stale)),
+            Err(error) => return Err(error),
+        }
+        self.plan = plan;
+        self.state = next;
+        Ok(Ok(events))
+    }
+
+    /// Appends until the journal takes it: a full disk or a full queue passes, anything else ends this run.
+    async fn append(
+        &mut self,
+        plan: &Plan,
+        next: &State,
+        recorded: &[Recorded],
+        now: Timestamp,
+    ) -> Result<(), RunError> {
+        let events = recorded.iter().map(record::encode).collect::<Result<VecDeque<_>, _>>();
+        let events =
+            events.map_err(|source| RunError::Encode { deployment: plan.deployment.clone(), source })?;
+        let append = Append {
+            deployment: plan.deployment.clone(),
+            expected_seq: self.state.seq,
+            epoch: self.epoch,
+            events: events.into(),
+            row: record::row(plan, next, now),
+            request: None,
+        };
+        loop {
+            match self.journal.append(append.clone()).await {
+                Ok(appended) => {
+                    self.appended.send_replace(appended.position);
+                    return Ok(());
+                }
+                Err(error @ (AppendError::Overloaded { .. } | AppendError::Full)) => {
+                    self.live.send_modify(|live| live.trouble = Some(error.to_string()));
+                    self.world.sleep_until(self.world.now().after(APPEND_AGAIN)).await;
+                }
+                Err(error) => return Err(RunError::Append(error)),
+            }
+        }
+    }
+}
+
+impl Flying {
+    /// Stops waiting for what is not owed any more. Futures are dropped only when none of them is still owed, which is
+    /// every change of phase: one phase owes at most one effect beside measuring.
+    fn keep(&mut self, debts: &[Owed]) {
+        let owed = |id: &(Key, u32)| debts.iter().any(|debt| (debt.key, debt.attempt) == *id);
+        if self.keys.keys().any(|id| !owed(id)) {
+            *self = Self { again: std::mem::take(&mut self.again), ..Self::default() };
+        }
+    }
+}

@@ -1,0 +1,46 @@
+//! The world as the engine needs it: a clock and something that performs effects.
+
+use std::sync::Arc;
+
+use tidegate_core::{
+    deployment::{Effect, Outcome, Recorded},
+    model::Timestamp,
+    plan::Plan,
+};
+
+use crate::journal::BoxFuture;
+
+/// Performs effects and tells the time. Adapters implement it for real targets, the simulator for imagined ones.
+pub trait World: Send + Sync + 'static {
+    /// The present moment. Never goes back within a process, and never lies before [`World::start_at`]'s.
+    fn now(&self) -> Timestamp;
+
+    /// Tells the clock the latest moment in the journal, before anything is driven: a clock that was set back while the
+    /// engine was down must not make the present earlier than the past.
+    fn start_at(&self, latest: Timestamp);
+
+    /// Resolves at that moment; at once when it has passed.
+    fn sleep_until(&self, at: Timestamp) -> BoxFuture<()>;
+
+    /// Brings about a desired state and answers with facts. Called again with the same key after a crash or a failure:
+    /// it must look at the target first and leave alone what is so already. Dropping the future takes nothing back.
+    fn perform(&self, order: Order) -> BoxFuture<Outcome>;
+
+    /// A deployment has ended: write its artifacts. Called again after a crash; must end the same.
+    fn ended(&self, history: Arc<[Recorded]>) -> BoxFuture<()>;
+}
+
+/// One try of one effect.
+#[derive(Clone, Debug)]
+pub struct Order {
+    /// Names the intention: `deployment/intent/what`. The same for every try.
+    pub key: String,
+    /// The try, from 0.
+    pub attempt: u32,
+    /// The owner's epoch: the target refuses an older one than it has seen.
+    pub epoch: u64,
+    /// The plan.
+    pub plan: Arc<Plan>,
+    /// What.
+    pub effect: Effect,
+}
