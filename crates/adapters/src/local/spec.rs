@@ -11,7 +11,7 @@ use tidegate_proxy::protocol::{
 };
 
 /// The target kind that this is.
-pub const KIND: &str = "local";
+pub(super) const KIND: &str = "local";
 
 /// A release's own description, stored with it for good.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -32,6 +32,8 @@ pub struct LocalSpec {
     pub resources: Resources,
     /// How users reach it.
     pub routing: Routing,
+    /// Good releases of the service whose files are kept.
+    pub keep_releases: u32,
 }
 
 /// What to run.
@@ -189,25 +191,25 @@ impl LocalSpec {
 
 /// What a service's table should say: who has which share.
 #[derive(Clone, Debug)]
-pub struct Wanted<'a> {
+pub(super) struct Wanted<'a> {
     /// The service.
-    pub service: &'a str,
+    pub(super) service: &'a str,
     /// Fencing.
-    pub epoch: u64,
+    pub(super) epoch: u64,
     /// Order.
-    pub generation: u64,
+    pub(super) generation: u64,
     /// Whose routing settings are in force, and which traffic returns to; `None` when nothing serves.
-    pub stable: Option<&'a Release>,
+    pub(super) stable: Option<&'a Release>,
     /// The release being rolled out, with its share of traffic and of copies.
-    pub new: Option<(&'a Release, Share, Share)>,
+    pub(super) new: Option<(&'a Release, Share, Share)>,
     /// The canary lease, milliseconds.
-    pub lease_ms: Option<u64>,
+    pub(super) lease_ms: Option<u64>,
 }
 
 impl Wanted<'_> {
     /// The table. Routing settings are those of the release being rolled out once it has traffic or copies, so that a
     /// new setting is tried on its own release's way; before that, and after a way back, the stable release's.
-    pub fn table(&self) -> Result<ServiceTable, SpecError> {
+    pub(super) fn table(&self) -> Result<ServiceTable, SpecError> {
         let exposed = self.new.filter(|(_, share, mirror)| *share > Share::NONE || *mirror > Share::NONE);
         let whose =
             exposed.map(|(release, ..)| release).or(self.stable).or(self.new.map(|(release, ..)| release));

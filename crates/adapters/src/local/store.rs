@@ -6,6 +6,7 @@ use std::{
     io::{self, Read, Write},
     os::unix::fs::{OpenOptionsExt, PermissionsExt, symlink},
     path::{Component, Path, PathBuf},
+    time::Duration,
 };
 
 use sha2::{Digest, Sha256};
@@ -13,10 +14,10 @@ use sha2::{Digest, Sha256};
 use super::spec::Source;
 
 /// Files in one release; a project with more should name what it needs.
-pub const FILES_MAX: usize = 100_000;
+pub(super) const FILES_MAX: usize = 100_000;
 
 /// Bytes in one release.
-pub const BYTES_MAX: u64 = 8 * 1024 * 1024 * 1024;
+pub(super) const BYTES_MAX: u64 = 8 * 1024 * 1024 * 1024;
 
 /// Folders that never belong to a release.
 const NEVER: [&str; 2] = [".git", ".tidegate"];
@@ -124,7 +125,7 @@ impl Manifest {
                 }
             }
         }
-        let sha256 = all.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+        let sha256 = all.finalize().iter().fold(String::new(), |hex, byte| format!("{hex}{byte:02x}"));
         Self { sha256, entries }
     }
 }
@@ -157,11 +158,12 @@ impl Reader<'_> {
             return Ok(());
         }
         let full = self.source.root.join(path);
-        let kind = fs::symlink_metadata(&full).map_err(|source| match source.kind() {
-            io::ErrorKind::NotFound => {
+        let kind = fs::symlink_metadata(&full).map_err(|source| {
+            if source.kind() == io::ErrorKind::NotFound {
                 BuildError::Missing { file: path.display().to_string(), root: self.source.root.clone() }
+            } else {
+                BuildError::Io { attempt: "read", path: full.clone(), source }
             }
-            _ => BuildError::Io { attempt: "read", path: full.clone(), source },
         })?;
         if kind.is_dir() {
             return self.folder(path, &full);
@@ -310,14 +312,22 @@ impl ReleaseStore {
         Ok(place)
     }
 
-    /// Removes the files of every release that is not in `keep` (digests). Returns how many were removed.
-    pub fn prune(&self, keep: &[String]) -> Result<usize, BuildError> {
+    /// Removes the files of every release that is not in `keep` (digests) and was brought longer ago than `older_than`:
+    /// a younger one may belong to a deployment that is just being written down. Returns how many were removed.
+    pub fn prune(&self, keep: &[String], older_than: Duration) -> Result<usize, BuildError> {
         let kept: Vec<PathBuf> = keep.iter().map(|sha256| self.path(sha256)).collect();
         let read = |source| BuildError::Io { attempt: "read the folder", path: self.root.clone(), source };
         let mut removed = 0;
+        if !self.root.is_dir() {
+            return Ok(0);
+        }
         for entry in fs::read_dir(&self.root).map_err(read)? {
-            let path = entry.map_err(read)?.path();
-            if !kept.contains(&path) {
+            let entry = entry.map_err(read)?;
+            let path = entry.path();
+            // A folder without a readable time counts as young.
+            let changed = entry.metadata().and_then(|data| data.modified()).ok();
+            let old = changed.and_then(|at| at.elapsed().ok()).is_some_and(|age| age >= older_than);
+            if old && !kept.contains(&path) {
                 remove(&path)?;
                 removed += 1;
             }
@@ -378,8 +388,9 @@ mod tests {
         assert_eq!(fs::read_to_string(place.join("run.sh")).unwrap(), "echo 1");
         assert_eq!(fs::metadata(place.join("run.sh")).unwrap().permissions().mode() & 0o777, 0o444);
         assert!(!place.join("x.log").exists());
-        assert_eq!(store.prune(std::slice::from_ref(&sha256)).unwrap(), 0);
-        assert_eq!(store.prune(&[]).unwrap(), 1);
+        assert_eq!(store.prune(std::slice::from_ref(&sha256), Duration::ZERO).unwrap(), 0);
+        assert_eq!(store.prune(&[], Duration::from_secs(60)).unwrap(), 0, "it is young");
+        assert_eq!(store.prune(&[], Duration::ZERO).unwrap(), 1);
         assert!(matches!(store.bring(&source, &sha256), Err(BuildError::Changed { .. })));
     }
 

@@ -16,6 +16,7 @@ use tidegate_proxy::protocol::{
 };
 
 use super::{
+    image::{self, ImageError},
     node::{Node, NodeError},
     spec::{LocalSpec, Program, SpecError, Wanted, files_digest},
     store::{BuildError, ReleaseStore},
@@ -46,6 +47,8 @@ enum EffectError {
     Spec(#[from] SpecError),
     #[error(transparent)]
     Build(#[from] BuildError),
+    #[error(transparent)]
+    Image(#[from] ImageError),
     #[error("{0}")]
     Instances(String),
     #[error("{address} is taken by another process: stop it, or choose another address for `listen`")]
@@ -68,7 +71,7 @@ impl EffectError {
             | Self::AddressTaken { .. }
             | Self::AddressShared { .. }
             | Self::Pruned { .. } => true,
-            Self::Join(_) => false,
+            Self::Join(_) | Self::Image(_) => false,
         };
         Outcome::Failed { reason: chain(self), permanent }
     }
@@ -141,15 +144,21 @@ impl LocalWorld {
     }
 
     async fn build(&self, plan: &Plan) -> Result<Outcome, EffectError> {
-        let spec = LocalSpec::of(&plan.release)?;
-        if let (Some(sha256), Program::Command { source, .. }) = (files_digest(&plan.release), spec.program) {
-            if plan.way_back && !self.store.has(sha256) {
-                return Err(EffectError::Pruned { release: plan.release.tag.clone() });
+        let program = LocalSpec::of(&plan.release)?.program;
+        match (files_digest(&plan.release), program) {
+            (_, Program::Container(container)) => {
+                image::bring(&container.image, container.socket.as_deref()).await?
             }
-            let (store, sha256) = (self.store.clone(), sha256.to_owned());
-            tokio::task::spawn_blocking(move || store.bring(&source, &sha256))
-                .await
-                .map_err(|why| EffectError::Join(why.to_string()))??;
+            (Some(sha256), Program::Command { source, .. }) => {
+                if plan.way_back && !self.store.has(sha256) {
+                    return Err(EffectError::Pruned { release: plan.release.tag.clone() });
+                }
+                let (store, sha256) = (self.store.clone(), sha256.to_owned());
+                tokio::task::spawn_blocking(move || store.bring(&source, &sha256))
+                    .await
+                    .map_err(|why| EffectError::Join(why.to_string()))??;
+            }
+            (None, Program::Command { .. }) => {}
         }
         Ok(Outcome::Done)
     }

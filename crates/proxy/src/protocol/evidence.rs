@@ -50,7 +50,9 @@ pub struct ReleaseCounters {
     pub latency_sum_us: u64,
 }
 
-/// Failed requests by class; the classes do not overlap.
+/// Failed requests by class; the classes do not overlap. When nothing of a request reached a release that the split chose
+/// (`connect`, `unavailable`), the stable release answers it where it can: the failure counts here, and the user sees the
+/// stable release's answer, which counts there. Requests of a rule are not handed on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Failures {
     /// The release answered 5xx.

@@ -48,7 +48,9 @@ pub enum RunKind {
 pub struct Command {
     /// Program and arguments. A program without `/` is looked up in the release directory first, then in `PATH`.
     pub argv: Vec<String>,
-    /// Environment, beside `PATH`, `HOME`, `LANG`, `TZ` of the proxy and `PORT`; nothing else is inherited.
+    /// Environment, beside `PATH`, `HOME`, `LANG`, `TZ` of the proxy and `PORT`; nothing else is inherited. With `user`,
+    /// `HOME` and `USER` are that user's. `TIDEGATE_INSTANCE` and `TIDEGATE_DATA` are added: by them the supervisor finds
+    /// its processes again.
     #[serde(default)]
     pub env: BTreeMap<String, EnvValue>,
     /// Absolute directory that the process starts in: the immutable release directory or a folder in it.
@@ -62,7 +64,8 @@ pub struct Command {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Container {
-    /// Image with its digest, `name@sha256:…`; a moving tag is refused.
+    /// Image with its digest, `name@sha256:…`, or an image id of the engine, `sha256:…` (an image built there has no
+    /// digest); a moving tag is refused.
     pub image: String,
     /// Arguments, when the image's own are not wanted.
     #[serde(default)]

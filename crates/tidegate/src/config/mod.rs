@@ -1,1 +1,212 @@
-//! `tidegate.yaml`: read, checked all at once, lowered to a plan request.
+//! `tidegate.yaml`: found, read, and checked all at once, with every mistake at its line and column.
+//!
+//! One table of fields (`fields`) drives the reader, the suggestions for unknown keys, the JSON Schema for editors and
+//! the reference page. The way of a file: bytes, guarded tree (`tree`), normal form (`reader`), what must hold between
+//! values (`relations`), types (`model`).
+#![cfg_attr(not(test), expect(dead_code, reason = "the verbs that use this room are wired up one by one"))]
+
+mod complaint;
+mod fields;
+mod finding;
+mod form;
+pub(crate) mod gates;
+pub(crate) mod init;
+mod model;
+mod reader;
+pub(crate) mod reference;
+mod relations;
+pub(crate) mod render;
+pub(crate) mod routing;
+mod run;
+mod scalar;
+pub(crate) mod schema;
+mod strategy;
+mod suggest;
+mod table;
+mod tree;
+mod units;
+
+#[cfg(test)]
+mod tests;
+
+use std::{
+    fmt,
+    fs::File,
+    io::{self, Read},
+    path::{Path, PathBuf},
+};
+
+use serde_json::{Value, json};
+
+pub(crate) use self::{
+    finding::{Code, Finding, Place},
+    model::*,
+    render::render,
+    run::*,
+    strategy::*,
+};
+use self::{
+    finding::{Complaint, Findings, Places},
+    table::Kind,
+};
+
+/// The file's name.
+pub(crate) const FILE_NAME: &str = "tidegate.yaml";
+/// The control plane may be silent for so long at the least before a canary turns back by itself.
+const LEASE_MS_MIN: u64 = 600_000;
+
+/// A file that cannot be used, and everything that is wrong with it.
+#[derive(Debug)]
+pub(crate) struct Rejected {
+    /// From the top of the file down; never empty.
+    pub(crate) findings: Vec<Finding>,
+    /// The file's text, for excerpts; empty when it could not be read.
+    pub(crate) source: String,
+}
+
+impl fmt::Display for Rejected {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(render(&self.findings, &self.source).trim_end())
+    }
+}
+
+impl std::error::Error for Rejected {}
+
+/// The `tidegate.yaml` in `start` or the nearest directory above it.
+pub(crate) fn find(start: &Path) -> Option<PathBuf> {
+    let start = std::path::absolute(start).ok()?;
+    start.ancestors().map(|directory| directory.join(FILE_NAME)).find(|path| path.is_file())
+}
+
+/// Reads and checks the file at `path`.
+pub(crate) fn load(path: &Path) -> Result<Config, Rejected> {
+    let name = path.display().to_string();
+    match read_file(path) {
+        Ok(source) => parse(path, &source),
+        Err((complaint, place)) => {
+            let mut findings = Findings::new(&name);
+            findings.add(place, "", complaint);
+            Err(Rejected { findings: findings.sorted(), source: String::new() })
+        }
+    }
+}
+
+/// Checks a text as if it stood in the file at `path`.
+pub(crate) fn parse(path: &Path, source: &str) -> Result<Config, Rejected> {
+    let source = plain_lines(source);
+    let mut findings = Findings::new(&path.display().to_string());
+    match checked(&source, &mut findings) {
+        Some((services, places)) if findings.is_empty() => {
+            Ok(Config { path: path.to_owned(), source, services, places })
+        }
+        _ => Err(Rejected { findings: findings.sorted(), source }),
+    }
+}
+
+/// The text without a byte order mark, and with each of YAML's line ends as `\n`: lines count the same everywhere.
+fn plain_lines(source: &str) -> String {
+    source.strip_prefix('\u{feff}').unwrap_or(source).replace("\r\n", "\n").replace('\r', "\n")
+}
+
+type Services = std::collections::BTreeMap<String, Service>;
+
+fn checked(source: &str, findings: &mut Findings) -> Option<(Services, Places)> {
+    if source.len() > tree::BYTES_MAX {
+        findings.add(Place::default(), "", too_large());
+        return None;
+    }
+    let root = tree::grow(source, findings)?;
+    let (value, places) = reader::read(&root, &Kind::Block(&fields::FILE), findings);
+    let mut value = value?;
+    relations::check(&value, &places, findings);
+    if !findings.is_empty() {
+        return None;
+    }
+    match lowered(&mut value) {
+        Ok(services) => Some((services, places)),
+        Err(error) => {
+            let message = format!("the table of fields and the types disagree: {error}");
+            let complaint = Complaint::new(Code::Internal, message)
+                .help("this is a defect of Tidegate; please report it");
+            findings.add(Place::default(), "", complaint);
+            None
+        }
+    }
+}
+
+/// The types for a file in its normal form. Values whose default depends on others are filled in first.
+fn lowered(file: &mut Value) -> Result<Services, serde_json::Error> {
+    let mut services = file.get_mut("services").map(Value::take).unwrap_or_default();
+    for service in services.as_object_mut().into_iter().flat_map(serde_json::Map::values_mut) {
+        fill_bakes(service);
+        let leased = service.get("lease_ms").is_some();
+        if !leased {
+            fill_lease(service)?;
+        }
+    }
+    serde_json::from_value(services)
+}
+
+fn fill_bakes(service: &mut Value) {
+    let Some(canary) = service.pointer_mut("/strategy/canary") else { return };
+    let bake = canary.get("bake_ms").cloned().unwrap_or_default();
+    let steps = canary.get_mut("steps").and_then(Value::as_array_mut);
+    for step in steps.into_iter().flatten().filter_map(Value::as_object_mut) {
+        step.entry("bake_ms").or_insert_with(|| bake.clone());
+    }
+}
+
+fn fill_lease(service: &mut Value) -> Result<(), serde_json::Error> {
+    let strategy: Strategy = serde_json::from_value(service.get("strategy").cloned().unwrap_or_default())?;
+    let lease = strategy.bake_max_ms().saturating_mul(2).max(LEASE_MS_MIN);
+    if let Some(service) = service.as_object_mut() {
+        service.insert("lease_ms".to_owned(), json!(lease));
+    }
+    Ok(())
+}
+
+/// The file's text; reads no more than the bound, whatever the file is.
+fn read_file(path: &Path) -> Result<String, (Complaint, Place)> {
+    let whole = |complaint| (complaint, Place::default());
+    // Asked before it is opened: opening a pipe would wait for somebody to write into it.
+    let kind = std::fs::metadata(path).map_err(|error| whole(unreadable(path, &error)))?;
+    if !kind.is_file() {
+        let what = if kind.is_dir() { "is a directory" } else { "is not a regular file" };
+        let complaint = Complaint::new(Code::Unreadable, format!("{} {what}", path.display()));
+        return Err(whole(complaint.help(format!("name the file itself: `{FILE_NAME}`"))));
+    }
+    let file = File::open(path).map_err(|error| whole(unreadable(path, &error)))?;
+    let mut bytes = Vec::new();
+    let bound = u64::try_from(tree::BYTES_MAX).unwrap_or(u64::MAX).saturating_add(1);
+    file.take(bound).read_to_end(&mut bytes).map_err(|error| whole(unreadable(path, &error)))?;
+    if bytes.len() > tree::BYTES_MAX {
+        return Err(whole(too_large()));
+    }
+    String::from_utf8(bytes).map_err(|error| not_text(&error))
+}
+
+fn unreadable(path: &Path, error: &io::Error) -> Complaint {
+    let complaint = Complaint::new(Code::Unreadable, format!("cannot read {}: {error}", path.display()));
+    if error.kind() == io::ErrorKind::NotFound {
+        return complaint.help("`tidegate init` writes one for the project in this directory");
+    }
+    if error.kind() == io::ErrorKind::PermissionDenied {
+        return complaint.help("let the user that runs this read it");
+    }
+    complaint
+}
+
+fn too_large() -> Complaint {
+    let bound = units::size_text(u64::try_from(tree::BYTES_MAX).unwrap_or(u64::MAX));
+    Complaint::new(Code::TooLarge, format!("the file is larger than {bound}"))
+        .help("is this the right file? A service takes about 1KiB")
+}
+
+fn not_text(error: &std::string::FromUtf8Error) -> (Complaint, Place) {
+    let good = error.utf8_error().valid_up_to();
+    let before = String::from_utf8_lossy(error.as_bytes().get(..good).unwrap_or_default());
+    let line = before.matches('\n').count() + 1;
+    let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
+    let complaint = Complaint::new(Code::NotText, "the file is not UTF-8 text").help("save it as UTF-8");
+    (complaint, Place { line, column, length: 1 })
+}

@@ -101,7 +101,8 @@ impl Book {
         if let Some(position) = self.position {
             return Ok(position);
         }
-        let sql = "SELECT coalesce(max(position), 0) FROM events";
+        // A damaged row number must not turn into an overflow: the row is then found by its deployment.
+        let sql = "SELECT max(coalesce(max(position), 0), 0) FROM events";
         let position = connection.query_row(sql, [], |row| row.get::<_, i64>(0))?.cast_unsigned();
         self.position = Some(position);
         Ok(position)
@@ -243,13 +244,13 @@ fn keep_samples(connection: &Connection, deployment: &str, samples: &[NewSample]
     let mut statement = connection.prepare_cached(sql)?;
     let mut number = last;
     for sample in samples {
-        number += 1;
+        number = number.saturating_add(1);
         let NewSample { seq, stage, at_unix_ms, payload } = sample;
         statement.execute(params![place, number, signed(*seq), stage, at_unix_ms, payload])?;
     }
     connection
         .prepare_cached("DELETE FROM samples WHERE deployment = ?1 AND number <= ?2")?
-        .execute([place, number - signed(SAMPLES_PER_DEPLOYMENT_MAX)])?;
+        .execute([place, number.saturating_sub(signed(SAMPLES_PER_DEPLOYMENT_MAX))])?;
     Ok(())
 }
 

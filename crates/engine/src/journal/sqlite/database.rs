@@ -133,9 +133,11 @@ pub(super) fn open_reader(path: &Path, frozen: bool) -> Result<Connection, OpenE
     Ok(connection)
 }
 
-/// Takes ownership: the next epoch, durable before anything else is written.
+/// Takes ownership: the next epoch, durable before anything else is written. Also above the newest event's, should the number
+/// itself have been damaged.
 pub(super) fn next_epoch(connection: &Connection) -> Result<u64, rusqlite::Error> {
-    let sql = "UPDATE ownership SET epoch = epoch + 1 WHERE only = 1 RETURNING epoch";
+    let sql = "UPDATE ownership SET epoch = 1 + max(epoch, coalesce( \
+               (SELECT epoch FROM events ORDER BY position DESC LIMIT 1), 0)) WHERE only = 1 RETURNING epoch";
     connection.query_row(sql, [], |row| row.get::<_, i64>(0)).map(i64::cast_unsigned)
 }
 
@@ -175,10 +177,10 @@ fn insist(
     connection.execute_batch(&format!("PRAGMA {setting} = {value}")).map_err(error)?;
     let found = connection
         .query_row(&format!("PRAGMA {setting}"), [], |row| {
-            Ok(match row.get_ref(0)? {
-                rusqlite::types::ValueRef::Integer(number) => number.to_string(),
-                other => other.as_str().unwrap_or("?").to_owned(),
-            })
+            let value = row.get_ref(0)?;
+            Ok(value
+                .as_i64()
+                .map_or_else(|_| value.as_str().unwrap_or("?").to_owned(), |number| number.to_string()))
         })
         .map_err(error)?;
     if found == wanted {
@@ -256,4 +258,50 @@ fn escaped(path: &Path) -> String {
         }
     }
     uri
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_writer_commits_durably_and_trusts_no_schema() {
+        let home = tempfile::tempdir().unwrap();
+        let path = home.path().join("new.db");
+        std::fs::write(&path, "").unwrap();
+        let (connection, start) = open_writer(&path, true).unwrap();
+        assert_eq!(start, Start::Clean);
+        for (setting, wanted) in [
+            ("synchronous", 2),
+            ("foreign_keys", 1),
+            ("trusted_schema", 0),
+            ("cell_size_check", 1),
+            ("wal_autocheckpoint", 0),
+            ("busy_timeout", 5_000),
+            ("application_id", APPLICATION_ID),
+            ("user_version", FORMAT),
+        ] {
+            let found = connection.pragma_query_value(None, setting, |row| row.get::<_, i64>(0));
+            assert_eq!(found, Ok(wanted), "{setting}");
+        }
+        let mode = connection.pragma_query_value(None, "journal_mode", |row| row.get::<_, String>(0));
+        assert_eq!(mode.as_deref(), Ok("wal"));
+        let refused =
+            connection.execute("INSERT INTO events VALUES (1, 9, 1, 1, 1, 'k', 'p', zeroblob(32))", []);
+        assert!(refused.is_err(), "an event needs its deployment");
+        let refused = connection.execute("INSERT INTO meta VALUES ('k', x'00')", []);
+        assert!(refused.is_err(), "tables are strict");
+    }
+
+    #[test]
+    fn a_setting_that_does_not_take_is_an_error() {
+        let connection = Connection::open_in_memory().unwrap();
+        let refused = insist(&connection, Path::new("x"), "journal_mode", "WAL", "wal").unwrap_err();
+        assert!(matches!(refused, OpenError::Setting { setting: "journal_mode", .. }), "{refused}");
+    }
+
+    #[test]
+    fn odd_paths_survive_the_uri() {
+        assert_eq!(escaped(Path::new("/a b/ü?#%.db")), "/a%20b/%C3%BC%3F%23%25.db");
+    }
 }

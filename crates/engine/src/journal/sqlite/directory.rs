@@ -48,11 +48,12 @@ impl DataDirectory {
         let was_closed = !content(&mut lock).contains(OPEN_MARK);
         let mut directory = Self { path: path.to_owned(), was_closed, lock };
         // On a full disk the mark may not fit. It only decides whether the next start looks closer, so go on without it.
-        directory.mark(OPEN_MARK).or_else(|source| match source.kind() {
-            io::ErrorKind::StorageFull => Ok(()),
-            _ => Err(refine("write the lock file", path, &lock_path, source)),
-        })?;
-        Ok(directory)
+        match directory.mark(OPEN_MARK) {
+            Err(source) if source.kind() != io::ErrorKind::StorageFull => {
+                Err(refine("write the lock file", path, &lock_path, source))
+            }
+            Ok(()) | Err(_) => Ok(directory),
+        }
     }
 
     /// Notes that the journal was closed properly. Losing the note costs one check at the next start, so errors do not matter.
@@ -87,10 +88,16 @@ fn create(path: &Path) -> Result<(), OpenError> {
         .map_err(|source| refine("create the data directory", path, path, source))?;
     let at = |source| refine("use the data directory", path, path, source);
     let mode = fs::metadata(path).map_err(at)?.permissions().mode();
-    if mode & 0o077 == 0 {
-        return Ok(());
+    let open_to_others = mode & 0o077;
+    if open_to_others != 0 {
+        fs::set_permissions(path, Permissions::from_mode(0o700)).map_err(at)?;
     }
-    fs::set_permissions(path, Permissions::from_mode(0o700)).map_err(at)
+    // A new directory is only there after a power cut if the one above it says so.
+    let above = path.parent().filter(|above| !above.as_os_str().is_empty());
+    above.map_or(Ok(()), |above| File::open(above).and_then(|above| above.sync_all())).or_else(|source| {
+        // A parent that may not be read cannot be synced by us; it was not made by us either.
+        if source.kind() == io::ErrorKind::PermissionDenied { Ok(()) } else { Err(at(source)) }
+    })
 }
 
 /// Creates the database file for this user only. `SQLite` gives its side files the same mode.
@@ -109,18 +116,18 @@ pub(super) fn create_private(directory: &Path, file: &Path) -> Result<(), OpenEr
 
 /// An IO error with its advice.
 pub(super) fn refine(attempt: &'static str, directory: &Path, path: &Path, source: io::Error) -> OpenError {
-    match source.kind() {
-        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
-            OpenError::ReadOnly { path: directory.to_owned(), source }
-        }
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-            OpenError::Full { path: directory.to_owned() }
-        }
-        _ => OpenError::Io { attempt, path: path.to_owned(), source },
+    let kind = source.kind();
+    if matches!(kind, io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem) {
+        return OpenError::ReadOnly { path: directory.to_owned(), source };
     }
+    if matches!(kind, io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) {
+        return OpenError::Full { path: directory.to_owned() };
+    }
+    OpenError::Io { attempt, path: path.to_owned(), source }
 }
 
 #[cfg(target_os = "linux")]
+#[expect(clippy::useless_conversion, reason = "the field is 32 bits wide on some architectures")]
 fn refuse_network(path: &Path) -> Result<(), OpenError> {
     let stat = rustix::fs::statfs(path)
         .map_err(|errno| refine("look at the filesystem of", path, path, errno.into()))?;

@@ -285,12 +285,10 @@ impl SqliteReader {
 fn open_frozen(path: &Path, error: OpenError) -> Result<Connection, OpenError> {
     let log = PathBuf::from(format!("{}-wal", path.display()));
     let log_is_empty = log.metadata().map_or(true, |meta| meta.len() == 0);
-    match error {
-        OpenError::Store { .. } | OpenError::ReadOnly { .. } if log_is_empty => {
-            database::open_reader(path, true)
-        }
-        other => Err(other),
+    if log_is_empty && matches!(error, OpenError::Store { .. } | OpenError::ReadOnly { .. }) {
+        return database::open_reader(path, true);
     }
+    Err(error)
 }
 
 delegate_history!(SqliteReader, asker);

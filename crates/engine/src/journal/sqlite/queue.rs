@@ -189,6 +189,7 @@ mod tests {
 
     #[test]
     fn when_it_overflows_new_deployments_are_refused_first_and_running_ones_last() {
+        const { assert!(ADMISSIONS_WAITING_MAX + 1_000 <= APPENDS_WAITING_MAX, "room for what runs") };
         let queue = Queue::default();
         let mut answers = Vec::new();
         for _ in 0..ADMISSIONS_WAITING_MAX {

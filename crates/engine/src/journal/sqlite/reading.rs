@@ -131,7 +131,7 @@ pub(super) fn active(connection: &Connection) -> Read<Vec<Kept>> {
 
 pub(super) fn next_turn(connection: &Connection, service: &str, environment: &str) -> Read<u64> {
     const SQL: &str =
-        "SELECT coalesce(max(turn), 0) FROM deployments WHERE service = ?1 AND environment = ?2";
+        "SELECT max(coalesce(max(turn), 0), 0) FROM deployments WHERE service = ?1 AND environment = ?2";
     let found = connection.query_row(SQL, [service, environment], |row| row.get::<_, i64>(0));
     Ok(found.map_err(|error| store("looking the last turn up", &error))?.cast_unsigned() + 1)
 }
@@ -193,10 +193,10 @@ pub(super) fn verify(connection: &Connection, deployment: &str) -> Read<Chain> {
 
 /// Where to start so that the next step is the event after `after`.
 fn walk_from(connection: &Connection, kept: &Kept, after: u64) -> Read<Walk> {
+    const SQL: &str = "SELECT hash FROM events WHERE deployment = ?1 AND seq = ?2";
     if after == 0 {
         return Ok(Walk::start(&kept.deployment));
     }
-    const SQL: &str = "SELECT hash FROM events WHERE deployment = ?1 AND seq = ?2";
     let doing = "looking an event up";
     let broken = |what: &str| {
         Err(ReadError::Broken { deployment: kept.deployment.clone(), seq: after, what: what.to_owned() })
@@ -224,9 +224,12 @@ fn walk_on(
         concat!("SELECT ", event_columns!(), " FROM events WHERE deployment = ?1 AND seq > ?2 ORDER BY seq");
     let doing = "reading a deployment's events";
     let name = || kept.deployment.clone();
-    let at = |seq, error: &rusqlite::Error| match store(doing, error) {
-        ReadError::Damaged { why, .. } => ReadError::Broken { deployment: name(), seq, what: why },
-        other => other,
+    let at = |seq, error: &rusqlite::Error| {
+        let error = store(doing, error);
+        if let ReadError::Damaged { why, .. } = error {
+            return ReadError::Broken { deployment: name(), seq, what: why };
+        }
+        error
     };
     let mut statement = connection.prepare_cached(SQL).map_err(|error| store(doing, &error))?;
     let mut rows: Rows<'_> = statement

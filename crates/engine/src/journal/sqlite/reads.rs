@@ -88,8 +88,7 @@ impl Asker {
 
 impl Drop for Reads {
     fn drop(&mut self) {
-        self.asker.queue.locked().closed = true;
-        self.asker.queue.filled.notify_all();
+        self.asker.queue.close();
         for thread in self.threads.drain(..) {
             // A reader that panicked has already told its caller by dropping the reply.
             let _ended = thread.join();
@@ -118,12 +117,20 @@ impl Queue {
         Asked::Waiting
     }
 
+    fn close(&self) {
+        let mut state = self.locked();
+        state.closed = true;
+        let waiting = std::mem::take(&mut state.questions);
+        drop(state);
+        self.filled.notify_all();
+        // Dropping what waits tells those who asked; outside the lock, because their wakers may ask again.
+        drop(waiting);
+    }
+
     fn next(&self) -> Option<Question> {
         let mut state = self.locked();
         loop {
             if state.closed {
-                // Dropping what waits tells those who asked.
-                state.questions.clear();
                 return None;
             }
             if let Some(question) = state.questions.pop_front() {
@@ -264,5 +271,44 @@ impl History for Asker {
                 }
             }
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::pin::pin;
+    use std::task::{Context, Poll, Waker};
+
+    use super::*;
+
+    #[test]
+    fn a_query_that_takes_too_long_is_cut_and_the_next_one_is_not() {
+        let connection = Connection::open_in_memory().unwrap();
+        let limit = TimeLimit::on(&connection);
+        limit.begin(Duration::ZERO);
+        let endless =
+            "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n";
+        let count = |sql| connection.query_row(sql, [], |row| row.get::<_, i64>(0));
+        let cut = reading::store("counting", &count(endless).unwrap_err());
+        assert_eq!(cut, ReadError::Slow { limit_ms: READ_MS_MAX });
+        limit.lift();
+        assert_eq!(count("SELECT 1"), Ok(1));
+    }
+
+    #[test]
+    fn too_many_readers_are_refused_and_those_who_wait_are_told_when_it_closes() {
+        let reads = Reads::start(Vec::new()).unwrap();
+        let mut waiting: Vec<_> = (0..READS_WAITING_MAX).map(|_| reads.asker().position()).collect();
+        let mut context = Context::from_waker(Waker::noop());
+        for answer in &mut waiting {
+            assert!(answer.as_mut().poll(&mut context).is_pending());
+        }
+        let one_more = pin!(reads.asker().position()).poll(&mut context);
+        assert_eq!(one_more, Poll::Ready(Err(ReadError::Overloaded)));
+        drop(reads);
+        for answer in &mut waiting {
+            let told = answer.as_mut().poll(&mut context);
+            assert!(matches!(told, Poll::Ready(Err(ReadError::Store { .. }))), "{told:?}");
+        }
     }
 }

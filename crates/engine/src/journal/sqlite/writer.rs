@@ -239,12 +239,16 @@ impl Drop for CloseOnDrop {
 fn trouble(error: &rusqlite::Error) -> Trouble {
     let why = error.to_string();
     let Some(code) = error.sqlite_error_code() else { return Trouble::Odd(why) };
-    match code {
-        ErrorCode::DiskFull => Trouble::Full,
-        ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked => Trouble::Busy,
-        ErrorCode::ConstraintViolation | ErrorCode::TooBig | ErrorCode::TypeMismatch => Trouble::Odd(why),
-        _ => Trouble::Fatal(why),
+    if code == ErrorCode::DiskFull {
+        return Trouble::Full;
     }
+    if matches!(code, ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) {
+        return Trouble::Busy;
+    }
+    if matches!(code, ErrorCode::ConstraintViolation | ErrorCode::TooBig | ErrorCode::TypeMismatch) {
+        return Trouble::Odd(why);
+    }
+    Trouble::Fatal(why)
 }
 
 fn reply(group: Vec<Job>, answers: Vec<Answer>) {

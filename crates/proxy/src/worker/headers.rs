@@ -1,0 +1,286 @@
+//! What passes from user to instance and back, and what never does (RFC 9110 section 7.6, RFC 9112 sections 3 and 6).
+
+use std::net::IpAddr;
+
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::uri::PathAndQuery;
+use http::{Method, Uri, Version, request, response};
+
+/// Says which release answered.
+pub(crate) static RELEASE: HeaderName = HeaderName::from_static("x-tidegate-release");
+/// Marks a mirrored copy.
+pub(crate) static SHADOW: HeaderName = HeaderName::from_static("x-tidegate-shadow");
+static FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+static FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+static FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+static KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
+static PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
+static HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
+
+/// What a connection adds to each request.
+pub(crate) struct Forwarded {
+    pub(crate) address: HeaderValue,
+    pub(crate) proto: HeaderValue,
+}
+
+impl Forwarded {
+    pub(crate) fn new(address: IpAddr, tls: bool) -> Self {
+        let text = address.to_canonical().to_string();
+        Self {
+            address: HeaderValue::from_str(&text).unwrap_or(HeaderValue::from_static("unknown")),
+            proto: HeaderValue::from_static(if tls { "https" } else { "http" }),
+        }
+    }
+}
+
+/// Refuses a request that two programs could read in two ways.
+pub(crate) fn check(head: &request::Parts) -> Result<(), &'static str> {
+    if head.method == Method::CONNECT {
+        return Err("CONNECT is not served here");
+    }
+    let mut codings = head.headers.get_all(header::TRANSFER_ENCODING).iter();
+    if let Some(coding) = codings.next() {
+        if head.headers.contains_key(header::CONTENT_LENGTH) {
+            return Err("Content-Length and Transfer-Encoding exclude each other");
+        }
+        if codings.next().is_some() || !coding.as_bytes().eq_ignore_ascii_case(b"chunked") {
+            return Err("the only Transfer-Encoding understood here is chunked");
+        }
+    }
+    let mut hosts = head.headers.get_all(header::HOST).iter();
+    let host = hosts.next();
+    if hosts.next().is_some() {
+        return Err("more than one Host");
+    }
+    match host {
+        None if head.version == Version::HTTP_11 => Err("no Host"),
+        Some(host) if !plain_host(host.as_bytes()) => Err("Host is malformed"),
+        Some(_) | None => Ok(()),
+    }
+}
+
+fn plain_host(host: &[u8]) -> bool {
+    host.iter().all(|byte| byte.is_ascii_alphanumeric() || b"-._~:[]%!$&'()*+,;=".contains(byte))
+}
+
+/// Whether the request asks to leave HTTP, in a way that can be carried.
+pub(crate) fn asks_upgrade(head: &request::Parts, empty: bool) -> bool {
+    let Some(protocol) = head.headers.get(header::UPGRADE) else { return false };
+    head.version == Version::HTTP_11
+        && empty
+        && !protocol.as_bytes().eq_ignore_ascii_case(b"h2c")
+        && names(&head.headers).any(|name| name.eq_ignore_ascii_case("upgrade"))
+}
+
+/// The names listed in `Connection`.
+fn names(headers: &HeaderMap) -> impl Iterator<Item = &str> {
+    let values = headers.get_all(header::CONNECTION).iter().filter_map(|value| value.to_str().ok());
+    values.flat_map(|value| value.split(',')).map(str::trim)
+}
+
+/// Makes a user's head fit to be sent to an instance. Keeps the upgrade headers when `upgrade`.
+pub(crate) fn to_instance(head: &mut request::Parts, forwarded: &Forwarded, upgrade: bool, address: &str) {
+    set_host(head, address);
+    let protocol = if upgrade { head.headers.get(header::UPGRADE).cloned() } else { None };
+    strip(&mut head.headers);
+    head.headers.remove(header::EXPECT);
+    if head.version == Version::HTTP_2 {
+        join_cookies(&mut head.headers);
+    }
+    if let Some(protocol) = protocol {
+        head.headers.insert(header::UPGRADE, protocol);
+        head.headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+    }
+    forwarded_for(&mut head.headers, &forwarded.address);
+    head.headers.insert(FORWARDED_PROTO.clone(), forwarded.proto.clone());
+    if let Some(host) = head.headers.get(header::HOST).cloned() {
+        head.headers.insert(FORWARDED_HOST.clone(), host);
+    }
+    head.version = Version::HTTP_11;
+    head.extensions.clear();
+}
+
+/// One `Host`, from the target where it has one (RFC 9112 section 3.2.2), and a target in origin form.
+fn set_host(head: &mut request::Parts, address: &str) {
+    if let Some(authority) = head.uri.authority() {
+        let host = authority.as_str().rsplit('@').next().unwrap_or_default();
+        if let Ok(host) = HeaderValue::from_str(host) {
+            head.headers.insert(header::HOST, host);
+        }
+        let path = head.uri.path_and_query().cloned();
+        head.uri = Uri::from(path.unwrap_or_else(|| PathAndQuery::from_static("/")));
+    } else if !head.headers.contains_key(header::HOST)
+        && let Ok(host) = HeaderValue::from_str(address)
+    {
+        head.headers.insert(header::HOST, host);
+    }
+}
+
+fn forwarded_for(headers: &mut HeaderMap, address: &HeaderValue) {
+    let Some(before) = headers.get(&FORWARDED_FOR) else {
+        headers.insert(FORWARDED_FOR.clone(), address.clone());
+        return;
+    };
+    let mut joined = before.as_bytes().to_vec();
+    for more in headers.get_all(&FORWARDED_FOR).iter().skip(1) {
+        joined.extend_from_slice(b", ");
+        joined.extend_from_slice(more.as_bytes());
+    }
+    joined.extend_from_slice(b", ");
+    joined.extend_from_slice(address.as_bytes());
+    headers
+        .insert(FORWARDED_FOR.clone(), HeaderValue::from_bytes(&joined).unwrap_or_else(|_| address.clone()));
+}
+
+/// HTTP/2 cuts cookies into crumbs; HTTP/1.1 has one line (RFC 9113 section 8.2.3).
+fn join_cookies(headers: &mut HeaderMap) {
+    let mut crumbs = headers.get_all(header::COOKIE).iter();
+    let (Some(first), Some(second)) = (crumbs.next(), crumbs.next()) else { return };
+    let mut joined = first.as_bytes().to_vec();
+    for crumb in std::iter::once(second).chain(crumbs) {
+        joined.extend_from_slice(b"; ");
+        joined.extend_from_slice(crumb.as_bytes());
+    }
+    if let Ok(joined) = HeaderValue::from_bytes(&joined) {
+        headers.insert(header::COOKIE, joined);
+    }
+}
+
+/// Makes an instance's head fit to be sent to a user. Keeps the upgrade headers when `upgrade`.
+pub(crate) fn to_user(head: &mut response::Parts, release: &HeaderValue, upgrade: bool) {
+    let protocol = if upgrade { head.headers.get(header::UPGRADE).cloned() } else { None };
+    strip(&mut head.headers);
+    if let Some(protocol) = protocol {
+        head.headers.insert(header::UPGRADE, protocol);
+        head.headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+    }
+    head.headers.insert(RELEASE.clone(), release.clone());
+    head.version = Version::HTTP_11;
+}
+
+fn hop_by_hop(name: &HeaderName) -> bool {
+    *name == header::CONNECTION
+        || *name == header::TRANSFER_ENCODING
+        || *name == header::UPGRADE
+        || *name == header::TE
+        || *name == header::TRAILER
+        || *name == header::PROXY_AUTHENTICATE
+        || *name == header::PROXY_AUTHORIZATION
+        || *name == KEEP_ALIVE
+        || *name == PROXY_CONNECTION
+        || *name == HTTP2_SETTINGS
+}
+
+/// Removes what belongs to one connection only, and what `Connection` names; never what frames or routes the message.
+fn strip(headers: &mut HeaderMap) {
+    if !headers.keys().any(hop_by_hop) {
+        return;
+    }
+    let kept =
+        [header::HOST, header::CONTENT_LENGTH, header::CONTENT_TYPE, header::AUTHORIZATION, header::COOKIE];
+    let named: Vec<HeaderName> = names(headers)
+        .filter(|name| !name.eq_ignore_ascii_case("close") && !name.eq_ignore_ascii_case("keep-alive"))
+        .filter_map(|name| name.parse().ok())
+        .filter(|name| !kept.contains(name) && *name != FORWARDED_FOR)
+        .collect();
+    for name in named {
+        headers.remove(name);
+    }
+    let fixed = [
+        &header::CONNECTION,
+        &header::TRANSFER_ENCODING,
+        &header::UPGRADE,
+        &header::TE,
+        &header::TRAILER,
+        &header::PROXY_AUTHENTICATE,
+        &header::PROXY_AUTHORIZATION,
+        &KEEP_ALIVE,
+        &PROXY_CONNECTION,
+        &HTTP2_SETTINGS,
+    ];
+    for name in fixed {
+        headers.remove(name);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn head(version: Version, uri: &str, headers: &[(&str, &str)]) -> request::Parts {
+        let mut builder = http::Request::builder().version(version).uri(uri);
+        for (name, value) in headers {
+            builder = builder.header(*name, *value);
+        }
+        builder.body(()).expect("request").into_parts().0
+    }
+
+    fn sent(mut head: request::Parts) -> request::Parts {
+        to_instance(&mut head, &Forwarded::new([10, 0, 0, 9].into(), true), false, "127.0.0.1:80");
+        head
+    }
+
+    fn value<'a>(head: &'a request::Parts, name: &str) -> Option<&'a str> {
+        head.headers.get(name).and_then(|value| value.to_str().ok())
+    }
+
+    #[test]
+    fn headers_of_one_connection_and_those_it_names_do_not_pass() {
+        let sent = sent(head(
+            Version::HTTP_11,
+            "/a?b",
+            &[
+                ("host", "shop"),
+                ("connection", "close, X-Secret, Host, content-length"),
+                ("x-secret", "1"),
+                ("content-length", "3"),
+                ("keep-alive", "5"),
+                ("te", "trailers"),
+                ("upgrade", "h2c"),
+                ("http2-settings", "x"),
+                ("x-forwarded-for", "1.1.1.1"),
+                ("x-forwarded-proto", "lie"),
+            ],
+        ));
+        for gone in ["connection", "x-secret", "keep-alive", "te", "upgrade", "http2-settings"] {
+            assert_eq!(value(&sent, gone), None, "{gone}");
+        }
+        let kept = ["host", "content-length", "x-forwarded-for", "x-forwarded-proto", "x-forwarded-host"]
+            .map(|name| value(&sent, name).unwrap_or("-"));
+        assert_eq!(kept, ["shop", "3", "1.1.1.1, 10.0.0.9", "https", "shop"]);
+    }
+
+    #[test]
+    fn an_absolute_target_gives_the_host_and_is_sent_in_origin_form() {
+        let sent = sent(head(Version::HTTP_11, "http://user@shop.example:8080/x?y", &[("host", "other")]));
+        assert_eq!(
+            (value(&sent, "host"), sent.uri.to_string().as_str()),
+            (Some("shop.example:8080"), "/x?y")
+        );
+    }
+
+    #[test]
+    fn cookie_crumbs_of_http_2_become_one_line() {
+        let sent = sent(head(Version::HTTP_2, "https://shop/", &[("cookie", "a=1"), ("cookie", "b=2")]));
+        assert_eq!(value(&sent, "cookie"), Some("a=1; b=2"));
+    }
+
+    #[test]
+    fn requests_that_can_be_read_in_two_ways_are_refused() {
+        let cases: [&[(&str, &str)]; 6] = [
+            &[],
+            &[("host", "a"), ("host", "b")],
+            &[("host", "a/b")],
+            &[("host", "a"), ("transfer-encoding", "chunked"), ("content-length", "3")],
+            &[("host", "a"), ("transfer-encoding", "gzip, chunked")],
+            &[("host", "a"), ("transfer-encoding", "chunked"), ("transfer-encoding", "chunked")],
+        ];
+        for headers in cases {
+            assert!(check(&head(Version::HTTP_11, "/", headers)).is_err(), "{headers:?}");
+        }
+        assert!(
+            check(&head(Version::HTTP_11, "/", &[("host", "a"), ("transfer-encoding", "Chunked")])).is_ok()
+        );
+        assert!(check(&head(Version::HTTP_10, "/", &[])).is_ok());
+    }
+}

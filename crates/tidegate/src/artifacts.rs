@@ -1,0 +1,73 @@
+//! The files that every deployment leaves behind.
+
+use std::{
+    fs::{self, File},
+    io::Write,
+    path::{Path, PathBuf},
+};
+
+use sha2::{Digest, Sha256};
+use tidegate_adapters::local::LocalSpec;
+use tidegate_core::{
+    deployment::{Event, Recorded, fold},
+    view,
+};
+
+use crate::fault::Fault;
+
+/// Writes a deployment's artifacts and says where: `deployment_artifact_{id}.json`, `deployment_{id}.json` (the
+/// transitions), `evidence_{id}.json`, `manifest_{id}.json` (what was applied). Writing them again writes the same.
+pub(crate) fn write(directory: &Path, history: &[Recorded]) -> Result<Vec<PathBuf>, Fault> {
+    let Some((plan, _)) = fold(history) else {
+        return Err(Fault::trouble("the history does not begin with a plan, so there is nothing to write"));
+    };
+    fs::create_dir_all(directory).map_err(|error| trouble(directory, &error))?;
+    let id = &plan.deployment;
+    let text = serde_json::to_vec(&plan).map_err(Fault::internal)?;
+    let plan_digest: String =
+        Sha256::digest(&text).iter().fold(String::new(), |hex, byte| format!("{hex}{byte:02x}"));
+    let mut artifact = serde_json::to_value(view::artifact(history)).map_err(Fault::internal)?;
+    if let Some(fields) = artifact.as_object_mut() {
+        fields.insert("plan_digest".to_owned(), format!("sha256:{plan_digest}").into());
+    }
+    let evidence = serde_json::to_value(view::evidence(history)).map_err(Fault::internal)?;
+    let log = serde_json::to_value(view::state_log(history)).map_err(Fault::internal)?;
+    let requested = history.first().and_then(|first| match &first.event {
+        Event::Planned { request, .. } => Some(request.strategy.clone()),
+        _ => None,
+    });
+    let manifest = serde_json::json!({
+        "release": plan.release,
+        "local": LocalSpec::of(&plan.release).ok(),
+        "strategy": requested,
+        "plan": plan,
+    });
+    [
+        (format!("deployment_artifact_{id}.json"), artifact),
+        (format!("deployment_{id}.json"), log),
+        (format!("evidence_{id}.json"), evidence),
+        (format!("manifest_{id}.json"), manifest),
+    ]
+    .into_iter()
+    .map(|(name, value)| replace(&directory.join(name), &value))
+    .collect()
+}
+
+/// Writes beside the place and renames, so that nobody reads half a file.
+fn replace(path: &Path, value: &serde_json::Value) -> Result<PathBuf, Fault> {
+    let half = path.with_extension("json.part");
+    let text = serde_json::to_vec_pretty(value).map_err(Fault::internal)?;
+    let write = || {
+        let mut file = File::create(&half)?;
+        file.write_all(&text)?;
+        file.write_all(b"\n")?;
+        file.sync_all()?;
+        fs::rename(&half, path)
+    };
+    write().map_err(|error| trouble(path, &error))?;
+    Ok(path.to_owned())
+}
+
+fn trouble(path: &Path, error: &std::io::Error) -> Fault {
+    Fault::trouble(format!("cannot write {}: {error}", path.display()))
+}

@@ -1,0 +1,287 @@
+//! `plan`, `deploy`, `rollback`, `rehearse`: from the project's files to a request for a deployment.
+
+use std::path::Path;
+
+use clap::Args;
+use tidegate_core::{
+    deployment::{Event, StateName},
+    model::{Artifact, Release},
+    plan::{self, Plan, Request},
+};
+use tidegate_engine::{
+    QueuePolicy,
+    engine::last_good,
+    journal::{History, Standing},
+    record,
+};
+
+use super::{Common, control::person, follow, inspect::now, print_json};
+use crate::{
+    client::Client,
+    compose,
+    config::{self, Config, Service},
+    fault::{Exit, Fault},
+    render,
+    server::{Action, Submit},
+};
+
+/// Which service, and what is different from the configuration.
+#[derive(Args, Clone, Debug)]
+pub(super) struct WhatArgs {
+    /// The service; default: the only one of the configuration.
+    service: Option<String>,
+    /// Roll out even if the release is identical to the running one.
+    #[arg(long)]
+    again: bool,
+}
+
+#[derive(Args)]
+pub(super) struct PlanArgs {
+    #[command(flatten)]
+    what: WhatArgs,
+}
+
+#[derive(Args)]
+pub(super) struct DeployArgs {
+    #[command(flatten)]
+    what: WhatArgs,
+    /// Why; kept in the audit trail.
+    #[arg(long, short, default_value = "")]
+    reason: String,
+    /// Start it and return at once.
+    #[arg(long, short)]
+    detach: bool,
+    /// What to do about a running deployment of the service: wait, supersede or reject.
+    #[arg(long, value_enum)]
+    queue: Option<QueueChoice>,
+    /// Idempotency key: repeating the command with the same key answers with the same deployment.
+    #[arg(long)]
+    key: Option<String>,
+}
+
+#[derive(Args)]
+pub(super) struct RollbackArgs {
+    /// The service; default: the only one of the configuration.
+    service: Option<String>,
+    /// The release to go back to; default: the one before the present.
+    #[arg(long, value_name = "RELEASE")]
+    to: Option<String>,
+    /// Why; kept in the audit trail.
+    #[arg(long, short, default_value = "")]
+    reason: String,
+    /// Start it and return at once.
+    #[arg(long, short)]
+    detach: bool,
+}
+
+#[derive(Args)]
+pub(super) struct RehearseArgs {
+    #[command(flatten)]
+    what: WhatArgs,
+    /// The imagined release fails from this stage on (1 is the first).
+    #[arg(long, value_name = "STAGE")]
+    bad_from: Option<usize>,
+    /// Kill the imagined control plane in the middle.
+    #[arg(long)]
+    kill: bool,
+    /// Seed of the imagined world.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+}
+
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum QueueChoice {
+    Wait,
+    Supersede,
+    Reject,
+}
+
+/// A service of the configuration, and the release that its files make now.
+struct Wanted {
+    config: Config,
+    name: String,
+    request: Request,
+}
+
+impl Wanted {
+    fn service(&self) -> Option<&Service> {
+        self.config.services.get(&self.name)
+    }
+}
+
+async fn wanted(common: &Common, what: &WhatArgs) -> Result<Wanted, Fault> {
+    let config = common.config()?;
+    let name = chosen(&config, what.service.as_deref())?;
+    let root = std::path::absolute(config.directory()).map_err(Fault::world)?;
+    let Some(service) = config.services.get(&name) else {
+        return Err(Fault::refuse(format!("there is no service `{name}`")));
+    };
+    let image = match &service.run.kind {
+        config::RunKind::Container(container) => Some(
+            tidegate_adapters::local::resolve_image(&container.image, container.socket.as_deref())
+                .await
+                .map_err(Fault::world)?,
+        ),
+        config::RunKind::Command(_) => None,
+    };
+    let commit = commit(&root);
+    let release = compose::release(&root, service, commit.as_deref(), image, now().0 / 1_000)?;
+    let mut request = compose::request(&name, service, release)?;
+    request.again = what.again;
+    Ok(Wanted { config, name, request })
+}
+
+fn chosen(config: &Config, named: Option<&str>) -> Result<String, Fault> {
+    let names: Vec<&str> = config.services.keys().map(String::as_str).collect();
+    match (named, names.as_slice()) {
+        (Some(named), _) if config.services.contains_key(named) => Ok(named.to_owned()),
+        (Some(named), _) => {
+            Err(Fault::refuse(format!("there is no service `{named}`; there is {}", names.join(", "))))
+        }
+        (None, [only]) => Ok((*only).to_owned()),
+        (None, _) => Err(Fault::refuse(format!(
+            "the configuration has several services, name one: {}",
+            names.join(", ")
+        ))),
+    }
+}
+
+/// The commit that the project stands at; `None` outside version control.
+fn commit(root: &Path) -> Option<String> {
+    let output = std::process::Command::new("git")
+        .arg("-C")
+        .arg(root)
+        .args(["rev-parse", "--verify", "HEAD"])
+        .stdin(std::process::Stdio::null())
+        .output()
+        .ok()?;
+    let commit = String::from_utf8(output.stdout).ok()?.trim().to_owned();
+    (output.status.success() && !commit.is_empty()).then_some(commit)
+}
+
+pub(super) async fn plan(common: &Common, args: PlanArgs) -> Result<Exit, Fault> {
+    let plan = planned(common, &args.what).await?;
+    if common.json {
+        print_json(&plan)?;
+    } else {
+        anstream::print!("{}", render::plan(&plan));
+    }
+    Ok(Exit::Success)
+}
+
+/// The plan that a deployment would have now.
+async fn planned(common: &Common, what: &WhatArgs) -> Result<Plan, Fault> {
+    let Wanted { mut request, .. } = wanted(common, what).await?;
+    if let Some(journal) = common.client()?.journal()? {
+        request.stable =
+            last_good(&journal, &request.service, &request.environment).await.map_err(Fault::world)?;
+        request.turn =
+            journal.next_turn(&request.service, &request.environment).await.map_err(Fault::world)?;
+    }
+    plan::compile(request).map_err(Fault::caller)
+}
+
+pub(super) async fn deploy(common: &Common, args: DeployArgs) -> Result<Exit, Fault> {
+    let wanted = wanted(common, &args.what).await?;
+    let configured = wanted.service().map_or(QueuePolicy::Wait, compose::queue);
+    let queue = match args.queue {
+        None => configured,
+        Some(QueueChoice::Wait) => QueuePolicy::Wait,
+        Some(QueueChoice::Supersede) => QueuePolicy::Supersede,
+        Some(QueueChoice::Reject) => QueuePolicy::Reject,
+    };
+    let submit =
+        Submit { request: wanted.request, queue, key: args.key, actor: person(), reason: args.reason };
+    begin(common, &submit, args.detach).await
+}
+
+/// Hands a request to the engine and follows what becomes of it.
+async fn begin(common: &Common, submit: &Submit, detach: bool) -> Result<Exit, Fault> {
+    let client = common.client()?;
+    client.ensure().await?;
+    let id = client.submit(submit).await?;
+    if !detach {
+        return follow::follow(common, &client, &id).await;
+    }
+    if common.json {
+        print_json(&serde_json::json!({ "deployment": id, "release": submit.request.release.tag }))?;
+    } else {
+        anstream::println!("{id} goes on by itself; `tidegate watch {id}` follows it");
+    }
+    Ok(Exit::Success)
+}
+
+pub(super) async fn rollback(common: &Common, args: RollbackArgs) -> Result<Exit, Fault> {
+    let client = common.client()?;
+    let service = match (&args.service, common.config_path()?) {
+        (Some(named), _) => named.clone(),
+        (None, Some(_)) => chosen(&common.config()?, None)?,
+        (None, None) => return Err(Fault::refuse("name the service: `tidegate rollback SERVICE`")),
+    };
+    let under_way = client.deployments(Some(&service), 50).await?.into_iter().find(|kept| {
+        kept.row.standing == Standing::Running && record::state_name(&kept.row) != Some(StateName::Stuck)
+    });
+    if let (Some(running), None) = (&under_way, &args.to) {
+        client.ensure().await?;
+        let id = &running.deployment;
+        client.tell(id, Action::Abort, person(), args.reason).await?;
+        return if args.detach { Ok(Exit::Success) } else { follow::follow(common, &client, id).await };
+    }
+    let request = way_back(&client, &service, args.to.as_deref()).await?;
+    let reason = if args.reason.is_empty() { "rollback".to_owned() } else { args.reason };
+    let submit = Submit { request, queue: QueuePolicy::Supersede, key: None, actor: person(), reason };
+    begin(common, &submit, args.detach).await
+}
+
+/// A request for the release that was good before the present one, or for the one that was named.
+async fn way_back(client: &Client, service: &str, to: Option<&str>) -> Result<Request, Fault> {
+    let mut known: Vec<String> = Vec::new();
+    let mut present: Option<Release> = None;
+    for kept in client.deployments(Some(service), 500).await? {
+        if record::state_name(&kept.row) != Some(StateName::Verified) {
+            continue;
+        }
+        let history = client.history(&kept.deployment).await?;
+        let Some(Event::Planned { request, .. }) = history.first().map(|first| &first.event) else {
+            continue;
+        };
+        let release = &request.release;
+        let Some(present) = present.as_ref() else {
+            present = Some(release.clone());
+            continue;
+        };
+        if present.tag == release.tag {
+            continue;
+        }
+        if to.is_none_or(|to| to == release.tag) {
+            pruned(client, release)?;
+            return Ok(Request { way_back: true, again: true, shadow: None, ..request.as_ref().clone() });
+        }
+        known.push(release.tag.clone());
+    }
+    Err(Fault::refuse(match (to, present) {
+        (Some(to), Some(present)) if present.tag == to => format!("`{service}` runs {to} already"),
+        (Some(to), _) if known.is_empty() => {
+            format!("`{service}` was never good at {to}, nor at any release before the present")
+        }
+        (Some(to), _) => format!("`{service}` was never good at {to}; it was at {}", known.join(", ")),
+        (None, _) => format!("there is no release before the present one that `{service}` was good at"),
+    }))
+}
+
+/// A release whose files were pruned cannot be gone back to.
+fn pruned(client: &Client, release: &Release) -> Result<(), Fault> {
+    let store = tidegate_adapters::local::ReleaseStore::new(client.place().root());
+    match &release.artifact {
+        Artifact::Files { sha256 } if !store.has(sha256) => Err(Fault::refuse(format!(
+            "the files of {} were pruned (see `keep_releases`); check out its commit and deploy it again",
+            release.tag
+        ))),
+        Artifact::Files { .. } | Artifact::Image { .. } => Ok(()),
+    }
+}
+
+pub(super) async fn rehearse(common: &Common, args: RehearseArgs) -> Result<Exit, Fault> {
+    let _ = (common, &args);
+    Err(Fault::refuse("rehearse is being wired"))
+}

@@ -1,0 +1,175 @@
+//! `status`, `watch`, `why`, `history`, `artifacts`, `audit`: reading what happened. None of them needs a running engine.
+
+use clap::Args;
+use tidegate_core::{model::Timestamp, view};
+use tidegate_engine::journal::{Chain, History, Standing};
+
+use super::{Common, control::which, follow, print_json};
+use crate::{
+    artifacts,
+    fault::{Exit, Fault},
+    render,
+};
+
+#[derive(Args)]
+pub(super) struct OneArgs {
+    /// The deployment; default: the one under way, else the newest.
+    deployment: Option<String>,
+}
+
+#[derive(Args)]
+pub(super) struct StatusArgs {
+    /// A deployment, or a service; default: everything that has not ended, and the newest of each service.
+    which: Option<String>,
+}
+
+#[derive(Args)]
+pub(super) struct HistoryArgs {
+    /// A deployment, to see its events.
+    deployment: Option<String>,
+    /// Only this service.
+    #[arg(long)]
+    service: Option<String>,
+    /// How many, newest first.
+    #[arg(long, short = 'n', default_value_t = 20)]
+    limit: usize,
+}
+
+#[derive(Args)]
+pub(super) struct AuditArgs {
+    /// Only this deployment.
+    deployment: Option<String>,
+}
+
+pub(super) async fn status(common: &Common, args: StatusArgs) -> Result<Exit, Fault> {
+    let client = common.client()?;
+    let mut chosen = Vec::new();
+    let mut seen = Vec::new();
+    for kept in client.deployments(None, 500).await? {
+        let named =
+            args.which.as_ref().is_none_or(|which| *which == kept.deployment || *which == kept.row.service);
+        let first = !seen.contains(&kept.row.service);
+        let wanted =
+            args.which.as_ref() == Some(&kept.deployment) || first || kept.row.standing != Standing::Ended;
+        if named && wanted {
+            seen.push(kept.row.service.clone());
+            let history = client.history(&kept.deployment).await?;
+            chosen.extend(view::summary(&history, now()));
+        }
+    }
+    if chosen.is_empty() && args.which.is_some() {
+        return Err(Fault::refuse("there is no such deployment or service: see `tidegate history`"));
+    }
+    if common.json {
+        print_json(&chosen)?;
+    } else if chosen.is_empty() {
+        anstream::println!("nothing was deployed yet from {}", client.place().root().display());
+    } else {
+        anstream::print!("{}", render::status(&chosen, now()));
+    }
+    Ok(Exit::Success)
+}
+
+pub(super) async fn watch(common: &Common, args: OneArgs) -> Result<Exit, Fault> {
+    let client = common.client()?;
+    let id = which(&client, args.deployment).await?;
+    follow::follow(common, &client, &id).await
+}
+
+pub(super) async fn why(common: &Common, args: OneArgs) -> Result<Exit, Fault> {
+    let client = common.client()?;
+    let id = which(&client, args.deployment).await?;
+    let history = client.history(&id).await?;
+    let sentence = view::why(&history, now(), &render::clock).unwrap_or_default();
+    let live = client.live(&id).await;
+    if common.json {
+        print_json(&serde_json::json!({ "deployment": id, "why": sentence, "trouble": live.trouble }))?;
+    } else {
+        anstream::println!("{id}: {}", render::clean(&sentence));
+        if let Some(trouble) = live.trouble {
+            anstream::println!("last trouble: {}", render::clean(&trouble));
+        }
+    }
+    Ok(Exit::Success)
+}
+
+pub(super) async fn history(common: &Common, args: HistoryArgs) -> Result<Exit, Fault> {
+    let client = common.client()?;
+    if let Some(id) = args.deployment {
+        let lines = view::timeline(&client.history(&id).await?);
+        if common.json {
+            print_json(&lines)?;
+        } else {
+            anstream::print!("{}", render::timeline(&lines));
+        }
+        return Ok(Exit::Success);
+    }
+    let mut rows = Vec::new();
+    for kept in client.deployments(args.service.as_deref(), args.limit).await? {
+        let history = client.history(&kept.deployment).await?;
+        rows.extend(view::summary(&history, now()));
+    }
+    if common.json {
+        print_json(&rows)?;
+    } else {
+        anstream::print!("{}", render::history(&rows));
+    }
+    Ok(Exit::Success)
+}
+
+pub(super) async fn artifacts(common: &Common, args: OneArgs) -> Result<Exit, Fault> {
+    let client = common.client()?;
+    let id = which(&client, args.deployment).await?;
+    let history = client.history(&id).await?;
+    let written = artifacts::write(&client.place().artifacts(), &history)?;
+    if common.json {
+        print_json(&written)?;
+    } else {
+        for path in written {
+            anstream::println!("{}", path.display());
+        }
+    }
+    Ok(Exit::Success)
+}
+
+pub(super) async fn audit(common: &Common, args: AuditArgs) -> Result<Exit, Fault> {
+    let client = common.client()?;
+    let Some(journal) = client.journal()? else {
+        return Err(Fault::refuse(format!("there is no journal in {}", client.place().root().display())));
+    };
+    let chains = match &args.deployment {
+        Some(id) => vec![journal.verify(id).await.map_err(Fault::world)?],
+        None => journal.verify_all().await.map_err(Fault::world)?,
+    };
+    let broken: Vec<_> = chains
+        .iter()
+        .filter_map(|chain| match chain {
+            Chain::Broken { deployment, seq, what } => {
+                Some(serde_json::json!({ "deployment": deployment, "seq": seq, "what": what }))
+            }
+            Chain::Intact { .. } => None,
+        })
+        .collect();
+    if common.json {
+        print_json(&serde_json::json!({ "intact": broken.is_empty(), "broken": broken }))?;
+    } else if broken.is_empty() {
+        anstream::println!("every chain is intact");
+    }
+    if broken.is_empty() {
+        return Ok(Exit::Success);
+    }
+    let names: Vec<String> = chains
+        .iter()
+        .filter_map(|chain| match chain {
+            Chain::Broken { deployment, seq, what } => Some(format!("{deployment} at event {seq}: {what}")),
+            Chain::Intact { .. } => None,
+        })
+        .collect();
+    Err(Fault::trouble(format!("the journal is damaged: {}; restore it from a backup", names.join("; "))))
+}
+
+/// The present moment by the wall clock: for showing how long ago something was.
+pub(crate) fn now() -> Timestamp {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    Timestamp(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+}

@@ -1,0 +1,69 @@
+//! `init` and `validate`: the configuration file.
+
+use clap::Args;
+
+use super::{Common, print_json};
+use crate::{
+    config::{self, Rejected},
+    fault::{Exit, Fault},
+};
+
+#[derive(Args)]
+pub(super) struct InitArgs {
+    /// The project's directory.
+    #[arg(default_value = ".")]
+    directory: std::path::PathBuf,
+}
+
+#[derive(Args)]
+pub(super) struct ValidateArgs {
+    /// Print the JSON Schema of the file for editors instead.
+    #[arg(long)]
+    schema: bool,
+}
+
+pub(super) fn init(common: &Common, args: &InitArgs) -> Result<Exit, Fault> {
+    let (path, detected) = config::init::init(&args.directory).map_err(Fault::caller)?;
+    if common.json {
+        print_json(&serde_json::json!({ "file": path, "detected": detected.kind_name() }))?;
+    } else {
+        anstream::println!("wrote {} for {}", path.display(), detected.kind_name());
+        anstream::println!("read it, correct the command if it is not yours, then: tidegate plan");
+    }
+    Ok(Exit::Success)
+}
+
+pub(super) fn validate(common: &Common, args: &ValidateArgs) -> Result<Exit, Fault> {
+    if args.schema {
+        print_json(&config::schema::schema_json())?;
+        return Ok(Exit::Success);
+    }
+    let path = common.config_path()?.unwrap_or_else(|| config::FILE_NAME.into());
+    match config::load(&path) {
+        Ok(config) if common.json => {
+            let services: Vec<&String> = config.services.keys().collect();
+            print_json(&serde_json::json!({ "file": path, "valid": true, "services": services }))?;
+            Ok(Exit::Success)
+        }
+        Ok(config) => {
+            anstream::println!("{} is valid: {} service(s)", path.display(), config.services.len());
+            Ok(Exit::Success)
+        }
+        Err(rejected) if common.json => {
+            print_json(&serde_json::json!({ "file": path, "valid": false, "findings": rejected.findings }))?;
+            Ok(Exit::Refused)
+        }
+        Err(rejected) => Err(Fault::refuse(rejection(&rejected))),
+    }
+}
+
+/// Every finding, and how many there are.
+pub(super) fn rejection(rejected: &Rejected) -> String {
+    let count = rejected.findings.len();
+    let findings = config::render(&rejected.findings, &rejected.source);
+    format!(
+        "{count} mistake{} in the configuration\n\n{}",
+        if count == 1 { "" } else { "s" },
+        findings.trim_end()
+    )
+}

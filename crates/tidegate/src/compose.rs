@@ -1,0 +1,325 @@
+//! From a configuration to a request for a deployment: the one place that knows both sides' words.
+
+use std::path::Path;
+
+use tidegate_adapters::local::{LocalSpec, Manifest, Program, Routing, RuleSpec, RuleTarget, Source};
+use tidegate_core::{
+    gate::{Gate, OnFailure, OnNoEvidence, Rule},
+    model::{Artifact, Criticality, Millis, Release, Share},
+    plan::{Batch, Limits, Request, Shadow, Step, StrategySpec},
+};
+use tidegate_engine::QueuePolicy;
+use tidegate_proxy::protocol as wire;
+
+use crate::{
+    config::{self, gates, routing},
+    fault::Fault,
+};
+
+/// The parts of a request that the configuration decides. The engine adds id, turn and stable release.
+pub(crate) fn request(name: &str, service: &config::Service, release: Release) -> Result<Request, Fault> {
+    Ok(Request {
+        deployment: String::new(),
+        service: name.to_owned(),
+        environment: service.environment.clone(),
+        criticality: match service.criticality {
+            config::Criticality::Low => Criticality::Low,
+            config::Criticality::Medium => Criticality::Medium,
+            config::Criticality::High => Criticality::High,
+            config::Criticality::Critical => Criticality::Critical,
+        },
+        turn: 0,
+        release,
+        stable: None,
+        strategy: strategy(&service.strategy)?,
+        shadow: match &service.shadow {
+            Some(shadow) => Some(Shadow { share: share(shadow.share_bp)?, bake: Millis(shadow.bake_ms) }),
+            None => None,
+        },
+        gates: standard(&service.gates)?,
+        instances: service.run.instances,
+        watch: Millis(service.watch_ms),
+        lease: service.lease_ms.map(Millis),
+        limits: Limits {
+            pause_max: Millis(service.pause_max_ms),
+            scale_max: Millis(service.run.ready.deadline_ms.saturating_add(30_000)),
+            retire_max: Millis(
+                service
+                    .routing
+                    .limits
+                    .drain_websocket_ms
+                    .saturating_add(service.run.stop.grace_ms)
+                    .saturating_add(30_000),
+            ),
+            ..Limits::default()
+        },
+        way_back: false,
+        again: false,
+    })
+}
+
+/// What happens to a second deployment.
+pub(crate) const fn queue(service: &config::Service) -> QueuePolicy {
+    match service.queue {
+        config::Queue::Wait => QueuePolicy::Wait,
+        config::Queue::Supersede => QueuePolicy::Supersede,
+        config::Queue::Reject => QueuePolicy::Reject,
+    }
+}
+
+/// The release that the project's files make now. `image` is the container image's digest reference, when it is one.
+pub(crate) fn release(
+    root: &Path,
+    service: &config::Service,
+    commit: Option<&str>,
+    image: Option<String>,
+    at_secs: i64,
+) -> Result<Release, Fault> {
+    let mut spec = spec(root, service)?;
+    let artifact = match (&mut spec.program, image) {
+        (Program::Container(container), Some(reference)) => {
+            container.image.clone_from(&reference);
+            Artifact::Image { reference }
+        }
+        (Program::Container(container), None) => Artifact::Image { reference: container.image.clone() },
+        (Program::Command { source, .. }, _) => {
+            Artifact::Files { sha256: Manifest::read(source).map_err(Fault::caller)?.sha256 }
+        }
+    };
+    let spec = spec.target_spec().map_err(Fault::internal)?;
+    Ok(Release {
+        tag: Release::tag_for(commit, &artifact, at_secs),
+        commit: commit.map(str::to_owned),
+        artifact,
+        spec,
+    })
+}
+
+fn spec(root: &Path, service: &config::Service) -> Result<LocalSpec, Fault> {
+    let run = &service.run;
+    let program = match &run.kind {
+        config::RunKind::Command(command) => Program::Command {
+            argv: command.argv.clone(),
+            env: command.env.iter().map(|(name, value)| (name.clone(), env(value))).collect(),
+            directory: command.directory.clone(),
+            user: command.user.clone(),
+            source: Source {
+                root: root.to_owned(),
+                files: command.files.clone(),
+                exclude: command.exclude.clone(),
+            },
+        },
+        config::RunKind::Container(container) => Program::Container(wire::Container {
+            image: container.image.clone(),
+            argv: container.argv.clone(),
+            env: container.env.iter().map(|(name, value)| (name.clone(), env(value))).collect(),
+            port: container.port,
+            socket: container.socket.clone(),
+            memory_bytes: container.memory_bytes,
+        }),
+    };
+    Ok(LocalSpec {
+        program,
+        instances: run.instances,
+        ready: wire::Readiness {
+            probe: match &run.ready.probe {
+                config::Probe::Http(path) => wire::ProbeKind::Http(path.clone()),
+                config::Probe::Tcp => wire::ProbeKind::Tcp,
+            },
+            interval_ms: run.ready.interval_ms,
+            timeout_ms: run.ready.timeout_ms,
+            successes: run.ready.successes,
+            min_healthy_ms: run.ready.min_healthy_ms,
+            deadline_ms: run.ready.deadline_ms,
+        },
+        restart: wire::RestartPolicy {
+            backoff_ms: run.restart.backoff_ms,
+            backoff_max_ms: run.restart.backoff_max_ms,
+            crash_loop_count: run.restart.crash_loop,
+            crash_loop_window_ms: run.restart.crash_loop_window_ms,
+        },
+        stop: wire::StopPolicy { signal: run.stop.signal.clone(), grace_ms: run.stop.grace_ms },
+        log: wire::LogPolicy { size_max: run.log.size_max_bytes, files_max: run.log.files_max },
+        resources: wire::Resources {
+            cpu_milli: run.resources.cpu_milli,
+            memory_bytes: run.resources.memory_bytes,
+        },
+        routing: routing(root, service)?,
+        keep_releases: service.keep_releases,
+    })
+}
+
+fn env(value: &config::EnvValue) -> wire::EnvValue {
+    match value {
+        config::EnvValue::Value(text) => wire::EnvValue::Value(text.clone()),
+        config::EnvValue::File(path) => wire::EnvValue::File(path.clone()),
+    }
+}
+
+fn routing(root: &Path, service: &config::Service) -> Result<Routing, Fault> {
+    let absolute = |path: &str| root.join(path).to_string_lossy().into_owned();
+    let tls = service
+        .tls
+        .as_ref()
+        .map(|tls| wire::TlsFiles { certificate: absolute(&tls.certificate), key: absolute(&tls.key) });
+    let routing::Routing { sticky, rules, health, limits, maintenance } = &service.routing;
+    let shadow = service.shadow.as_ref();
+    Ok(Routing {
+        listen: service
+            .listen
+            .iter()
+            .map(|address| wire::ListenAddress { address: address.to_string(), tls: tls.clone() })
+            .collect(),
+        sticky: sticky.as_ref().map(|sticky| match sticky {
+            routing::Sticky::Cookie(name) => wire::Sticky::Cookie(name.clone()),
+            routing::Sticky::Header(name) => wire::Sticky::Header(name.clone()),
+            routing::Sticky::ClientAddress => wire::Sticky::ClientAddress,
+        }),
+        rules: rules.iter().map(rule).collect(),
+        health: wire::Health {
+            active: health.active.as_ref().map(|active| wire::ActiveHealth {
+                path: active.path.clone(),
+                interval_ms: active.interval_ms,
+                timeout_ms: active.timeout_ms,
+                rise: active.rise,
+                fall: active.fall,
+            }),
+            passive: wire::PassiveHealth {
+                consecutive_failures: health.passive.failures,
+                eject_ms: health.passive.eject_ms,
+            },
+            min_healthy_ms: 0,
+            slow_start_ms: health.slow_start_ms,
+        },
+        limits: wire::Limits {
+            connect_ms: limits.connect_ms,
+            response_ms: limits.response_ms,
+            idle_ms: limits.idle_ms,
+            header_read_ms: limits.header_read_ms,
+            in_flight_max: limits.in_flight,
+            drain_ms: limits.drain_ms,
+            drain_upgraded_ms: limits.drain_websocket_ms,
+        },
+        maintenance: Some(wire::Mode::Maintenance {
+            status: maintenance.status,
+            body: maintenance.body.clone(),
+            retry_after_s: u32::try_from(maintenance.retry_after_ms / 1_000).ok(),
+        }),
+        mirror_methods: shadow.map(|shadow| shadow.methods.clone()).unwrap_or_default(),
+        mirror_body_max: shadow.map_or(0, |shadow| shadow.body_max_bytes),
+        mirror_ignore: shadow.and_then(|shadow| shadow.json_ignore.clone()),
+    })
+}
+
+fn rule(rule: &routing::Rule) -> RuleSpec {
+    let condition = |condition: &routing::Condition| match condition {
+        routing::Condition::Header { name, value } => {
+            wire::Match::Header { name: name.clone(), value: value.clone() }
+        }
+        routing::Condition::Cookie { name, value } => {
+            wire::Match::Cookie { name: name.clone(), value: value.clone() }
+        }
+        routing::Condition::Path(prefix) => wire::Match::PathPrefix(prefix.clone()),
+    };
+    RuleSpec {
+        when: rule.when.iter().map(condition).collect(),
+        to: match rule.to {
+            routing::Side::New => RuleTarget::New,
+            routing::Side::Stable => RuleTarget::Stable,
+        },
+    }
+}
+
+fn strategy(strategy: &config::Strategy) -> Result<StrategySpec, Fault> {
+    Ok(match strategy {
+        config::Strategy::Canary(canary) => StrategySpec::Canary {
+            steps: canary
+                .steps
+                .iter()
+                .map(|step| {
+                    Ok(Step {
+                        share: share(step.share_bp)?,
+                        bake: Millis(step.bake_ms),
+                        approval: step.approval,
+                    })
+                })
+                .collect::<Result<_, Fault>>()?,
+        },
+        config::Strategy::BlueGreen(green) => StrategySpec::BlueGreen {
+            bake: Millis(green.bake_ms),
+            // The smoke test of a preview: all instances stay ready this long before the switch.
+            preview: if green.preview { Millis::secs(3) } else { Millis::ZERO },
+            approval: green.approval,
+        },
+        config::Strategy::Rolling(rolling) => StrategySpec::Rolling {
+            batch: match rolling.batch {
+                config::Batch::Share(points) => Batch::Share(share(points)?),
+                config::Batch::Instances(count) => Batch::Count(count),
+            },
+            bake: Millis(rolling.bake_ms),
+        },
+        config::Strategy::AllAtOnce(once) => StrategySpec::AllAtOnce { bake: Millis(once.bake_ms) },
+    })
+}
+
+fn standard(gates: &gates::Gates) -> Result<Vec<Gate>, Fault> {
+    let mut all = Vec::new();
+    let mut add = |name: &str, rule, min_requests, failure, evidence, hold_max_ms| {
+        all.push(Gate {
+            name: name.to_owned(),
+            rule,
+            min_requests,
+            on_failure: on_failure(failure),
+            on_no_evidence: on_no_evidence(evidence),
+            hold_max: Millis(hold_max_ms),
+        });
+    };
+    if let Some(gate) = &gates.error_rate {
+        let rule = Rule::ErrorRate {
+            ratio_max_bp: gate.ratio_max_milli.saturating_mul(10),
+            floor: share(gate.floor_bp)?,
+        };
+        add("error_rate", rule, gate.min_requests, gate.on_failure, gate.on_no_evidence, gate.hold_max_ms);
+    }
+    for (name, gate, quantile_bp) in
+        [("latency_p95", &gates.latency_p95, 9_500), ("latency_p99", &gates.latency_p99, 9_900)]
+    {
+        if let Some(gate) = gate {
+            let rule = Rule::Latency { quantile_bp, limit: Millis(gate.limit_ms) };
+            add(name, rule, gate.min_requests, gate.on_failure, gate.on_no_evidence, gate.hold_max_ms);
+        }
+    }
+    if let Some(gate) = &gates.cpu {
+        let rule = Rule::Cpu { limit: share(gate.limit_bp)? };
+        add("cpu", rule, 0, gate.on_failure, gate.on_no_evidence, gate.hold_max_ms);
+    }
+    if let Some(gate) = &gates.memory {
+        let rule = Rule::Memory { limit: share(gate.limit_bp)? };
+        add("memory", rule, 0, gate.on_failure, gate.on_no_evidence, gate.hold_max_ms);
+    }
+    if let Some(gate) = &gates.request_rate {
+        let rule = Rule::RequestRate { min: share(gate.min_bp)? };
+        add("request_rate", rule, gate.min_requests, gate.on_failure, gate.on_no_evidence, gate.hold_max_ms);
+    }
+    Ok(all)
+}
+
+const fn on_failure(policy: gates::OnFailure) -> OnFailure {
+    match policy {
+        gates::OnFailure::RollBack => OnFailure::RollBack,
+        gates::OnFailure::Hold => OnFailure::Hold,
+        gates::OnFailure::Alert => OnFailure::Alert,
+    }
+}
+
+const fn on_no_evidence(policy: gates::OnNoEvidence) -> OnNoEvidence {
+    match policy {
+        gates::OnNoEvidence::Hold => OnNoEvidence::Hold,
+        gates::OnNoEvidence::Continue => OnNoEvidence::Continue,
+        gates::OnNoEvidence::RollBack => OnNoEvidence::RollBack,
+    }
+}
+
+fn share(points: u16) -> Result<Share, Fault> {
+    Share::from_basis_points(points).map_err(Fault::caller)
+}

@@ -1,0 +1,134 @@
+//! The table of fields, version 1: every key of `tidegate.yaml`, its type, bounds, default and meaning.
+
+mod gates;
+mod routing;
+mod run;
+mod strategy;
+
+use super::table::{Block, Field, Form, Kind, Word, field, optional, required, word};
+
+const SECOND: u64 = 1_000;
+const MINUTE: u64 = 60 * SECOND;
+const HOUR: u64 = 60 * MINUTE;
+const DAY: u64 = 24 * HOUR;
+const KIB: u64 = 1_024;
+const MIB: u64 = 1_024 * KIB;
+const GIB: u64 = 1_024 * MIB;
+
+/// Services in one file; also the bound on the names in `env`.
+const NAMES_MAX: usize = 256;
+
+/// The whole file.
+pub(super) static FILE: Block = Block::of(
+    "What is run, how it is rolled out, and what has to hold for it to go on.",
+    &[
+        required(
+            "version",
+            Kind::Whole { min: 1, max: 1 },
+            "Version of this file's format; `1` is the only one so far.",
+        ),
+        required(
+            "services",
+            Kind::Map { key: Form::Name, of: &Kind::Block(&SERVICE), min: 1, max: NAMES_MAX },
+            "The services, each under its name.",
+        ),
+    ],
+);
+
+static SERVICE: Block = Block::of(
+    "One service: what users reach at `listen`, whichever release answers.",
+    &[
+        field(
+            "criticality",
+            Kind::Word(CRITICALITY),
+            "medium",
+            "How much harm a failure of the service does.",
+        ),
+        field("environment", Kind::Text(Form::Name), "production", "The environment that is deployed to."),
+        required(
+            "listen",
+            Kind::OneOrMany { of: &Kind::Listen, max: 16 },
+            "Where users come in: `IP:port`, or several. A port alone is that port on `127.0.0.1`; `0.0.0.0:80` is every \
+             interface. Quote IPv6: `\"[::1]:8080\"`.",
+        ),
+        optional(
+            "tls",
+            Kind::Block(&TLS),
+            "plain HTTP",
+            "Certificate and key for all addresses of `listen`.",
+        ),
+        required("run", Kind::Block(&run::RUN), "What runs: a command on this machine, or a container."),
+        field(
+            "strategy",
+            Kind::Block(&strategy::STRATEGY),
+            "{}",
+            "How a new release takes over. Without it: a canary in four steps.",
+        ),
+        optional(
+            "shadow",
+            Kind::Block(&strategy::SHADOW),
+            "no shadow phase",
+            "A phase before users see the new release: it gets copies of their requests, and its answers are compared and \
+             dropped.",
+        ),
+        field(
+            "gates",
+            Kind::Block(&gates::GATES),
+            "{}",
+            "The questions that every step has to answer well. Each may be `off`.",
+        ),
+        field("routing", Kind::Block(&routing::ROUTING), "{}", "How users' requests are carried."),
+        field(
+            "watch",
+            Kind::Duration { min: 0, max: DAY },
+            "5m",
+            "Time after the promotion in which the gates still look, and the last good release stays warm for an instant \
+             way back.",
+        ),
+        optional(
+            "lease",
+            Kind::Or {
+                word: word("off", "traffic stays split however long the control plane is gone"),
+                nothing: true,
+                other: &Kind::Duration { min: SECOND, max: 7 * DAY },
+            },
+            "10 minutes, or twice the longest bake if that is more",
+            "When the control plane is silent for longer than this in the middle of a deployment, the proxy returns all \
+             traffic to the last good release by itself.",
+        ),
+        field(
+            "queue",
+            Kind::Word(QUEUE),
+            "wait",
+            "What a second deployment does while one of the service is under way.",
+        ),
+        field(
+            "pause_max",
+            Kind::Duration { min: MINUTE, max: 30 * DAY },
+            "24h",
+            "A pause or a wait for an approval that lasts longer than this turns back.",
+        ),
+        field("keep_releases", Kind::Whole { min: 2, max: 100 }, "5", "Releases kept on disk to go back to."),
+    ],
+);
+
+static TLS: Block = Block::of(
+    "Certificate and key, PEM files; read again whenever a table is applied.",
+    &[
+        required("certificate", Kind::Text(Form::File), "Certificate chain, leaf first."),
+        required("key", Kind::Text(Form::File), "Private key (PKCS#8, PKCS#1 or SEC1)."),
+    ],
+);
+
+const CRITICALITY: &[Word] = &[
+    word("low", "nobody would notice at once"),
+    word("medium", "users notice"),
+    word("high", "business stops for some"),
+    word("critical", "business stops"),
+];
+
+const QUEUE: &[Word] = &[
+    word("wait", "starts when the first has ended"),
+    word("supersede", "turns the first one back and starts then"),
+    word("reject", "is refused"),
+];

@@ -1,0 +1,236 @@
+//! What runs, as configured. Durations are milliseconds, sizes bytes.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+/// What runs, and how it is kept.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "RawRun")]
+pub(crate) struct Run {
+    /// A command or a container.
+    pub(crate) kind: RunKind,
+    /// Instances at once, 1 to 64.
+    pub(crate) instances: u32,
+    /// When one may take traffic.
+    pub(crate) ready: Readiness,
+    /// What happens when one ends by itself.
+    pub(crate) restart: Restart,
+    /// How one is stopped.
+    pub(crate) stop: Stop,
+    /// What is kept of its output.
+    pub(crate) log: Log,
+    /// What 100 % of CPU and memory is.
+    pub(crate) resources: Resources,
+}
+
+/// A command on this machine, or a container.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum RunKind {
+    /// A process.
+    Command(Command),
+    /// A container on a Docker Engine.
+    Container(Container),
+}
+
+/// A process, started from an immutable copy of some of the project's files.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Command {
+    /// Program and arguments; `$PORT` is still in them.
+    pub(crate) argv: Vec<String>,
+    /// Files and folders to copy, relative to the configuration's directory.
+    pub(crate) files: Vec<String>,
+    /// Patterns of paths not to copy, beside `.git` and `.tidegate`.
+    pub(crate) exclude: Vec<String>,
+    /// Working directory inside the release.
+    pub(crate) directory: String,
+    /// User to run as; `None` is the proxy's own.
+    pub(crate) user: Option<String>,
+    /// Environment.
+    pub(crate) env: BTreeMap<String, EnvValue>,
+}
+
+/// A container.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Container {
+    /// Image with a tag, a digest or both.
+    pub(crate) image: String,
+    /// The port that the program inside listens on.
+    pub(crate) port: u16,
+    /// Arguments; empty keeps the image's own.
+    pub(crate) argv: Vec<String>,
+    /// Environment.
+    pub(crate) env: BTreeMap<String, EnvValue>,
+    /// The engine's socket; `None` is `DOCKER_HOST`, else the usual place.
+    pub(crate) socket: Option<String>,
+    /// Memory limit given to the engine.
+    pub(crate) memory_bytes: Option<u64>,
+}
+
+/// Where an environment variable's value comes from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum EnvValue {
+    /// A plain value.
+    Value(String),
+    /// The content of this file when an instance starts.
+    File(String),
+}
+
+/// When an instance counts as ready.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "RawReadiness")]
+pub(crate) struct Readiness {
+    /// What is probed.
+    pub(crate) probe: Probe,
+    /// Time between two probes.
+    pub(crate) interval_ms: u64,
+    /// A probe that takes longer has failed.
+    pub(crate) timeout_ms: u64,
+    /// Successes in a row.
+    pub(crate) successes: u32,
+    /// Time it has to stay healthy.
+    pub(crate) min_healthy_ms: u64,
+    /// Not ready this long after its start has failed.
+    pub(crate) deadline_ms: u64,
+}
+
+/// What a readiness probe does.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Probe {
+    /// GET of this path.
+    Http(String),
+    /// Connects.
+    Tcp,
+}
+
+/// What happens when an instance ends by itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Restart {
+    /// First wait, doubled each time.
+    pub(crate) backoff_ms: u64,
+    /// Longest wait; never shorter than the first.
+    pub(crate) backoff_max_ms: u64,
+    /// Ends that make a crash loop.
+    pub(crate) crash_loop: u32,
+    /// Window they are counted in.
+    pub(crate) crash_loop_window_ms: u64,
+}
+
+/// How an instance is stopped.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Stop {
+    /// `TERM`, `INT`, `QUIT` or `HUP`.
+    pub(crate) signal: String,
+    /// Time between the signal and the kill.
+    pub(crate) grace_ms: u64,
+}
+
+/// What is kept of an instance's output.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Log {
+    /// A larger file is rotated.
+    pub(crate) size_max_bytes: u64,
+    /// Rotated files kept.
+    pub(crate) files_max: u32,
+}
+
+/// What 100 % of CPU and memory is for one instance; `None` is the machine's.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Resources {
+    /// Thousandths of a core.
+    pub(crate) cpu_milli: Option<u32>,
+    /// Bytes.
+    pub(crate) memory_bytes: Option<u64>,
+}
+
+/// `run` as the table of fields has it: what belongs to the command stands beside it.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawRun {
+    command: Option<Vec<String>>,
+    container: Option<RawContainer>,
+    files: Option<Vec<String>>,
+    exclude: Option<Vec<String>>,
+    directory: Option<String>,
+    user: Option<String>,
+    env: Option<BTreeMap<String, EnvValue>>,
+    instances: Option<u32>,
+    ready: Readiness,
+    restart: Restart,
+    stop: Stop,
+    log: Log,
+    resources: Resources,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawContainer {
+    image: String,
+    port: u16,
+    argv: Vec<String>,
+    env: BTreeMap<String, EnvValue>,
+    socket: Option<String>,
+    memory_bytes: Option<u64>,
+    instances: u32,
+}
+
+impl TryFrom<RawRun> for Run {
+    type Error = &'static str;
+
+    fn try_from(raw: RawRun) -> Result<Self, Self::Error> {
+        let (kind, instances) = match (raw.command, raw.container) {
+            (Some(argv), None) => {
+                let (Some(files), Some(exclude), Some(directory), Some(env), Some(instances)) =
+                    (raw.files, raw.exclude, raw.directory, raw.env, raw.instances)
+                else {
+                    return Err("a default beside `command` is missing");
+                };
+                (
+                    RunKind::Command(Command { argv, files, exclude, directory, user: raw.user, env }),
+                    instances,
+                )
+            }
+            (None, Some(container)) => {
+                let RawContainer { image, port, argv, env, socket, memory_bytes, instances } = container;
+                (RunKind::Container(Container { image, port, argv, env, socket, memory_bytes }), instances)
+            }
+            (Some(_), Some(_)) | (None, None) => return Err("exactly one of `command` and `container`"),
+        };
+        let (ready, restart, stop, log, resources) =
+            (raw.ready, raw.restart, raw.stop, raw.log, raw.resources);
+        Ok(Self { kind, instances, ready, restart, stop, log, resources })
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawReadiness {
+    http: Option<String>,
+    tcp: Option<bool>,
+    interval_ms: u64,
+    timeout_ms: u64,
+    successes: u32,
+    min_healthy_ms: u64,
+    deadline_ms: u64,
+}
+
+impl TryFrom<RawReadiness> for Readiness {
+    type Error = &'static str;
+
+    fn try_from(raw: RawReadiness) -> Result<Self, Self::Error> {
+        let probe = match (raw.http, raw.tcp) {
+            (Some(path), None) => Probe::Http(path),
+            (None, Some(true)) => Probe::Tcp,
+            (Some(_) | None, _) => return Err("exactly one of `http` and `tcp`"),
+        };
+        let RawReadiness { interval_ms, timeout_ms, successes, min_healthy_ms, deadline_ms, .. } = raw;
+        Ok(Self { probe, interval_ms, timeout_ms, successes, min_healthy_ms, deadline_ms })
+    }
+}

@@ -1,0 +1,61 @@
+//! Where things lie: the data directory and what is in it.
+
+use std::path::{Path, PathBuf};
+
+use crate::fault::Fault;
+
+/// Longest path of a Unix socket on Linux, bytes, without the closing zero.
+const SOCKET_PATH_MAX: usize = 107;
+
+/// A data directory.
+#[derive(Clone, Debug)]
+pub(crate) struct Place {
+    root: PathBuf,
+}
+
+impl Place {
+    /// The directory that was named, else `.tidegate` beside the configuration (or in the present directory).
+    pub(crate) fn choose(named: Option<&Path>, beside: Option<&Path>) -> Result<Self, Fault> {
+        let root = match (named, beside) {
+            (Some(named), _) => named.to_owned(),
+            (None, Some(config)) => config.join(".tidegate"),
+            (None, None) => PathBuf::from(".tidegate"),
+        };
+        let root = std::path::absolute(&root).map_err(Fault::world)?;
+        let place = Self { root };
+        let longest = place.proxy_socket();
+        if longest.as_os_str().len() > SOCKET_PATH_MAX {
+            return Err(Fault::refuse(format!(
+                "the data directory {} is too deep: {} would be longer than the {SOCKET_PATH_MAX} bytes of a socket's \
+                 path; choose a shorter one with --data or TIDEGATE_DATA",
+                place.root.display(),
+                longest.display()
+            )));
+        }
+        Ok(place)
+    }
+
+    pub(crate) fn root(&self) -> &Path {
+        &self.root
+    }
+
+    pub(crate) fn journal(&self) -> PathBuf {
+        self.root.join("journal")
+    }
+
+    pub(crate) fn socket(&self) -> PathBuf {
+        self.root.join("engine.sock")
+    }
+
+    pub(crate) fn log(&self) -> PathBuf {
+        self.root.join("engine.log")
+    }
+
+    pub(crate) fn artifacts(&self) -> PathBuf {
+        self.root.join("artifacts")
+    }
+
+    fn proxy_socket(&self) -> PathBuf {
+        self.root.join("proxy").join("admin.sock")
+    }
+}

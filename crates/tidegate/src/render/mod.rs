@@ -1,0 +1,25 @@
+//! Views as a person reads them in a terminal.
+//!
+//! Everything here is a pure function from views to text with ANSI styles; `anstream` takes the styles out where nobody
+//! sees them. Text from outside (names, reasons, output of processes) goes through one door, [`text::Row`], which takes
+//! control characters out, so that no release can write to the terminal of who looks at it.
+
+mod moment;
+mod picture;
+mod plan;
+mod progress;
+mod states;
+mod status;
+#[cfg(test)]
+mod tests;
+mod text;
+mod timeline;
+
+pub(crate) use moment::clock;
+pub(crate) use picture::states_svg;
+pub(crate) use plan::plan;
+pub(crate) use progress::{Progress, progress, redraw};
+pub(crate) use states::{states_mermaid, states_text};
+pub(crate) use status::{history, status, summary};
+pub(crate) use text::clean;
+pub(crate) use timeline::timeline;

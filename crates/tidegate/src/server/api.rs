@@ -1,0 +1,140 @@
+//! One request on the server's socket.
+
+use std::{convert::Infallible, sync::Arc};
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::{Method, Request, Response, StatusCode, body::Incoming, header};
+use serde::{Serialize, de::DeserializeOwned};
+use sha2::{Digest as _, Sha256};
+use tidegate_core::deployment::Verb;
+use tidegate_engine::{
+    Submission, SubmitError, TellError,
+    journal::{AppendError, Digest, Request as Key},
+};
+use tidegate_proxy::protocol::Refused;
+
+use super::{Action, Glimpse, ServerStatus, Shared, Submit, Submitted, Tell, Told};
+use crate::fault::chain;
+
+/// Largest request that is read.
+const BODY_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+type Answer = Response<Full<Bytes>>;
+
+pub(super) async fn answer(shared: &Arc<Shared>, request: Request<Incoming>) -> Result<Answer, Infallible> {
+    Ok(match route(shared, request).await {
+        Ok(answer) => answer,
+        Err((status, message)) => json(status, &Refused { code: status.as_str().to_owned(), message }),
+    })
+}
+
+type Refusal = (StatusCode, String);
+
+async fn route(shared: &Arc<Shared>, request: Request<Incoming>) -> Result<Answer, Refusal> {
+    let path = request.uri().path().to_owned();
+    let parts: Vec<&str> = path.trim_matches('/').split('/').collect();
+    match (request.method().clone(), parts.as_slice()) {
+        (Method::GET, ["v1", "status"]) => Ok(json(StatusCode::OK, &status(shared))),
+        (Method::POST, ["v1", "deployments"]) => submit(shared, body(request).await?).await,
+        (Method::POST, ["v1", "deployments", id, "verbs"]) => tell(shared, id, body(request).await?).await,
+        (Method::GET, ["v1", "deployments", id, "live"]) => {
+            let live = shared.engine.live(id).unwrap_or_default();
+            Ok(json(StatusCode::OK, &Glimpse { judgements: live.judgements, trouble: live.trouble }))
+        }
+        (Method::POST, ["v1", "shutdown"]) => {
+            shared.stop.notify_one();
+            Ok(json(StatusCode::OK, &()))
+        }
+        (method, _) => Err((StatusCode::NOT_FOUND, format!("there is no {method} {path}"))),
+    }
+}
+
+fn status(shared: &Shared) -> ServerStatus {
+    ServerStatus {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        pid: std::process::id(),
+        epoch: shared.epoch,
+        uptime_ms: u64::try_from(shared.started.elapsed().as_millis()).unwrap_or(u64::MAX),
+        active: shared.engine.active(),
+    }
+}
+
+async fn submit(shared: &Shared, submit: Submit) -> Result<Answer, Refusal> {
+    let Submit { request, queue, key, actor, reason } = submit;
+    let key = match key {
+        None => None,
+        Some(key) => {
+            let text = serde_json::to_vec(&request).map_err(|why| internal(&why))?;
+            Some(Key { key, digest: Digest(Sha256::digest(&text).into()) })
+        }
+    };
+    let submission = Submission { request, queue, key, actor, reason };
+    let deployment =
+        shared.engine.submit(submission).await.map_err(|error| (submit_status(&error), chain(&error)))?;
+    Ok(json(StatusCode::OK, &Submitted { deployment }))
+}
+
+async fn tell(shared: &Shared, id: &str, tell: Tell) -> Result<Answer, Refusal> {
+    let Tell { action, actor, reason } = tell;
+    let verb = match action {
+        Action::Pause => Verb::Pause { reason },
+        Action::Resume => Verb::Resume,
+        Action::Promote => Verb::Promote { full: false },
+        Action::PromoteFull => Verb::Promote { full: true },
+        Action::Abort => Verb::Abort { reason },
+        Action::Approve => Verb::Approve,
+        Action::Retry => Verb::Retry,
+    };
+    let events =
+        shared.engine.tell(id, actor, verb).await.map_err(|error| (tell_status(&error), chain(&error)))?;
+    Ok(json(StatusCode::OK, &Told { events: events.iter().map(|event| event.name().to_owned()).collect() }))
+}
+
+const fn submit_status(error: &SubmitError) -> StatusCode {
+    match error {
+        SubmitError::Plan(_) => StatusCode::UNPROCESSABLE_ENTITY,
+        SubmitError::Busy { .. } | SubmitError::Append(AppendError::RequestReused { .. }) => {
+            StatusCode::CONFLICT
+        }
+        SubmitError::Append(AppendError::OutOfBounds { .. }) => StatusCode::BAD_REQUEST,
+        SubmitError::Append(AppendError::Full) => StatusCode::INSUFFICIENT_STORAGE,
+        SubmitError::Read(_) | SubmitError::History(_) | SubmitError::Append(_) => {
+            StatusCode::SERVICE_UNAVAILABLE
+        }
+        SubmitError::Encode(_) => StatusCode::INTERNAL_SERVER_ERROR,
+    }
+}
+
+const fn tell_status(error: &TellError) -> StatusCode {
+    match error {
+        TellError::Unknown(_) => StatusCode::NOT_FOUND,
+        TellError::Refused(_) | TellError::Quarantined { .. } => StatusCode::CONFLICT,
+        TellError::Overloaded(_) => StatusCode::SERVICE_UNAVAILABLE,
+    }
+}
+
+async fn body<B: DeserializeOwned>(request: Request<Incoming>) -> Result<B, Refusal> {
+    let body = Limited::new(request.into_body(), BODY_BYTES_MAX);
+    let bytes = body
+        .collect()
+        .await
+        .map_err(|why| (StatusCode::BAD_REQUEST, format!("cannot read the request: {why}")))?;
+    serde_json::from_slice(&bytes.to_bytes())
+        .map_err(|why| (StatusCode::BAD_REQUEST, format!("the request is not what is expected here: {why}")))
+}
+
+fn internal(why: &serde_json::Error) -> Refusal {
+    (StatusCode::INTERNAL_SERVER_ERROR, format!("{why}; this is a defect of Tidegate, please report it"))
+}
+
+fn json(status: StatusCode, value: &impl Serialize) -> Answer {
+    let (status, bytes) = match serde_json::to_vec(value) {
+        Ok(bytes) => (status, bytes),
+        Err(_) => (StatusCode::INTERNAL_SERVER_ERROR, Vec::new()),
+    };
+    let mut answer = Response::new(Full::new(Bytes::from(bytes)));
+    *answer.status_mut() = status;
+    answer.headers_mut().insert(header::CONTENT_TYPE, header::HeaderValue::from_static("application/json"));
+    answer
+}

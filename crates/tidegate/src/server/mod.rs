@@ -1,0 +1,177 @@
+//! The control plane's process: owns the journal, drives deployments, listens on a Unix socket (mode 0600).
+//!
+//! | method and path | body → answer |
+//! |---|---|
+//! | `POST /v1/deployments` | [`Submit`] → [`Submitted`] |
+//! | `POST /v1/deployments/{id}/verbs` | [`Tell`] → [`Told`] |
+//! | `GET /v1/deployments/{id}/live` | → [`Glimpse`] |
+//! | `GET /v1/status` | → [`ServerStatus`] |
+//! | `POST /v1/shutdown` | → 204; what is running goes on at the next start |
+
+mod api;
+mod prune;
+mod wire;
+
+use std::{
+    fs,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use hyper::{body::Incoming, service::service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tidegate_adapters::local::{LocalWorld, Node, ReleaseStore};
+use tidegate_core::deployment::Recorded;
+use tidegate_engine::{Engine, journal::SqliteJournal};
+use tokio::{net::UnixListener, sync::Semaphore};
+
+pub(crate) use wire::{Action, Glimpse, ServerStatus, Submit, Submitted, Tell, Told};
+
+use crate::{artifacts, fault::Fault, place::Place};
+
+/// Connections served at once; more wait in the socket's own queue.
+const CONNECTIONS_MAX: usize = 64;
+
+/// Time between two looks at whether the proxy still runs, and whether there is anything left to do.
+const WATCH_EVERY: Duration = Duration::from_secs(1);
+
+/// The engine as the binary uses it.
+pub(crate) type LocalEngine = Engine<SqliteJournal, LocalWorld>;
+
+/// How the server runs.
+#[derive(Clone, Debug)]
+pub(crate) struct ServerOptions {
+    pub(crate) place: Place,
+    /// Ends by itself after so long without a deployment; `None` never does.
+    pub(crate) idle_exit: Option<Duration>,
+}
+
+/// What every connection shares.
+struct Shared {
+    engine: LocalEngine,
+    place: Place,
+    epoch: u64,
+    started: Instant,
+    stop: tokio::sync::Notify,
+}
+
+/// Opens the journal, takes over what has not ended, and serves until it is stopped.
+pub(crate) async fn run(options: ServerOptions) -> Result<(), Fault> {
+    let ServerOptions { place, idle_exit } = options;
+    fs::create_dir_all(place.root()).map_err(|error| {
+        Fault::trouble(format!("cannot make the data directory {}: {error}", place.root().display()))
+    })?;
+    let (journal, epoch) = SqliteJournal::open(&place.journal()).map_err(Fault::world)?;
+    let program = std::env::current_exe().map_err(Fault::world)?;
+    let node = Node::new(place.root(), program);
+    let listener = listen(&place.socket())?;
+    let world = LocalWorld::new(node.clone(), ReleaseStore::new(place.root()), publisher(place.artifacts()));
+    let engine = Engine::start(Arc::new(journal), Arc::new(world)).await.map_err(Fault::world)?;
+    let shared = Arc::new(Shared {
+        engine,
+        place,
+        epoch: epoch.0,
+        started: Instant::now(),
+        stop: tokio::sync::Notify::new(),
+    });
+    tracing::info!(epoch = epoch.0, active = shared.engine.active().len(), "the engine runs");
+    let mut halted = shared.engine.halted();
+    let ended = tokio::select! {
+        ended = serve(&shared, listener) => ended,
+        () = watch(&shared, &node, idle_exit) => Ok(()),
+        () = shared.stop.notified() => Ok(()),
+        () = terminated() => Ok(()),
+        _ = halted.wait_for(Option::is_some) => {
+            let why = shared.engine.halted().borrow().clone().unwrap_or_default();
+            Err(Fault::trouble(format!("the journal takes no events any more: {why}")))
+        }
+    };
+    // Nobody may find a socket that nobody answers.
+    drop(fs::remove_file(shared.place.socket()));
+    ended
+}
+
+/// The socket, for this user alone. The journal's lock is held, so a socket that is there belongs to a dead process.
+fn listen(path: &Path) -> Result<UnixListener, Fault> {
+    drop(fs::remove_file(path));
+    let trouble = |error| Fault::trouble(format!("cannot listen on {}: {error}", path.display()));
+    let listener = UnixListener::bind(path).map_err(trouble)?;
+    fs::set_permissions(path, fs::Permissions::from_mode(0o600)).map_err(trouble)?;
+    Ok(listener)
+}
+
+async fn serve(shared: &Arc<Shared>, listener: UnixListener) -> Result<(), Fault> {
+    let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    loop {
+        let place = Arc::clone(&places).acquire_owned().await.map_err(Fault::internal)?;
+        let (stream, _) = listener.accept().await.map_err(Fault::world)?;
+        let shared = Arc::clone(shared);
+        tokio::spawn(async move {
+            let service = service_fn(|request: hyper::Request<Incoming>| api::answer(&shared, request));
+            let served = hyper::server::conn::http1::Builder::new()
+                .timer(TokioTimer::new())
+                .header_read_timeout(Duration::from_secs(5))
+                .serve_connection(TokioIo::new(stream), service)
+                .await;
+            if let Err(why) = served {
+                tracing::debug!(%why, "a connection ended early");
+            }
+            drop(place);
+        });
+    }
+}
+
+/// Keeps the proxy running, and ends the server when it is not needed any more.
+async fn watch(shared: &Shared, node: &Node, idle_exit: Option<Duration>) {
+    let store = ReleaseStore::new(shared.place.root());
+    let mut busy_at = Instant::now();
+    let mut tidy = true;
+    loop {
+        tokio::time::sleep(WATCH_EVERY).await;
+        let idle = shared.engine.active().is_empty();
+        if !idle {
+            busy_at = Instant::now();
+            tidy = false;
+        } else if !tidy {
+            tidy = true;
+            match prune::prune(&**shared.engine.journal(), &store).await {
+                Ok(0) => {}
+                Ok(count) => tracing::info!(count, "old releases left the store"),
+                Err(why) => tracing::warn!(%why, "old releases could not be removed"),
+            }
+        }
+        // A proxy that never ran has nothing to carry.
+        if node.data().is_dir()
+            && let Err(why) = node.ensure().await
+        {
+            tracing::warn!(%why, "the proxy does not run");
+        }
+        if idle_exit.is_some_and(|after| busy_at.elapsed() >= after) {
+            tracing::info!("nothing left to do");
+            return;
+        }
+    }
+}
+
+async fn terminated() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (Ok(mut term), Ok(mut int)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    else {
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = term.recv() => {}
+        _ = int.recv() => {}
+    }
+}
+
+/// Writes a deployment's artifacts when it has ended.
+fn publisher(directory: PathBuf) -> tidegate_adapters::local::Publisher {
+    Arc::new(move |history: &[Recorded]| {
+        if let Err(why) = artifacts::write(&directory, history) {
+            tracing::error!(%why, "the artifacts could not be written; `tidegate artifacts` writes them again");
+        }
+    })
+}

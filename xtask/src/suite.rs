@@ -1,0 +1,171 @@
+//! `test` and `ci`: which steps there are, in which order, and what they came to.
+
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{ExitCode, Stdio};
+use std::time::Instant;
+
+use anyhow::Context;
+use clap::ValueEnum;
+
+use crate::{check, engine, reference, setup, step, tidy};
+
+/// Longest run of one example, seconds.
+const EXAMPLE_S_MAX: &str = "300";
+
+/// A part of the tests.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Suite {
+    /// Format, house rules, lints, rustdoc, generated reference
+    Checks,
+    /// Every Rust test of the workspace, with a real Docker Engine
+    Rust,
+    /// Every folder under `examples`
+    Examples,
+}
+
+/// Whether dependencies must be those of `Cargo.lock`, to the letter.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Locked {
+    /// `Cargo.lock` may be completed.
+    No,
+    /// A `Cargo.lock` that does not fit the manifests is an error.
+    Yes,
+}
+
+/// How many tests passed, failed and were skipped.
+#[derive(Clone, Copy, Default, Debug, PartialEq, Eq)]
+struct Tally {
+    passed: u64,
+    failed: u64,
+    skipped: u64,
+}
+
+/// Sets the machine up and runs the asked suite, or all. Every step runs even when an earlier one failed; the last line
+/// says how many passed.
+pub(crate) fn test(suite: Option<Suite>, locked: Locked) -> anyhow::Result<ExitCode> {
+    let started = Instant::now();
+    setup::for_tests()?;
+    let wanted = |one| suite.is_none_or(|asked| asked == one);
+    let mut tally = Tally::default();
+    if wanted(Suite::Checks) {
+        tally.step("format", check::format());
+        tally.step("tidy", tidy::check());
+    }
+    if wanted(Suite::Rust) {
+        rust_tests(locked, &mut tally)?;
+    }
+    if wanted(Suite::Checks) {
+        tally.step("lints", check::lints());
+        tally.step("documentation", check::documentation());
+        tally.step("reference", reference::generate(true));
+    }
+    if wanted(Suite::Examples) {
+        examples(&mut tally)?;
+    }
+    Ok(tally.close(started))
+}
+
+/// `test` with `Cargo.lock` as it is, and the dependency rules.
+pub(crate) fn ci() -> anyhow::Result<ExitCode> {
+    check::deny(false)?;
+    test(None, Locked::Yes)
+}
+
+impl Tally {
+    fn step(&mut self, name: &str, outcome: anyhow::Result<()>) {
+        match outcome {
+            Ok(()) => self.passed += 1,
+            Err(error) => {
+                self.failed += 1;
+                eprintln!("FAILED {name}: {error:#}");
+            }
+        }
+    }
+
+    fn add(&mut self, other: Self) {
+        self.passed += other.passed;
+        self.failed += other.failed;
+        self.skipped += other.skipped;
+    }
+
+    fn close(self, started: Instant) -> ExitCode {
+        eprintln!("done in {} s", started.elapsed().as_secs());
+        println!("total: {} passed, {} failed, {} skipped", self.passed, self.failed, self.skipped);
+        if self.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    }
+}
+
+fn rust_tests(locked: Locked, tally: &mut Tally) -> anyhow::Result<()> {
+    let engine = engine::Engine::ready()?;
+    let mut command = step::cargo(&["test", "--workspace", "--no-fail-fast"]);
+    if locked == Locked::Yes {
+        command.arg("--locked");
+    }
+    if let Some(host) = engine.host() {
+        command.env("DOCKER_HOST", host);
+    }
+    eprintln!("$ cargo test --workspace --no-fail-fast");
+    let mut child = command.stdout(Stdio::piped()).spawn().context("could not start `cargo test`")?;
+    let output = child.stdout.take().context("`cargo test` has no standard output")?;
+    let mut counted = Tally::default();
+    for line in BufReader::new(output).lines() {
+        let line = line.context("could not read what `cargo test` wrote")?;
+        println!("{line}");
+        counted.add(result_line(&line).unwrap_or_default());
+    }
+    let status = child.wait().context("could not wait for `cargo test`")?;
+    // A test that does not compile, or a test program that dies, is counted by nobody else.
+    if !status.success() && counted.failed == 0 {
+        counted.failed = 1;
+        eprintln!("FAILED cargo test: {status}");
+    }
+    tally.add(counted);
+    Ok(())
+}
+
+/// Reads `test result: ok. 12 passed; 0 failed; 1 ignored; …`.
+fn result_line(line: &str) -> Option<Tally> {
+    let (_, counts) = line.strip_prefix("test result: ")?.split_once(". ")?;
+    let count = |what: &str| {
+        let part = counts.split("; ").find_map(|part| part.strip_suffix(what))?;
+        part.trim().parse().ok()
+    };
+    Some(Tally { passed: count(" passed")?, failed: count(" failed")?, skipped: count(" ignored")? })
+}
+
+/// Runs `run.sh` of every folder under `examples`, with the path of the binary in `TIDEGATE`.
+fn examples(tally: &mut Tally) -> anyhow::Result<()> {
+    let Ok(folders) = std::fs::read_dir(step::root().join("examples")) else {
+        return Ok(());
+    };
+    let mut folders = folders.map(|entry| entry.map(|entry| entry.path())).collect::<Result<Vec<_>, _>>()?;
+    folders.retain(|path| path.is_dir());
+    folders.sort();
+    if !folders.is_empty() {
+        step::run(&mut step::cargo(&["build", "--package", "tidegate"]))?;
+    }
+    for folder in folders {
+        let name = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        tally.step(&format!("examples/{name}"), example(&folder));
+    }
+    Ok(())
+}
+
+fn example(folder: &Path) -> anyhow::Result<()> {
+    let mut command = step::program("timeout", &["--kill-after=10", EXAMPLE_S_MAX, "bash", "run.sh"]);
+    command.env("TIDEGATE", crate::package::built("debug", "tidegate")?);
+    step::run(command.current_dir(folder).stdin(Stdio::null()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_are_read_from_the_closing_line_of_each_test_program() {
+        let line = "test result: FAILED. 12 passed; 2 failed; 1 ignored; 0 measured; 3 filtered out; finished in 0.1s";
+        assert_eq!(result_line(line), Some(Tally { passed: 12, failed: 2, skipped: 1 }));
+        assert_eq!(result_line("test the_result: ok. 1 passed ... ok"), None);
+    }
+}
