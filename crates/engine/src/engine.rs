@@ -6,7 +6,7 @@ use std::{
 };
 
 use tidegate_core::{
-    deployment::{Event, Input, Phase, Recorded, Refusal, State, StateName, Verb},
+    deployment::{Event, Input, Recorded, Refusal, State, StateName, Verb},
     model::{Actor, Release, Timestamp},
     plan::{self, Plan, PlanError},
 };
@@ -19,6 +19,10 @@ use crate::{
     run::{INBOX_MAX, Live, Message, Run, RunError, folded, history},
     world::World,
 };
+
+/// Ended deployments whose artifacts are written again at a start; of more that end in the moment of one crash, the
+/// older ones' artifacts have to be asked for.
+const ENDED_AGAIN_MAX: usize = 64;
 
 /// What a second deployment of a service does while one is running.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -152,6 +156,7 @@ impl<J: Journal, W: World> Engine<J, W> {
         for kept in &active {
             engine.admit_next(&kept.row.service, &kept.row.environment).await;
         }
+        tokio::spawn(engine.clone().tell_ends_again());
         Ok(engine)
     }
 
@@ -357,6 +362,24 @@ impl<J: Journal, W: World> Engine<J, W> {
         }
     }
 
+    /// A crash may have come between a deployment's end and its artifacts: the newest ends are told again.
+    async fn tell_ends_again(self) {
+        let filter = Filter { standing: Some(Standing::Ended), ..Filter::default() };
+        let mut ended = match self.inner.journal.deployments(filter).await {
+            Ok(ended) => ended,
+            Err(why) => return tracing::warn!(%why, "cannot look for ends without artifacts"),
+        };
+        ended.sort_by_key(|kept| std::cmp::Reverse(kept.position));
+        for kept in ended.iter().take(ENDED_AGAIN_MAX) {
+            match history(&*self.inner.journal, &kept.deployment).await {
+                Ok(history) => self.inner.world.ended(history.into()).await,
+                Err(why) => {
+                    tracing::warn!(deployment = kept.deployment, %why, "artifacts are not written again")
+                }
+            }
+        }
+    }
+
     /// One deployment is set aside; the others go on.
     fn quarantine(&self, id: &str, why: &str) {
         tracing::error!(deployment = id, why, "quarantined");
@@ -412,7 +435,8 @@ impl<J: Journal, W: World> Engine<J, W> {
     }
 }
 
-/// The release that all traffic of a service should go to when nothing is running: what the newest ended deployment left.
+/// The release that all traffic of a service should go to when nothing is running: that of the deployment that was
+/// verified last. Not of the one that was asked for last: that may have been called off while another was running.
 pub async fn last_good<H: crate::journal::History>(
     journal: &H,
     service: &str,
@@ -423,10 +447,11 @@ pub async fn last_good<H: crate::journal::History>(
         service: Some(service.to_owned()),
         environment: Some(environment.to_owned()),
         before: None,
-        limit: Some(1),
+        limit: None,
     };
-    let Some(newest) = journal.deployments(filter).await?.pop() else { return Ok(None) };
-    let history = history(journal, &newest.deployment).await?;
-    let (plan, state) = folded(&newest.deployment, &history)?;
-    Ok(if state.phase == Phase::Verified { Some(plan.release.clone()) } else { plan.stable.clone() })
+    let ended = journal.deployments(filter).await?;
+    let verified = ended.iter().filter(|kept| record::state_name(&kept.row) == Some(StateName::Verified));
+    let Some(last) = verified.max_by_key(|kept| kept.position) else { return Ok(None) };
+    let (plan, _) = folded(&last.deployment, &history(journal, &last.deployment).await?)?;
+    Ok(Some(plan.release.clone()))
 }

@@ -100,12 +100,13 @@ pub fn row(plan: &Plan, state: &State, now: Timestamp) -> Row {
 
 fn standing(state: &State) -> Standing {
     use tidegate_core::deployment::{Phase, Resume};
-    match state.phase {
-        Phase::Queued | Phase::Paused { resume: Resume::Queued, .. } => Standing::Queued,
-        // A stuck deployment keeps its place: nothing else may touch the service until a person has looked.
-        Phase::Stuck => Standing::Running,
-        _ if state.is_terminal() => Standing::Ended,
-        _ => Standing::Running,
+    let waits = matches!(state.phase, Phase::Queued | Phase::Paused { resume: Resume::Queued, .. });
+    // A stuck deployment keeps its place: nothing else may touch the service until a person has looked.
+    let holds = state.phase == Phase::Stuck || !state.is_terminal();
+    match (waits, holds) {
+        (true, _) => Standing::Queued,
+        (false, true) => Standing::Running,
+        (false, false) => Standing::Ended,
     }
 }
 

@@ -105,12 +105,12 @@ pub async fn history<H: crate::journal::History>(journal: &H, id: &str) -> Resul
     loop {
         let after = events.last().map_or(0, |last| last.seq);
         let page = journal.read(id, after, READ_MAX).await?;
-        let full = page.len() == READ_MAX;
+        // A page may be cut short by its bytes; only an empty one is the end.
+        if page.is_empty() {
+            return Ok(events);
+        }
         for kept in &page {
             events.push(record::decode(kept)?);
-        }
-        if !full {
-            return Ok(events);
         }
     }
 }
@@ -131,10 +131,9 @@ impl<J: Journal, W: World> Run<J, W> {
             let debts = owed(&self.plan, &self.state);
             flying.keep(&debts);
             self.launch(&mut flying, &debts);
-            let wake = debts.iter().find_map(|debt| match debt.effect {
-                Effect::Wake { at } => Some(at),
-                _ => None,
-            });
+            let wake = debts
+                .iter()
+                .find_map(|debt| if let Effect::Wake { at } = debt.effect { Some(at) } else { None });
             let sleep = wake.map(|at| self.world.sleep_until(at));
             tokio::select! {
                 biased;
@@ -163,10 +162,7 @@ impl<J: Journal, W: World> Run<J, W> {
             if matches!(debt.effect, Effect::Wake { .. }) || flying.keys.contains_key(&id) {
                 continue;
             }
-            let every = match debt.effect {
-                Effect::Measure { every } => every,
-                _ => Millis::ZERO,
-            };
+            let every = if let Effect::Measure { every } = debt.effect { every } else { Millis::ZERO };
             let not_before =
                 flying.again.get(&debt.key).copied().unwrap_or(debt.not_before).max(debt.not_before);
             flying.keys.insert(id, every);
@@ -201,10 +197,8 @@ impl<J: Journal, W: World> Run<J, W> {
 
     async fn answered(&mut self, flying: &mut Flying, answer: Answer) -> Result<(), RunError> {
         let Answer { key, attempt, outcome } = answer;
-        if let Some(every) = flying.keys.remove(&(key, attempt)) {
-            if every > Millis::ZERO {
-                flying.again.insert(key, self.world.now().after(every));
-            }
+        if let Some(every) = flying.keys.remove(&(key, attempt)).filter(|every| *every > Millis::ZERO) {
+            flying.again.insert(key, self.world.now().after(every));
         }
         self.show(&outcome);
         let input = Input::Outcome { key, attempt, outcome };

@@ -46,6 +46,8 @@ pub enum Law {
     PlannedShares,
     /// The share rises only after the stage before passed, or by hand.
     RisesAfterPass,
+    /// A stage that asks for an approval starts only after it was given, or by hand.
+    ApprovalsKept,
     /// A stage passes with every gate's evidence, or by hand.
     EvidencePasses,
     /// A release that fails under a gate's eyes does not pass it.
@@ -106,7 +108,7 @@ pub enum Law {
 
 impl Law {
     /// All of them: first what must never happen, then what must happen in the end.
-    pub const ALL: [Self; 44] = [
+    pub const ALL: [Self; 45] = [
         Self::AnsweredIsKept,
         Self::AcceptedIsKept,
         Self::HistoryStays,
@@ -122,6 +124,7 @@ impl Law {
         Self::OwnerNotFenced,
         Self::PlannedShares,
         Self::RisesAfterPass,
+        Self::ApprovalsKept,
         Self::EvidencePasses,
         Self::IllNeverPasses,
         Self::WholeBake,
@@ -172,6 +175,7 @@ impl Law {
             Self::OwnerNotFenced => "the rightful owner is never refused as old",
             Self::PlannedShares => "the share in force is nothing, a stage's or everything",
             Self::RisesAfterPass => "the share rises only after the stage before passed, or by hand",
+            Self::ApprovalsKept => "a stage that asks for an approval starts only after it was given, or by hand",
             Self::EvidencePasses => "a stage passes with every gate's evidence, or by hand",
             Self::IllNeverPasses => "a release that fails under a gate's eyes does not pass it",
             Self::WholeBake => "a stage that passes by its gates was watched for its whole bake",

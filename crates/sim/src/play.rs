@@ -427,7 +427,7 @@ fn settle(universe: &mut Universe, service: &Service) {
 }
 
 /// Writes the shortest history that ends with this release in charge.
-fn remember(universe: &Universe, request: &Request) -> Option<()> {
+fn remember(universe: &mut Universe, request: &Request) -> Option<()> {
     use futures_util::FutureExt as _;
     use tidegate_core::{
         deployment::{Recorded, fold},
@@ -452,6 +452,7 @@ fn remember(universe: &Universe, request: &Request) -> Option<()> {
         .map(|(event, seq)| Recorded { seq, at, actor: Actor::engine(), event })
         .collect();
     let (plan, state) = fold(&recorded)?;
+    universe.oracle.past.insert(plan.deployment.clone());
     let journal = universe.disk.journal();
     let append = journal::Append {
         deployment: plan.deployment.clone(),

@@ -331,7 +331,7 @@ impl Running {
                     ends: u32::from(broken) * 5,
                     last_end: broken.then(|| "exit code 1".to_owned()),
                     cpu_ms: 0,
-                    cpu_limit_milli: 0,
+                    cpu_limit_milli: 1_000,
                     rss_bytes: 1,
                     memory_limit_bytes: 100,
                 })

@@ -1,6 +1,6 @@
 //! From a configuration to a request for a deployment: the one place that knows both sides' words.
 
-use std::path::Path;
+use std::{collections::BTreeMap, path::Path};
 
 use tidegate_adapters::local::{LocalSpec, Manifest, Program, Routing, RuleSpec, RuleTarget, Source};
 use tidegate_core::{
@@ -100,7 +100,7 @@ fn spec(root: &Path, service: &config::Service) -> Result<LocalSpec, Fault> {
     let program = match &run.kind {
         config::RunKind::Command(command) => Program::Command {
             argv: command.argv.clone(),
-            env: command.env.iter().map(|(name, value)| (name.clone(), env(value))).collect(),
+            env: env(root, &command.env),
             directory: command.directory.clone(),
             user: command.user.clone(),
             source: Source {
@@ -112,9 +112,9 @@ fn spec(root: &Path, service: &config::Service) -> Result<LocalSpec, Fault> {
         config::RunKind::Container(container) => Program::Container(wire::Container {
             image: container.image.clone(),
             argv: container.argv.clone(),
-            env: container.env.iter().map(|(name, value)| (name.clone(), env(value))).collect(),
+            env: env(root, &container.env),
             port: container.port,
-            socket: container.socket.clone(),
+            socket: container.socket.as_deref().map(|socket| absolute(root, socket)),
             memory_bytes: container.memory_bytes,
         }),
     };
@@ -149,19 +149,24 @@ fn spec(root: &Path, service: &config::Service) -> Result<LocalSpec, Fault> {
     })
 }
 
-fn env(value: &config::EnvValue) -> wire::EnvValue {
-    match value {
+/// A path of the configuration, which may be relative to it.
+fn absolute(root: &Path, path: &str) -> String {
+    root.join(path).to_string_lossy().into_owned()
+}
+
+fn env(root: &Path, env: &BTreeMap<String, config::EnvValue>) -> BTreeMap<String, wire::EnvValue> {
+    let value = |value: &config::EnvValue| match value {
         config::EnvValue::Value(text) => wire::EnvValue::Value(text.clone()),
-        config::EnvValue::File(path) => wire::EnvValue::File(path.clone()),
-    }
+        config::EnvValue::File(path) => wire::EnvValue::File(absolute(root, path)),
+    };
+    env.iter().map(|(name, given)| (name.clone(), value(given))).collect()
 }
 
 fn routing(root: &Path, service: &config::Service) -> Result<Routing, Fault> {
-    let absolute = |path: &str| root.join(path).to_string_lossy().into_owned();
     let tls = service
         .tls
         .as_ref()
-        .map(|tls| wire::TlsFiles { certificate: absolute(&tls.certificate), key: absolute(&tls.key) });
+        .map(|tls| wire::TlsFiles { certificate: absolute(root, &tls.certificate), key: absolute(root, &tls.key) });
     let routing::Routing { sticky, rules, health, limits, maintenance } = &service.routing;
     let shadow = service.shadow.as_ref();
     Ok(Routing {

@@ -1,5 +1,7 @@
 //! Container images by content: a tag is resolved to a digest once, when the plan is made, and fetched when it is built.
 
+use std::path::Path;
+
 use bollard::{API_DEFAULT_VERSION, Docker, errors::Error, query_parameters::CreateImageOptionsBuilder};
 use futures_util::TryStreamExt;
 
@@ -43,7 +45,7 @@ pub enum ImageError {
 
 /// What an image name means now: itself when it names its content, else `name@sha256:…`, or the image's id
 /// (`sha256:…`) when it was built on this engine and never had a registry's digest. Fetches an image that is missing.
-pub async fn resolve(image: &str, socket: Option<&str>) -> Result<String, ImageError> {
+pub async fn resolve(image: &str, socket: Option<&Path>) -> Result<String, ImageError> {
     if image.contains("@sha256:") || image.starts_with("sha256:") {
         return Ok(image.to_owned());
     }
@@ -58,7 +60,7 @@ pub async fn resolve(image: &str, socket: Option<&str>) -> Result<String, ImageE
 }
 
 /// Brings an image to the engine when it is not there.
-pub(super) async fn bring(image: &str, socket: Option<&str>) -> Result<(), ImageError> {
+pub(super) async fn bring(image: &str, socket: Option<&Path>) -> Result<(), ImageError> {
     fetch_missing(&connect(socket)?, image).await
 }
 
@@ -75,11 +77,12 @@ async fn fetch_missing(engine: &Docker, image: &str) -> Result<(), ImageError> {
     }
 }
 
-fn connect(socket: Option<&str>) -> Result<Docker, ImageError> {
+fn connect(socket: Option<&Path>) -> Result<Docker, ImageError> {
     let from_environment = std::env::var("DOCKER_HOST").ok();
-    let socket = socket
-        .or_else(|| from_environment.as_deref().and_then(|host| host.strip_prefix("unix://")))
-        .unwrap_or(SOCKET_DEFAULT);
-    Docker::connect_with_unix(socket, ANSWER_S, API_DEFAULT_VERSION)
-        .map_err(|source| ImageError::NoEngine { socket: socket.to_owned(), source })
+    let named = socket.map(|path| path.to_string_lossy().into_owned());
+    let socket = named
+        .or_else(|| from_environment.and_then(|host| host.strip_prefix("unix://").map(str::to_owned)))
+        .unwrap_or_else(|| SOCKET_DEFAULT.to_owned());
+    Docker::connect_with_unix(&socket, ANSWER_S, API_DEFAULT_VERSION)
+        .map_err(|source| ImageError::NoEngine { socket: socket.clone(), source })
 }

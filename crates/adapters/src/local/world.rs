@@ -1,6 +1,6 @@
 //! Effects on this machine: every one looks at the target first and leaves alone what is so already.
 
-use std::{sync::Arc, time::Duration};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use futures_util::FutureExt;
 use tidegate_core::{
@@ -147,7 +147,9 @@ impl LocalWorld {
         let program = LocalSpec::of(&plan.release)?.program;
         match (files_digest(&plan.release), program) {
             (_, Program::Container(container)) => {
-                image::bring(&container.image, container.socket.as_deref()).await?
+                {
+                image::bring(&container.image, container.socket.as_deref().map(Path::new)).await?;
+            }
             }
             (Some(sha256), Program::Command { source, .. }) => {
                 if plan.way_back && !self.store.has(sha256) {

@@ -252,6 +252,7 @@ proptest! {
         prop_assert_eq!(lines.len(), history.len());
         prop_assert!(lines.windows(2).all(|pair| pair[1].before == Some(pair[0].after)));
         let moves = transitions(&history);
+        prop_assert!(moves.iter().all(|change| change.from_state != change.to_state));
         prop_assert!(moves.windows(2).all(|pair| pair[0].to_state == pair[1].from_state));
         prop_assert_eq!(moves.last().map_or(StateName::Queued, |last| last.to_state), state.name());
     }

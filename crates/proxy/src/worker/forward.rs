@@ -1,9 +1,10 @@
 //! Gets a request to an instance: picks, connects, and tries again where that is safe.
 
+use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
 
-use http::{HeaderMap, Method, Request, Response, Uri};
+use http::{HeaderName, HeaderValue, Method, Request, Response, Uri};
 use hyper::body::Incoming;
 use tokio::time::Instant;
 
@@ -11,6 +12,7 @@ use super::body::{Progress, RequestBody};
 use super::exchange::Exchange;
 use super::local::LocalRoutes;
 use super::pool::{Bounds, Load, Pool, Pooled, Unanswered};
+use super::user::boxed;
 use crate::clock;
 use crate::routing::{Pick, pick};
 use crate::stats::Failure;
@@ -25,34 +27,28 @@ pub(crate) struct Answered {
     pub(crate) connection: Pooled,
 }
 
-/// A release did not answer: why, and the request when nothing of it was sent.
-struct Unserved {
-    failure: Option<Failure>,
-    request: Option<Request<RequestBody>>,
-}
-
 /// Sends the request to its release. When nothing of it reached an instance and `any` release may serve, the stable
 /// release gets it: the failure still counts against the first one, but the user does not see it.
+///
+/// The request stays in `slot` while nothing of it was sent: it is large, and futures that hold it twice are slow to move.
 pub(crate) async fn forward(
     mut exchange: Exchange,
-    request: Request<RequestBody>,
+    slot: &mut Option<Request<RequestBody>>,
     any: bool,
     progress: &Progress,
 ) -> Result<Answered, (Exchange, Option<Failure>)> {
-    let unserved = match attempt(&mut exchange, request, progress).await {
+    let failure = match attempt(&mut exchange, slot, progress).await {
         Ok((response, connection)) => return Ok(Answered { exchange, response, connection }),
-        Err(unserved) => unserved,
+        Err(failure) => failure,
     };
     exchange.refresh();
     let now = exchange.user().service.routes();
-    let stable = now.routes.stable.filter(|stable| any && *stable != exchange.release());
-    let (Some(stable), Some(request), Some(failure)) = (stable, unserved.request, unserved.failure) else {
-        return Err((exchange, unserved.failure));
-    };
+    let stable = now.routes.stable.filter(|stable| any && slot.is_some() && *stable != exchange.release());
+    let (Some(stable), Some(failure)) = (stable, failure) else { return Err((exchange, failure)) };
     let mut exchange = exchange.hand_on(failure, now, stable);
-    match attempt(&mut exchange, request, progress).await {
+    match boxed(attempt(&mut exchange, slot, progress)).await {
         Ok((response, connection)) => Ok(Answered { exchange, response, connection }),
-        Err(unserved) => Err((exchange, unserved.failure)),
+        Err(failure) => Err((exchange, failure)),
     }
 }
 
@@ -60,39 +56,60 @@ pub(crate) async fn forward(
 struct Replay {
     method: Method,
     uri: Uri,
-    headers: HeaderMap,
+    headers: Vec<(HeaderName, HeaderValue)>,
+}
+
+/// Emptied header lists kept per thread, so that keeping a request costs no allocation.
+const SPARE_MAX: usize = 64;
+
+thread_local! {
+    static SPARE: RefCell<Vec<Vec<(HeaderName, HeaderValue)>>> = const { RefCell::new(Vec::new()) };
 }
 
 impl Replay {
     fn of(request: &Request<RequestBody>) -> Option<Self> {
         let idempotent = matches!(
             *request.method(),
-            Method::GET | Method::HEAD | Method::OPTIONS | Method::PUT | Method::DELETE | Method::TRACE
+            Method::GET | Method::HEAD | Method::OPTIONS | Method::PUT | Method::DELETE
         );
-        (idempotent && matches!(request.body(), RequestBody::Empty)).then(|| Self {
-            method: request.method().clone(),
-            uri: request.uri().clone(),
-            headers: request.headers().clone(),
+        (idempotent && matches!(request.body(), RequestBody::Empty)).then(|| {
+            let mut headers = SPARE.with_borrow_mut(Vec::pop).unwrap_or_default();
+            headers.extend(request.headers().iter().map(|(name, value)| (name.clone(), value.clone())));
+            Self { method: request.method().clone(), uri: request.uri().clone(), headers }
         })
     }
 
-    fn request(self) -> Request<RequestBody> {
+    fn request(mut self) -> Request<RequestBody> {
         let mut request = Request::new(RequestBody::Empty);
-        *request.method_mut() = self.method;
-        *request.uri_mut() = self.uri;
-        *request.headers_mut() = self.headers;
+        *request.method_mut() = std::mem::take(&mut self.method);
+        *request.uri_mut() = std::mem::take(&mut self.uri);
+        for (name, value) in self.headers.drain(..) {
+            request.headers_mut().append(name, value);
+        }
         request
     }
 }
 
-/// Tries a release's endpoints.
+impl Drop for Replay {
+    fn drop(&mut self) {
+        let mut headers = std::mem::take(&mut self.headers);
+        headers.clear();
+        SPARE.with_borrow_mut(|spare| {
+            if spare.len() < SPARE_MAX {
+                spare.push(headers);
+            }
+        });
+    }
+}
+
+/// Tries a release's endpoints; says why none answered. The failure is `None` when the user's side broke.
 async fn attempt(
     exchange: &mut Exchange,
-    mut request: Request<RequestBody>,
+    slot: &mut Option<Request<RequestBody>>,
     progress: &Progress,
-) -> Result<(Response<Incoming>, Pooled), Unserved> {
+) -> Result<(Response<Incoming>, Pooled), Option<Failure>> {
     let bounds = bounds(exchange.local());
-    let mut replay = Replay::of(&request);
+    let mut replay = slot.as_ref().and_then(Replay::of);
     let (mut fresh, mut excluded, mut failure) = (false, None, Failure::Unavailable);
     for number in 0..TRIES_MAX {
         if number > 0 {
@@ -106,35 +123,29 @@ async fn attempt(
             (excluded, failure) = (Some(pool.endpoint.id), Failure::Connect);
             continue;
         };
-        match connection.send(request, bounds.response, progress).await {
+        match connection.send(slot, bounds.response, progress).await {
             Ok(response) => {
                 pool.endpoint.succeeded();
                 return Ok((response, connection));
             }
-            Err(Unanswered::Unsent(unsent)) => (request, fresh) = (*unsent, true),
-            Err(lost @ Unanswered::Lost) => {
+            Err(Unanswered::Unsent) => fresh = true,
+            Err(Unanswered::Lost) => {
                 if !connection.reused {
                     blame(&local, pool, pick);
                     excluded = pick.others.then_some(pool.endpoint.id);
                 }
-                let Some(again) = replay.take() else { return Err(Unserved::sent(lost.failure())) };
-                (request, fresh, failure) = (again.request(), true, Failure::Reset);
+                let Some(again) = replay.take() else { return Err(Some(Failure::Reset)) };
+                (*slot, fresh, failure) = (Some(again.request()), true, Failure::Reset);
             }
-            Err(late @ Unanswered::Late) => {
+            Err(Unanswered::Late) => {
                 blame(&local, pool, pick);
-                return Err(Unserved::sent(late.failure()));
+                return Err(Some(Failure::Timeout));
             }
-            Err(user @ Unanswered::User) => return Err(Unserved::sent(user.failure())),
+            Err(Unanswered::User) => return Err(None),
         }
     }
     exchange.set_load(None);
-    Err(Unserved { failure: Some(failure), request: Some(request) })
-}
-
-impl Unserved {
-    const fn sent(failure: Option<Failure>) -> Self {
-        Self { failure, request: None }
-    }
+    Err(Some(failure))
 }
 
 pub(super) fn bounds(local: &LocalRoutes) -> Bounds {
@@ -163,7 +174,7 @@ pub(super) async fn connection(pool: &Rc<Pool>, fresh: bool, bounds: Bounds) -> 
     if !fresh && let Some(connection) = pool.reuse().await {
         return Some(connection);
     }
-    pool.connect(bounds).await
+    boxed(pool.connect(bounds)).await
 }
 
 fn blame(local: &LocalRoutes, pool: &Pool, pick: Pick) {

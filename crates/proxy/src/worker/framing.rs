@@ -32,7 +32,6 @@ pub(crate) struct Framing {
 struct Line {
     bytes: [u8; NAME_MAX + 24],
     len: usize,
-    long: bool,
 }
 
 impl Default for Framing {
@@ -43,7 +42,7 @@ impl Default for Framing {
 
 impl Line {
     const fn new() -> Self {
-        Self { bytes: [0; NAME_MAX + 24], len: 0, long: false }
+        Self { bytes: [0; NAME_MAX + 24], len: 0 }
     }
 
     fn push(&mut self, part: &[u8]) {
@@ -53,7 +52,6 @@ impl Line {
             to.copy_from_slice(from);
         }
         self.len += fits;
-        self.long |= fits < part.len();
     }
 
     fn text(&self) -> &[u8] {
@@ -89,15 +87,20 @@ impl Framing {
             self.line.push(bytes);
             return &[];
         };
-        self.line.push(bytes.get(..end).unwrap_or_default());
-        *ambiguous |= self.line_ended();
-        self.line = Line::new();
-        bytes.get(end + 1..).unwrap_or_default()
+        let (part, rest) = (bytes.get(..end).unwrap_or_default(), bytes.get(end + 1..).unwrap_or_default());
+        // Most lines come whole and need not be kept.
+        *ambiguous |= if self.line.len == 0 {
+            self.line_ended(part)
+        } else {
+            let mut line = std::mem::replace(&mut self.line, Line::new());
+            line.push(part);
+            self.line_ended(line.text())
+        };
+        rest
     }
 
-    fn line_ended(&mut self) -> bool {
-        let text = self.line.text().trim_ascii_end();
-        if text.is_empty() {
+    fn line_ended(&mut self, text: &[u8]) -> bool {
+        if text.trim_ascii_end().is_empty() {
             return !self.first_line && self.head_ended();
         }
         self.first_line = false;
@@ -122,7 +125,7 @@ impl Framing {
             (false, 0) => At::Head,
             (false, length) => At::Body(length),
         };
-        *self = Self { at, ..Self::default() };
+        (self.at, self.seen_length, self.seen_encoding, self.first_line) = (at, None, false, true);
         ambiguous
     }
 }

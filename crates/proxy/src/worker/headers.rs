@@ -13,9 +13,6 @@ pub(crate) static SHADOW: HeaderName = HeaderName::from_static("x-tidegate-shado
 static FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 static FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 static FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
-static KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
-static PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
-static HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
 
 /// What a connection adds to each request.
 pub(crate) struct Forwarded {
@@ -33,38 +30,100 @@ impl Forwarded {
     }
 }
 
+/// Which of the headers that matter here a head carries, found in one pass: a lookup costs more than a glance at each name.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Survey {
+    /// Bits of [`HOP_BY_HOP`] found.
+    hop_by_hop: u16,
+    hosts: u8,
+    codings: u8,
+    cookies: u8,
+    length: bool,
+    expect: bool,
+    forwarded_for: bool,
+}
+
+/// Headers of one connection, by the number of their bit.
+static HOP_BY_HOP: [HeaderName; 10] = [
+    header::CONNECTION,
+    header::TRANSFER_ENCODING,
+    header::UPGRADE,
+    header::TE,
+    header::TRAILER,
+    header::PROXY_AUTHENTICATE,
+    header::PROXY_AUTHORIZATION,
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
+    HeaderName::from_static("http2-settings"),
+];
+const CONNECTION: u16 = 1;
+const UPGRADE: u16 = 1 << 2;
+
+impl Survey {
+    pub(crate) fn of(headers: &HeaderMap) -> Self {
+        let mut survey = Self::default();
+        for name in headers.iter().map(|(name, _)| name.as_str()) {
+            match name {
+                "host" => survey.hosts = survey.hosts.saturating_add(1),
+                "cookie" => survey.cookies = survey.cookies.saturating_add(1),
+                "content-length" => survey.length = true,
+                "expect" => survey.expect = true,
+                "x-forwarded-for" => survey.forwarded_for = true,
+                "connection" => survey.hop_by_hop |= CONNECTION,
+                "transfer-encoding" => {
+                    survey.hop_by_hop |= 1 << 1;
+                    survey.codings = survey.codings.saturating_add(1);
+                }
+                "upgrade" => survey.hop_by_hop |= UPGRADE,
+                "te" => survey.hop_by_hop |= 1 << 3,
+                "trailer" => survey.hop_by_hop |= 1 << 4,
+                "proxy-authenticate" => survey.hop_by_hop |= 1 << 5,
+                "proxy-authorization" => survey.hop_by_hop |= 1 << 6,
+                "keep-alive" => survey.hop_by_hop |= 1 << 7,
+                "proxy-connection" => survey.hop_by_hop |= 1 << 8,
+                "http2-settings" => survey.hop_by_hop |= 1 << 9,
+                _ => {}
+            }
+        }
+        survey
+    }
+}
+
 /// Refuses a request that two programs could read in two ways.
-pub(crate) fn check(head: &request::Parts) -> Result<(), &'static str> {
+pub(crate) fn check(head: &request::Parts, survey: Survey) -> Result<(), &'static str> {
     if head.method == Method::CONNECT {
         return Err("CONNECT is not served here");
     }
-    let mut codings = head.headers.get_all(header::TRANSFER_ENCODING).iter();
-    if let Some(coding) = codings.next() {
-        if head.headers.contains_key(header::CONTENT_LENGTH) {
+    if survey.codings > 0 {
+        if survey.length {
             return Err("Content-Length and Transfer-Encoding exclude each other");
         }
-        if codings.next().is_some() || !coding.as_bytes().eq_ignore_ascii_case(b"chunked") {
+        let coding = head.headers.get(header::TRANSFER_ENCODING).map_or(&b""[..], HeaderValue::as_bytes);
+        if survey.codings > 1 || !coding.eq_ignore_ascii_case(b"chunked") {
             return Err("the only Transfer-Encoding understood here is chunked");
         }
     }
-    let mut hosts = head.headers.get_all(header::HOST).iter();
-    let host = hosts.next();
-    if hosts.next().is_some() {
-        return Err("more than one Host");
-    }
-    match host {
-        None if head.version == Version::HTTP_11 => Err("no Host"),
-        Some(host) if !plain_host(host.as_bytes()) => Err("Host is malformed"),
-        Some(_) | None => Ok(()),
+    match survey.hosts {
+        0 if head.version == Version::HTTP_11 => Err("no Host"),
+        0 => Ok(()),
+        1 if head.headers.get(header::HOST).is_some_and(|host| plain_host(host.as_bytes())) => Ok(()),
+        1 => Err("Host is malformed"),
+        _ => Err("more than one Host"),
     }
 }
 
 fn plain_host(host: &[u8]) -> bool {
-    host.iter().all(|byte| byte.is_ascii_alphanumeric() || b"-._~:[]%!$&'()*+,;=".contains(byte))
+    host.iter().all(|byte| match byte {
+        b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b':' => true,
+        other => b"_~[]%!$&'()*+,;=".contains(other),
+    })
 }
 
 /// Whether the request asks to leave HTTP, in a way that can be carried.
-pub(crate) fn asks_upgrade(head: &request::Parts, empty: bool) -> bool {
+pub(crate) fn asks_upgrade(head: &request::Parts, survey: Survey, empty: bool) -> bool {
+    if survey.hop_by_hop & UPGRADE == 0 {
+        return false;
+    }
     let Some(protocol) = head.headers.get(header::UPGRADE) else { return false };
     head.version == Version::HTTP_11
         && empty
@@ -79,29 +138,41 @@ fn names(headers: &HeaderMap) -> impl Iterator<Item = &str> {
 }
 
 /// Makes a user's head fit to be sent to an instance. Keeps the upgrade headers when `upgrade`.
-pub(crate) fn to_instance(head: &mut request::Parts, forwarded: &Forwarded, upgrade: bool, address: &str) {
-    set_host(head, address);
+pub(crate) fn to_instance(
+    head: &mut request::Parts,
+    survey: Survey,
+    forwarded: &Forwarded,
+    upgrade: bool,
+    address: &str,
+) {
+    set_host(head, survey, address);
     let protocol = if upgrade { head.headers.get(header::UPGRADE).cloned() } else { None };
-    strip(&mut head.headers);
-    head.headers.remove(header::EXPECT);
-    if head.version == Version::HTTP_2 {
+    strip(&mut head.headers, survey);
+    if survey.expect {
+        head.headers.remove(header::EXPECT);
+    }
+    if survey.cookies > 1 && head.version == Version::HTTP_2 {
         join_cookies(&mut head.headers);
     }
     if let Some(protocol) = protocol {
         head.headers.insert(header::UPGRADE, protocol);
         head.headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
     }
-    forwarded_for(&mut head.headers, &forwarded.address);
-    head.headers.insert(FORWARDED_PROTO.clone(), forwarded.proto.clone());
+    if survey.forwarded_for {
+        join_forwarded(&mut head.headers, &forwarded.address);
+    } else {
+        head.headers.insert(&FORWARDED_FOR, forwarded.address.clone());
+    }
+    head.headers.insert(&FORWARDED_PROTO, forwarded.proto.clone());
     if let Some(host) = head.headers.get(header::HOST).cloned() {
-        head.headers.insert(FORWARDED_HOST.clone(), host);
+        head.headers.insert(&FORWARDED_HOST, host);
     }
     head.version = Version::HTTP_11;
     head.extensions.clear();
 }
 
 /// One `Host`, from the target where it has one (RFC 9112 section 3.2.2), and a target in origin form.
-fn set_host(head: &mut request::Parts, address: &str) {
+fn set_host(head: &mut request::Parts, survey: Survey, address: &str) {
     if let Some(authority) = head.uri.authority() {
         let host = authority.as_str().rsplit('@').next().unwrap_or_default();
         if let Ok(host) = HeaderValue::from_str(host) {
@@ -109,27 +180,22 @@ fn set_host(head: &mut request::Parts, address: &str) {
         }
         let path = head.uri.path_and_query().cloned();
         head.uri = Uri::from(path.unwrap_or_else(|| PathAndQuery::from_static("/")));
-    } else if !head.headers.contains_key(header::HOST)
+    } else if survey.hosts == 0
         && let Ok(host) = HeaderValue::from_str(address)
     {
         head.headers.insert(header::HOST, host);
     }
 }
 
-fn forwarded_for(headers: &mut HeaderMap, address: &HeaderValue) {
-    let Some(before) = headers.get(&FORWARDED_FOR) else {
-        headers.insert(FORWARDED_FOR.clone(), address.clone());
-        return;
-    };
-    let mut joined = before.as_bytes().to_vec();
-    for more in headers.get_all(&FORWARDED_FOR).iter().skip(1) {
+/// The user's address after those that other proxies found.
+fn join_forwarded(headers: &mut HeaderMap, address: &HeaderValue) {
+    let mut joined = Vec::new();
+    for before in headers.get_all(&FORWARDED_FOR) {
+        joined.extend_from_slice(before.as_bytes());
         joined.extend_from_slice(b", ");
-        joined.extend_from_slice(more.as_bytes());
     }
-    joined.extend_from_slice(b", ");
     joined.extend_from_slice(address.as_bytes());
-    headers
-        .insert(FORWARDED_FOR.clone(), HeaderValue::from_bytes(&joined).unwrap_or_else(|_| address.clone()));
+    headers.insert(&FORWARDED_FOR, HeaderValue::from_bytes(&joined).unwrap_or_else(|_| address.clone()));
 }
 
 /// HTTP/2 cuts cookies into crumbs; HTTP/1.1 has one line (RFC 9113 section 8.2.3).
@@ -149,56 +215,42 @@ fn join_cookies(headers: &mut HeaderMap) {
 /// Makes an instance's head fit to be sent to a user. Keeps the upgrade headers when `upgrade`.
 pub(crate) fn to_user(head: &mut response::Parts, release: &HeaderValue, upgrade: bool) {
     let protocol = if upgrade { head.headers.get(header::UPGRADE).cloned() } else { None };
-    strip(&mut head.headers);
+    let survey = Survey::of(&head.headers);
+    strip(&mut head.headers, survey);
     if let Some(protocol) = protocol {
         head.headers.insert(header::UPGRADE, protocol);
         head.headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
     }
-    head.headers.insert(RELEASE.clone(), release.clone());
+    head.headers.insert(&RELEASE, release.clone());
     head.version = Version::HTTP_11;
 }
 
-fn hop_by_hop(name: &HeaderName) -> bool {
-    *name == header::CONNECTION
-        || *name == header::TRANSFER_ENCODING
-        || *name == header::UPGRADE
-        || *name == header::TE
-        || *name == header::TRAILER
-        || *name == header::PROXY_AUTHENTICATE
-        || *name == header::PROXY_AUTHORIZATION
-        || *name == KEEP_ALIVE
-        || *name == PROXY_CONNECTION
-        || *name == HTTP2_SETTINGS
-}
-
 /// Removes what belongs to one connection only, and what `Connection` names; never what frames or routes the message.
-fn strip(headers: &mut HeaderMap) {
-    if !headers.keys().any(hop_by_hop) {
+fn strip(headers: &mut HeaderMap, survey: Survey) {
+    if survey.hop_by_hop == 0 {
         return;
     }
-    let kept =
-        [header::HOST, header::CONTENT_LENGTH, header::CONTENT_TYPE, header::AUTHORIZATION, header::COOKIE];
+    if survey.hop_by_hop & CONNECTION != 0 {
+        strip_named(headers);
+    }
+    for (bit, name) in HOP_BY_HOP.iter().enumerate() {
+        if survey.hop_by_hop >> bit & 1 == 1 {
+            headers.remove(name);
+        }
+    }
+}
+
+fn strip_named(headers: &mut HeaderMap) {
+    let plain = |name: &str| name.eq_ignore_ascii_case("close") || name.eq_ignore_ascii_case("keep-alive");
+    if names(headers).all(plain) {
+        return;
+    }
+    let kept = [header::HOST, header::CONTENT_LENGTH, header::CONTENT_TYPE, header::AUTHORIZATION, header::COOKIE];
     let named: Vec<HeaderName> = names(headers)
-        .filter(|name| !name.eq_ignore_ascii_case("close") && !name.eq_ignore_ascii_case("keep-alive"))
         .filter_map(|name| name.parse().ok())
         .filter(|name| !kept.contains(name) && *name != FORWARDED_FOR)
         .collect();
     for name in named {
-        headers.remove(name);
-    }
-    let fixed = [
-        &header::CONNECTION,
-        &header::TRANSFER_ENCODING,
-        &header::UPGRADE,
-        &header::TE,
-        &header::TRAILER,
-        &header::PROXY_AUTHENTICATE,
-        &header::PROXY_AUTHORIZATION,
-        &KEEP_ALIVE,
-        &PROXY_CONNECTION,
-        &HTTP2_SETTINGS,
-    ];
-    for name in fixed {
         headers.remove(name);
     }
 }
@@ -216,7 +268,8 @@ mod tests {
     }
 
     fn sent(mut head: request::Parts) -> request::Parts {
-        to_instance(&mut head, &Forwarded::new([10, 0, 0, 9].into(), true), false, "127.0.0.1:80");
+        let survey = Survey::of(&head.headers);
+        to_instance(&mut head, survey, &Forwarded::new([10, 0, 0, 9].into(), true), false, "127.0.0.1:80");
         head
     }
 
@@ -265,6 +318,18 @@ mod tests {
         assert_eq!(value(&sent, "cookie"), Some("a=1; b=2"));
     }
 
+    fn checked(head: &request::Parts) -> Result<(), &'static str> {
+        check(head, Survey::of(&head.headers))
+    }
+
+    #[test]
+    fn each_header_of_one_connection_has_its_own_bit() {
+        for (bit, name) in HOP_BY_HOP.iter().enumerate() {
+            let found = head(Version::HTTP_11, "/", &[(name.as_str(), "x")]);
+            assert_eq!(Survey::of(&found.headers).hop_by_hop, 1 << bit, "{name}");
+        }
+    }
+
     #[test]
     fn requests_that_can_be_read_in_two_ways_are_refused() {
         let cases: [&[(&str, &str)]; 6] = [
@@ -276,11 +341,11 @@ mod tests {
             &[("host", "a"), ("transfer-encoding", "chunked"), ("transfer-encoding", "chunked")],
         ];
         for headers in cases {
-            assert!(check(&head(Version::HTTP_11, "/", headers)).is_err(), "{headers:?}");
+            assert!(checked(&head(Version::HTTP_11, "/", headers)).is_err(), "{headers:?}");
         }
         assert!(
             check(&head(Version::HTTP_11, "/", &[("host", "a"), ("transfer-encoding", "Chunked")])).is_ok()
         );
-        assert!(check(&head(Version::HTTP_10, "/", &[])).is_ok());
+        assert!(checked(&head(Version::HTTP_10, "/", &[])).is_ok());
     }
 }

@@ -148,7 +148,7 @@ async fn send(local: &LocalRoutes, copying: &Copying) -> Option<Shadow> {
     let bounds = forward::bounds(local);
     let mut connection = forward::connection(pool, false, bounds).await?;
     let progress = Progress::Empty(tokio::time::Instant::now());
-    let response = connection.send(copying.to_request(), bounds.response, &progress).await.ok()?;
+    let response = connection.send(&mut Some(copying.to_request()), bounds.response, &progress).await.ok()?;
     let status = response.status();
     let body = collect(response.into_body(), mirror.body_max).await;
     if body.is_some() {

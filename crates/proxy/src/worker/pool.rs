@@ -20,8 +20,8 @@ use tokio::time::Instant;
 
 use super::body::{Progress, RequestBody};
 use super::link::{LazyTimer, Link, Silence};
+use super::user::boxed;
 use crate::endpoint::Endpoint;
-use crate::stats::Failure;
 
 /// Idle connections kept per endpoint and thread.
 const IDLE_MAX: usize = 256;
@@ -40,8 +40,8 @@ pub(crate) struct Bounds {
 
 /// What became of a request that got no answer.
 pub(crate) enum Unanswered {
-    /// Nothing of it was sent.
-    Unsent(Box<Request<RequestBody>>),
+    /// Nothing of it was sent; it is back in its slot.
+    Unsent,
     /// It may have reached the instance; the connection broke before any answer.
     Lost,
     /// No answer in time.
@@ -198,19 +198,23 @@ impl Pooled {
         self.cut.get()
     }
 
-    /// Sends a request and waits for the head of its answer.
+    /// Sends the request in `slot` and waits for the head of its answer.
     pub(crate) async fn send(
         &mut self,
-        request: Request<RequestBody>,
+        slot: &mut Option<Request<RequestBody>>,
         response: Duration,
         progress: &Progress,
     ) -> Result<Response<Incoming>, Unanswered> {
         let timer = &mut self.timer;
+        let Some(request) = slot.take() else { return Err(Unanswered::Lost) };
         let mut sending = pin!(self.sender.try_send_request(request));
         poll_fn(|cx| {
             if let Poll::Ready(answer) = sending.as_mut().poll(cx) {
                 return Poll::Ready(answer.map_err(|mut error| match error.take_message() {
-                    Some(request) => Unanswered::Unsent(Box::new(request)),
+                    Some(request) => {
+                        *slot = Some(request);
+                        Unanswered::Unsent
+                    }
                     None if progress.user_failed() => Unanswered::User,
                     None => Unanswered::Lost,
                 }));
@@ -252,16 +256,5 @@ impl Load {
 impl Drop for Load {
     fn drop(&mut self) {
         self.0.endpoint.in_flight.fetch_sub(1, Relaxed);
-    }
-}
-
-impl Unanswered {
-    /// The class it counts in.
-    pub(crate) const fn failure(&self) -> Option<Failure> {
-        match self {
-            Self::Unsent(_) | Self::Lost => Some(Failure::Reset),
-            Self::Late => Some(Failure::Timeout),
-            Self::User => None,
-        }
     }
 }

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use super::body::{AnswerBody, Progress, RequestBody};
 use super::exchange::{Entry, Exchange};
 use super::forward::{self, Answered};
-use super::headers;
+use super::headers::{self, Survey};
 use super::local::LocalRoutes;
 use super::mirror;
 use super::tunnel;
@@ -90,7 +90,8 @@ async fn carry(user: Rc<User>, request: Request<Incoming>) -> Answer {
     if user.phase.ambiguous() {
         return Refusal::bad("Content-Length and Transfer-Encoding exclude each other").answer(entry);
     }
-    if let Err(reason) = headers::check(&head) {
+    let survey = Survey::of(&head.headers);
+    if let Err(reason) = headers::check(&head, survey) {
         return Refusal::bad(reason).answer(entry);
     }
     let mut local = user.service.routes();
@@ -109,7 +110,7 @@ async fn carry(user: Rc<User>, request: Request<Incoming>) -> Answer {
         user.service.shared.stats.unrouted();
         return Refusal::later("too many requests at once").answer(entry);
     }
-    exchange(entry, local, &choice, started, head, body).await
+    exchange(entry, local, &choice, started, (head, survey), body).await
 }
 
 /// Carries an admitted request.
@@ -118,14 +119,14 @@ async fn exchange(
     local: Rc<LocalRoutes>,
     choice: &Choice,
     started: Instant,
-    mut head: request::Parts,
+    (mut head, survey): (request::Parts, Survey),
     body: Incoming,
 ) -> Answer {
     let empty = body.is_end_stream();
-    let upgrade = headers::asks_upgrade(&head, empty);
+    let upgrade = headers::asks_upgrade(&head, survey, empty);
     let on_upgrade = if upgrade { head.extensions.remove::<hyper::upgrade::OnUpgrade>() } else { None };
     let address = local.pool(choice.release, 0).map_or("localhost", |pool| &pool.address);
-    headers::to_instance(&mut head, &entry.user.forwarded, upgrade, address);
+    headers::to_instance(&mut head, survey, &entry.user.forwarded, upgrade, address);
     let progress = if empty { Progress::Empty(started) } else { Progress::Body(Rc::default()) };
     let mut exchange = Exchange::begin(entry, Rc::clone(&local), choice.release, started, progress.clone());
     let copying = if upgrade { None } else { mirror::begin(&local, exchange.user(), &head, &body) };
@@ -138,7 +139,8 @@ async fn exchange(
         }
     };
     let any = choice.by == Chosen::Split;
-    match forward::forward(exchange, Request::from_parts(head, body), any, &progress).await {
+    let mut slot = Some(Request::from_parts(head, body));
+    match forward::forward(exchange, &mut slot, any, &progress).await {
         Ok(answered) => answer(answered, on_upgrade, choice, progress),
         Err((exchange, failure)) => failed(exchange, failure, progress.user_failed()),
     }

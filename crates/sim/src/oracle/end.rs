@@ -67,6 +67,9 @@ impl Oracle {
             return self.broken(Law::ArtifactsWritten, "a history without a plan".to_owned());
         };
         let id = &plan.deployment;
+        if self.past.contains(id) {
+            return;
+        }
         let Some(watched) = self.watched.get_mut(id) else {
             return self.broken(Law::ArtifactsWritten, format!("{id} is not in the journal"));
         };

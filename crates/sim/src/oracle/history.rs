@@ -95,6 +95,12 @@ impl Watched {
         self.history.iter().any(|one| matches!(one.event, Event::Hurried { .. }) && Self::by_hand(one))
     }
 
+    /// Whether a person agreed to a stage.
+    pub(super) fn approved(&self, wanted: usize) -> bool {
+        let agreed = |one: &Recorded| matches!(one.event, Event::Approved { stage } if stage == wanted);
+        self.history.iter().any(|one| agreed(one) && Self::by_hand(one))
+    }
+
     /// Whether a stage was passed.
     pub(super) fn passed(&self, wanted: usize) -> bool {
         self.history

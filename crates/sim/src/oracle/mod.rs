@@ -67,6 +67,8 @@ struct Intent {
 pub(crate) struct Oracle {
     pub(crate) watched: BTreeMap<String, Watched>,
     rows: BTreeMap<String, Row>,
+    /// Deployments from before dawn.
+    pub(crate) past: BTreeSet<String>,
     pub(crate) violations: Vec<Violation>,
     /// Deployments that a client was told of, by request key.
     accepted: BTreeMap<String, BTreeSet<String>>,
@@ -80,6 +82,7 @@ impl Oracle {
         Self {
             watched: BTreeMap::new(),
             rows: BTreeMap::new(),
+            past: BTreeSet::new(),
             violations: Vec::new(),
             accepted: BTreeMap::new(),
             lines: Vec::new(),

@@ -97,10 +97,15 @@ impl Oracle {
             || is == Share::ALL.basis_points()
             || watched.plan.stages.iter().any(|stage| stage.share.basis_points() == is);
         self.check(planned, Law::PlannedShares, || format!("{}: {is} basis points", order.key));
+        let stage = watched.intents.get(&order.key).and_then(|intent| intent.stage);
+        if let (Some(stage), Effect::Shift { .. }) = (stage, &order.effect) {
+            let asks = watched.plan.stage(stage).is_some_and(|stage| stage.approval);
+            let given = !asks || watched.approved(stage) || watched.hurried();
+            self.check(given, Law::ApprovalsKept, || order.key.clone());
+        }
         if is <= was {
             return;
         }
-        let stage = watched.intents.get(&order.key).and_then(|intent| intent.stage);
         let before = match (stage, order.effect.clone()) {
             (Some(stage), Effect::Shift { .. }) => stage.checked_sub(1),
             _ => watched.plan.stages.len().checked_sub(1),

@@ -262,7 +262,7 @@ impl Draw {
                 0 => self.rng.i64(1..3 * HOUR),
                 _ => self.rng.i64(1..60_000),
             };
-            let set_back = if self.rng.u32(..5) == 0 { self.rng.i64(..HOUR) } else { 0 };
+            let set_back = if self.rng.u32(..5) == 0 { self.rng.i64(0..HOUR) } else { 0 };
             let survivors = self.rng.usize(0..3);
             self.agenda.push((at, Happening::Kill { down, survivors, set_back }));
         }

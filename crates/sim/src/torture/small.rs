@@ -188,6 +188,8 @@ fn with_people() -> Vec<World> {
     let abort = || Verb::Abort { reason: String::new() };
     let open =
         |name, more, ends| World { more, ends, same_end: false, ..world(name, canary(&[25, 100], false)) };
+    let mut impatient = open("a way back that is tried once", vec![tell(15_000, abort())], StateName::RolledBack);
+    impatient.request.limits.back_attempts_max = 1;
     let approval = World { same_end: false, ..world("canary with approvals", canary(&[25, 100], true)) };
     vec![
         approval,
@@ -202,6 +204,7 @@ fn with_people() -> Vec<World> {
             StateName::Verified,
         ),
         open("abort in a bake", vec![tell(15_000, abort())], StateName::RolledBack),
+        impatient,
         open("abort before anything", vec![tell(500, abort())], StateName::Cancelled),
         open("promote, full", vec![tell(15_000, Verb::Promote { full: true })], StateName::Verified),
         open("promote, one stage", vec![tell(15_000, Verb::Promote { full: false })], StateName::Verified),
@@ -277,6 +280,17 @@ impl World {
         appends.chain(calls).collect()
     }
 
+    /// Whether the run ended as it must when nothing goes wrong.
+    fn judge_calm(&self, calm: &Report) -> Vec<Violation> {
+        let mut violations = calm.violations.clone();
+        let ended = calm.ends.get("first").map(|(state, _)| *state);
+        if violations.is_empty() && ended != Some(self.ends) {
+            let law = if self.ends == StateName::Verified { Law::GoodArrives } else { Law::BadReturns };
+            violations.push(Violation { law, detail: format!("{ended:?} instead of {}", self.ends) });
+        }
+        violations
+    }
+
     /// Whether the run ended as it must, given how it ends when nothing goes wrong.
     fn judge(&self, calm: &Report, run: &Report, hurts: &[Hurt]) -> Vec<Violation> {
         let mut violations = run.violations.clone();
@@ -308,42 +322,58 @@ impl Exhaustive {
     }
 }
 
+/// How the small worlds are gone through.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Programme {
+    /// Draws the pairs, and where a thinned programme begins.
+    pub seed: u64,
+    /// Distinct crash states to reach, by pairs of faults once single ones are used up.
+    pub crash_states_min: u64,
+    /// Only every so-many-eth single fault is taken; 1 takes all.
+    pub every: usize,
+    /// Stops at the first run in which a law is broken.
+    pub stop_at_first: bool,
+}
+
 /// Every small world with everything that can go wrong singly, and then in pairs, drawn by the seed, until there were at
-/// least `crash_states_min` distinct crash states (or all pairs tried are used up: 40 draws for each state still missing).
-/// With `every`, only every so-many-eth single point is taken.
-pub fn exhaustive(seed: u64, crash_states_min: u64, every: Option<usize>) -> Exhaustive {
+/// least the wanted number of distinct crash states (or 40 draws were made for each state still missing).
+pub fn exhaustive(programme: Programme) -> Exhaustive {
     let mut done = Exhaustive::default();
     let mut calm_worlds = Vec::new();
     for world in worlds() {
         let calm = play(world.scenario(&[]));
-        let (mut violations, ended) =
-            (calm.violations.clone(), calm.ends.get("first").map(|(state, _)| *state));
-        if violations.is_empty() && ended != Some(world.ends) {
-            let law = if world.ends == StateName::Verified { Law::GoodArrives } else { Law::BadReturns };
-            violations.push(Violation { law, detail: format!("{ended:?} instead of {}", world.ends) });
-        }
-        let well = violations.is_empty();
-        done.fail(&world, &[], violations);
+        let violations = world.judge_calm(&calm);
         done.worlds += 1;
-        if well {
+        if violations.is_empty() {
             calm_worlds.push((world, calm));
+        } else {
+            done.fail(&world, &[], violations);
         }
     }
-    let offset = usize::try_from(seed).unwrap_or(0);
-    for (world, calm) in &calm_worlds {
-        for hurt in World::hurts(calm).iter().skip(offset % every.unwrap_or(1)).step_by(every.unwrap_or(1)) {
+    let over = |done: &Exhaustive| programme.stop_at_first && done.broken.all() > 0;
+    let every = programme.every.max(1);
+    let offset = usize::try_from(programme.seed).unwrap_or(0) % every;
+    for (number, (world, calm)) in calm_worlds.iter().enumerate() {
+        for hurt in World::hurts(calm).iter().skip((offset + number) % every).step_by(every) {
+            if over(&done) {
+                return done;
+            }
             done.hurt(world, calm, &[*hurt]);
         }
     }
-    pairs(&mut done, &calm_worlds, seed, crash_states_min);
+    pairs(&mut done, &calm_worlds, programme);
     done
 }
 
-fn pairs(done: &mut Exhaustive, worlds: &[(World, Report)], seed: u64, crash_states_min: u64) {
+fn pairs(done: &mut Exhaustive, worlds: &[(World, Report)], programme: Programme) {
+    let Programme { seed, crash_states_min, stop_at_first, .. } = programme;
     let mut rng = fastrand::Rng::with_seed(seed);
     let mut seen = BTreeSet::new();
     let mut draws = crash_states_min.saturating_sub(done.crash_states).saturating_mul(40);
     while done.crash_states < crash_states_min && draws > 0 && !worlds.is_empty() {
+        if stop_at_first && done.broken.all() > 0 {
+            return;
+        }
         draws -= 1;
         let place = rng.usize(..worlds.len());
         let Some((world, calm)) = worlds.get(place) else { continue };

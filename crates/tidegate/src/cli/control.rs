@@ -68,10 +68,23 @@ pub(super) async fn which(client: &Client, named: Option<String>) -> Result<Stri
     }
 }
 
-/// Who sits at this terminal.
+/// Who sits at this terminal: the name that was given or that the session has, else the user that this process runs as.
 pub(crate) fn person() -> Actor {
-    let name = ["TIDEGATE_ACTOR", "SUDO_USER", "USER", "LOGNAME"]
+    let named = ["TIDEGATE_ACTOR", "SUDO_USER", "USER", "LOGNAME"]
         .into_iter()
         .find_map(|name| std::env::var(name).ok().filter(|value| !value.is_empty()));
-    Actor::person(name.as_deref().unwrap_or("unknown"))
+    Actor::person(&named.unwrap_or_else(user))
+}
+
+fn user() -> String {
+    use std::os::unix::fs::MetadataExt;
+    let Ok(own) = std::fs::metadata("/proc/self") else { return "unknown".to_owned() };
+    let uid = own.uid().to_string();
+    let users = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
+    let name = users.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        let name = fields.next()?;
+        (fields.nth(1) == Some(&uid)).then(|| name.to_owned())
+    });
+    name.unwrap_or_else(|| format!("uid {uid}"))
 }

@@ -3,9 +3,10 @@
 use std::path::Path;
 
 use clap::Args;
+use tidegate_adapters::local::resolve_image;
 use tidegate_core::{
     deployment::{Event, StateName},
-    model::{Artifact, Release},
+    model::{Artifact, Millis, Release},
     plan::{self, Plan, Request},
 };
 use tidegate_engine::{
@@ -14,13 +15,14 @@ use tidegate_engine::{
     journal::{History, Standing},
     record,
 };
+use tidegate_sim::rehearse;
 
 use super::{Common, control::person, follow, inspect::now, print_json};
 use crate::{
     client::Client,
     compose,
     config::{self, Config, Service},
-    fault::{Exit, Fault},
+    fault::{Blame, Exit, Fault},
     render,
     server::{Action, Submit},
 };
@@ -78,7 +80,7 @@ pub(super) struct RollbackArgs {
 pub(super) struct RehearseArgs {
     #[command(flatten)]
     what: WhatArgs,
-    /// The imagined release fails from this stage on (1 is the first).
+    /// The imagined release fails from this stage on, 1 is the first.
     #[arg(long, value_name = "STAGE")]
     bad_from: Option<usize>,
     /// Kill the imagined control plane in the middle.
@@ -118,7 +120,7 @@ async fn wanted(common: &Common, what: &WhatArgs) -> Result<Wanted, Fault> {
     };
     let image = match &service.run.kind {
         config::RunKind::Container(container) => Some(
-            tidegate_adapters::local::resolve_image(&container.image, container.socket.as_deref())
+            resolve_image(&container.image, container.socket.as_deref().map(|path| root.join(path)).as_deref())
                 .await
                 .map_err(Fault::world)?,
         ),
@@ -281,7 +283,52 @@ fn pruned(client: &Client, release: &Release) -> Result<(), Fault> {
     }
 }
 
+/// Plays the plan through; the exit code is the one that the deployment would have had.
 pub(super) async fn rehearse(common: &Common, args: RehearseArgs) -> Result<Exit, Fault> {
-    let _ = (common, &args);
-    Err(Fault::refuse("rehearse is being wired"))
+    let Wanted { mut request, .. } = wanted(common, &args.what).await?;
+    if let Some(journal) = common.client()?.journal()? {
+        request.stable = last_good(&journal, &request.service, &request.environment).await.map_err(Fault::world)?;
+    }
+    if request.stable.is_none() {
+        anstream::eprintln!("nothing is deployed yet: a stable release is imagined, so that the strategy can be seen");
+        request.stable = Some(Release { tag: "imagined".to_owned(), ..request.release.clone() });
+    }
+    request.again = true;
+    let transcript = play(request, &faults(&args), args.seed).await?;
+    if let Some(broken) = transcript.violations.first() {
+        return Err(Fault { blame: Blame::Us, message: format!("the rehearsal broke a law of Tidegate: {broken}") });
+    }
+    if common.json {
+        let line = |line: &rehearse::Line| {
+            serde_json::json!({
+                "at_ms": line.at.0, "state": line.state, "event": line.event, "detail": line.detail,
+            })
+        };
+        let lines: Vec<_> = transcript.lines.iter().map(line).collect();
+        print_json(&serde_json::json!({ "outcome": transcript.outcome, "events": lines }))?;
+    } else {
+        for line in &transcript.lines {
+            anstream::println!("{}", render::clean(line.to_string().trim_end()));
+        }
+    }
+    Ok(if transcript.outcome == Some(StateName::Verified) { Exit::Success } else { Exit::RolledBack })
+}
+
+fn faults(args: &RehearseArgs) -> Vec<rehearse::Fault> {
+    let bad = args.bad_from.map(|stage| rehearse::Fault::ErrorsFrom(stage.saturating_sub(1)));
+    let kill = args.kill.then_some(rehearse::Fault::ControlPlaneKilled { away: Millis::secs(5) });
+    bad.into_iter().chain(kill).collect()
+}
+
+/// The imagined world has imagined time and a runtime of its own, which cannot run inside this one.
+async fn play(
+    request: Request,
+    faults: &[rehearse::Fault],
+    seed: u64,
+) -> Result<rehearse::Transcript, Fault> {
+    let faults = faults.to_vec();
+    tokio::task::spawn_blocking(move || rehearse::rehearse(request, &faults, seed))
+        .await
+        .map_err(Fault::internal)?
+        .map_err(Fault::caller)
 }

@@ -1,9 +1,13 @@
 //! Following a deployment: live in a terminal, line by line elsewhere.
 
-use std::time::{Duration, Instant};
+use std::{
+    io::IsTerminal,
+    time::{Duration, Instant},
+};
 
 use tidegate_core::{
     deployment::{Recorded, StateName, fold},
+    plan::Plan,
     view,
 };
 use tidegate_engine::run;
@@ -13,7 +17,7 @@ use crate::{
     client::Client,
     fault::{Exit, Fault},
     render,
-    server::Action,
+    server::{Action, Glimpse},
 };
 
 /// Time between two looks at the journal.
@@ -22,20 +26,36 @@ const LOOK: Duration = Duration::from_millis(150);
 /// Time between two looks at whether the engine still runs.
 const ENSURE: Duration = Duration::from_secs(1);
 
+/// Widest block that is drawn.
+const WIDTH: usize = 100;
+
+/// What was shown so far.
+struct Shown<'a> {
+    common: &'a Common,
+    events: usize,
+    /// Lines of the live block that stand below the events.
+    block: usize,
+    live: bool,
+}
+
 /// Follows a deployment to its end, or until it is held where nobody can be asked. Ctrl-C asks whether to detach.
 pub(super) async fn follow(common: &Common, client: &Client, id: &str) -> Result<Exit, Fault> {
     let journal = client.journal()?.ok_or_else(|| Fault::refuse(format!("there is no deployment `{id}`")))?;
-    let mut shown = 0;
+    let live = !common.json && std::io::stdout().is_terminal();
+    let mut shown = Shown { common, events: 0, block: 0, live };
     let mut ensured: Option<Instant> = None;
     loop {
         let history = run::history(&journal, id).await.map_err(Fault::world)?;
-        let Some((_, state)) = fold(&history) else {
+        let Some((plan, state)) = fold(&history) else {
             return Err(Fault::refuse(format!("there is no deployment `{id}`: see `tidegate history`")));
         };
-        show(common, &history, &mut shown)?;
+        shown.events(&history)?;
         if let Some(exit) = end(state.name(), common) {
             finish(common, client, id, &history)?;
             return Ok(exit);
+        }
+        if shown.live {
+            shown.block(&plan, &history, &client.live(id).await);
         }
         // Whoever follows wants it to end: an engine that died is started again and goes on where it was.
         if ensured.is_none_or(|at| at.elapsed() >= ENSURE) {
@@ -48,29 +68,52 @@ pub(super) async fn follow(common: &Common, client: &Client, id: &str) -> Result
                 if let Some(exit) = interrupted(client, id).await? {
                     return Ok(exit);
                 }
+                shown.block = 0;
             }
         }
     }
 }
 
-/// Prints the events that were not printed yet.
-fn show(common: &Common, history: &[Recorded], shown: &mut usize) -> Result<(), Fault> {
-    let lines = view::timeline(history);
-    for line in lines.iter().skip(*shown) {
-        if common.json {
-            let text = serde_json::to_string(line).map_err(Fault::internal)?;
-            anstream::println!("{text}");
-        } else {
-            anstream::print!("{}", render::timeline(std::slice::from_ref(line)));
+impl Shown<'_> {
+    /// Prints the events that were not printed yet, above the live block.
+    fn events(&mut self, history: &[Recorded]) -> Result<(), Fault> {
+        let lines = view::timeline(history);
+        if lines.len() > self.events && self.block > 0 {
+            anstream::print!("{}", render::redraw(self.block, &[]));
+            self.block = 0;
         }
+        for line in lines.iter().skip(self.events) {
+            if self.common.json {
+                let text = serde_json::to_string(line).map_err(Fault::internal)?;
+                anstream::println!("{text}");
+            } else {
+                anstream::print!("{}", render::timeline(std::slice::from_ref(line)));
+            }
+        }
+        self.events = lines.len();
+        Ok(())
     }
-    *shown = lines.len();
-    Ok(())
+
+    /// Draws the live block in the place of the last one.
+    fn block(&mut self, plan: &Plan, history: &[Recorded], glimpse: &Glimpse) {
+        let Some(summary) = view::summary(history, now()) else { return };
+        let progress = render::Progress {
+            plan,
+            summary: &summary,
+            judgements: &glimpse.judgements,
+            users: view::users(history, &glimpse.judgements),
+            trouble: glimpse.trouble.as_deref(),
+            now: now(),
+        };
+        let lines = render::progress(&progress, WIDTH);
+        anstream::print!("{}", render::redraw(self.block, &lines));
+        self.block = lines.len();
+    }
 }
 
 /// The exit of a state that ends the following.
 fn end(state: StateName, common: &Common) -> Option<Exit> {
-    let asks_nobody = common.json || !std::io::IsTerminal::is_terminal(&std::io::stdin());
+    let asks_nobody = common.json || !std::io::stdin().is_terminal();
     match state {
         StateName::Verified => Some(Exit::Success),
         StateName::RolledBack | StateName::Failed | StateName::Cancelled => Some(Exit::RolledBack),
@@ -105,7 +148,7 @@ fn finish(common: &Common, client: &Client, id: &str, history: &[Recorded]) -> R
 
 /// Ctrl-C: the work goes on unless it is aborted.
 async fn interrupted(client: &Client, id: &str) -> Result<Option<Exit>, Fault> {
-    if !std::io::IsTerminal::is_terminal(&std::io::stdin()) {
+    if !std::io::stdin().is_terminal() {
         anstream::eprintln!(
             "{id} goes on by itself; `tidegate watch {id}` follows it, `tidegate abort {id}` turns it back"
         );

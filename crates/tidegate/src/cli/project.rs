@@ -60,7 +60,7 @@ pub(super) fn validate(common: &Common, args: &ValidateArgs) -> Result<Exit, Fau
 /// Every finding, and how many there are.
 pub(super) fn rejection(rejected: &Rejected) -> String {
     let count = rejected.findings.len();
-    let findings = config::render(&rejected.findings, &rejected.source);
+    let findings = config::render::render_coloured(&rejected.findings, &rejected.source);
     format!(
         "{count} mistake{} in the configuration\n\n{}",
         if count == 1 { "" } else { "s" },

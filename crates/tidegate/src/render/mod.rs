@@ -4,6 +4,7 @@
 //! sees them. Text from outside (names, reasons, output of processes) goes through one door, [`text::Row`], which takes
 //! control characters out, so that no release can write to the terminal of who looks at it.
 
+mod layout;
 mod moment;
 mod picture;
 mod plan;
@@ -20,6 +21,6 @@ pub(crate) use picture::states_svg;
 pub(crate) use plan::plan;
 pub(crate) use progress::{Progress, progress, redraw};
 pub(crate) use states::{states_mermaid, states_text};
-pub(crate) use status::{history, status, summary};
+pub(crate) use status::{history, status};
 pub(crate) use text::clean;
 pub(crate) use timeline::timeline;

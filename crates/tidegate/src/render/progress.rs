@@ -50,7 +50,7 @@ pub(crate) fn progress(it: &Progress<'_>, width: usize) -> Vec<String> {
 /// cleared to its end, and what is left of a longer block is cleared too. With no lines the block vanishes.
 pub(crate) fn redraw(before: usize, lines: &[String]) -> String {
     let up = if before == 0 { String::new() } else { format!("\u{1b}[{before}A") };
-    let body: String = lines.iter().map(|line| format!("\r{line}\u{1b}[K\n")).collect();
+    let body: String = lines.iter().map(|line| ["\r", line, "\u{1b}[K\n"].concat()).collect();
     format!("{up}{body}\r\u{1b}[J")
 }
 

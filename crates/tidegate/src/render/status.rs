@@ -11,8 +11,12 @@ use super::{
     timeline::tone,
 };
 
-/// Where every deployment is: one row each, and under it what it waits for or why it ended.
+/// Where every deployment is: one row each, and under it what it waits for or why it ended. A single one is shown with
+/// everything that is known in short.
 pub(crate) fn status(summaries: &[Summary], now: Timestamp) -> String {
+    if let [only] = summaries {
+        return summary(only, now);
+    }
     let mut table = Table::new(vec![
         "service",
         "environment",
@@ -75,7 +79,7 @@ fn next(it: &Summary, now: Timestamp) -> Option<String> {
 }
 
 /// One deployment, everything that is known in short.
-pub(crate) fn summary(it: &Summary, now: Timestamp) -> String {
+pub(super) fn summary(it: &Summary, now: Timestamp) -> String {
     let mut lines = vec![
         Row::new()
             .add(Tone::Strong, format!("{} {}", it.service, it.release))

@@ -189,8 +189,8 @@ fn what_a_person_sees_is_in_the_golden_file() {
     show("plan of a first deployment", &plan(&compile(Request { stable: None, ..request() }).unwrap()));
     show("status", &status(&summaries, baking().now));
     show("history", &history(&summaries));
-    show("summary of one that turned back", &summary(&failing().summary(), failing().now));
-    show("summary of one that bakes", &summary(&baking().summary(), baking().now));
+    show("summary of one that turned back", &status(&[failing().summary()], failing().now));
+    show("summary of one that bakes", &status(&[baking().summary()], baking().now));
     show("timeline of one that turned back", &timeline(&view::timeline(&failing().history)));
     show("timeline of one that bakes", &timeline(&view::timeline(&baking().history)));
     show("progress of one that bakes", &baking().block(120));
@@ -225,6 +225,6 @@ fn a_block_is_drawn_over_the_one_before_it() {
 #[test]
 fn no_reason_from_outside_reaches_the_terminal_as_a_command() {
     let walk = baking();
-    let shown = summary(&walk.summary(), walk.now) + &timeline(&view::timeline(&walk.history));
+    let shown = status(&[walk.summary()], walk.now) + &timeline(&view::timeline(&walk.history));
     assert!(shown.contains("new [2Jprices") && !unstyled(&shown).contains('\u{1b}'), "{shown}");
 }

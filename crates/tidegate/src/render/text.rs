@@ -31,11 +31,25 @@ impl Tone {
 /// The text without what could steer a terminal or hide what is written: control characters (C0, C1, delete) and marks
 /// that turn or hide text. Line breaks and tabs become spaces.
 pub(crate) fn clean(text: &str) -> String {
-    let hidden = |c: char| matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}');
     text.chars()
         .map(|c| if matches!(c, '\n' | '\r' | '\t') { ' ' } else { c })
-        .filter(|c| !c.is_control() && !hidden(*c))
+        .filter(|c| !c.is_control() && !steers(*c))
         .collect()
+}
+
+/// Marks of Unicode that turn the direction of text, or have no width.
+const fn steers(c: char) -> bool {
+    matches!(
+        c,
+        '\u{ad}'
+            | '\u{61c}'
+            | '\u{180e}'
+            | '\u{200b}'..='\u{200f}'
+            | '\u{2028}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}'
+            | '\u{feff}'
+            | '\u{e0000}'..='\u{e007f}'
+    )
 }
 
 /// One line, made of pieces.
@@ -101,14 +115,6 @@ impl Row {
         let end = line.trim_end_matches(' ').len();
         line.truncate(end);
         line
-    }
-}
-
-impl Extend<(Tone, String)> for Row {
-    fn extend<I: IntoIterator<Item = (Tone, String)>>(&mut self, pieces: I) {
-        for (tone, text) in pieces {
-            self.0.push((tone, clean(&text)));
-        }
     }
 }
 

@@ -14,7 +14,7 @@ use tidegate_engine::{
 };
 use tidegate_proxy::protocol::Refused;
 
-use super::{Action, Glimpse, ServerStatus, Shared, Submit, Submitted, Tell, Told};
+use super::{Action, Glimpse, ServerStatus, Shared, Submit, Submitted, Tell, Told, mortal::Point};
 use crate::fault::chain;
 
 /// Largest request that is read.
@@ -72,6 +72,7 @@ async fn submit(shared: &Shared, submit: Submit) -> Result<Answer, Refusal> {
     let submission = Submission { request, queue, key, actor, reason };
     let deployment =
         shared.engine.submit(submission).await.map_err(|error| (submit_status(&error), chain(&error)))?;
+    shared.fate.reach(Point::Submitted, None);
     Ok(json(StatusCode::OK, &Submitted { deployment }))
 }
 
@@ -88,6 +89,7 @@ async fn tell(shared: &Shared, id: &str, tell: Tell) -> Result<Answer, Refusal> 
     };
     let events =
         shared.engine.tell(id, actor, verb).await.map_err(|error| (tell_status(&error), chain(&error)))?;
+    shared.fate.reach(Point::Told, None);
     Ok(json(StatusCode::OK, &Told { events: events.iter().map(|event| event.name().to_owned()).collect() }))
 }
 

@@ -9,6 +9,7 @@
 //! | `POST /v1/shutdown` | → 204; what is running goes on at the next start |
 
 mod api;
+mod mortal;
 mod prune;
 mod wire;
 
@@ -29,6 +30,8 @@ use tokio::{net::UnixListener, sync::Semaphore};
 
 pub(crate) use wire::{Action, Glimpse, ServerStatus, Submit, Submitted, Tell, Told};
 
+use mortal::{Fate, Mortal};
+
 use crate::{artifacts, fault::Fault, place::Place};
 
 /// Connections served at once; more wait in the socket's own queue.
@@ -38,7 +41,7 @@ const CONNECTIONS_MAX: usize = 64;
 const WATCH_EVERY: Duration = Duration::from_secs(1);
 
 /// The engine as the binary uses it.
-pub(crate) type LocalEngine = Engine<SqliteJournal, LocalWorld>;
+pub(crate) type LocalEngine = Engine<SqliteJournal, Mortal<LocalWorld>>;
 
 /// How the server runs.
 #[derive(Clone, Debug)]
@@ -54,12 +57,14 @@ struct Shared {
     place: Place,
     epoch: u64,
     started: Instant,
+    fate: Arc<Fate>,
     stop: tokio::sync::Notify,
 }
 
 /// Opens the journal, takes over what has not ended, and serves until it is stopped.
 pub(crate) async fn run(options: ServerOptions) -> Result<(), Fault> {
     let ServerOptions { place, idle_exit } = options;
+    let fate = Arc::new(Fate::from_environment()?);
     fs::create_dir_all(place.root()).map_err(|error| {
         Fault::trouble(format!("cannot make the data directory {}: {error}", place.root().display()))
     })?;
@@ -68,12 +73,14 @@ pub(crate) async fn run(options: ServerOptions) -> Result<(), Fault> {
     let node = Node::new(place.root(), program);
     let listener = listen(&place.socket())?;
     let world = LocalWorld::new(node.clone(), ReleaseStore::new(place.root()), publisher(place.artifacts()));
+    let world = Mortal::new(world, Arc::clone(&fate));
     let engine = Engine::start(Arc::new(journal), Arc::new(world)).await.map_err(Fault::world)?;
     let shared = Arc::new(Shared {
         engine,
         place,
         epoch: epoch.0,
         started: Instant::now(),
+        fate,
         stop: tokio::sync::Notify::new(),
     });
     tracing::info!(epoch = epoch.0, active = shared.engine.active().len(), "the engine runs");

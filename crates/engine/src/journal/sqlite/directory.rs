@@ -69,6 +69,13 @@ impl DataDirectory {
     }
 }
 
+impl Drop for DataDirectory {
+    fn drop(&mut self) {
+        // Closing the file is not enough: a process that is just being started shares it for a moment, and would hold the lock.
+        let _unlocked_by_closing = self.lock.unlock();
+    }
+}
+
 fn content(lock: &mut File) -> String {
     let mut bytes = Vec::new();
     // An unreadable note is no note: the lock itself decides about ownership.
@@ -176,6 +183,17 @@ mod tests {
         for local in [0xEF53, 0x0102_1994, 0x5846_5342, 0x9123_683E, 0x6573_5546] {
             assert_eq!(network_filesystem(local), None);
         }
+    }
+
+    #[test]
+    fn a_dropped_directory_is_free_even_while_a_starting_process_shares_its_lock_file() {
+        let home = tempfile::tempdir().unwrap();
+        let owned = DataDirectory::claim(home.path()).unwrap();
+        let shared = owned.lock.try_clone().unwrap();
+        assert!(matches!(DataDirectory::claim(home.path()), Err(OpenError::Owned { .. })));
+        drop(owned);
+        DataDirectory::claim(home.path()).unwrap();
+        drop(shared);
     }
 
     #[test]

@@ -1,0 +1,16 @@
+//! The real program, end to end: its own engine, proxy, instances and users, and what it says about them.
+//!
+//! Every test has a project of its own in a temporary directory and leaves no process behind, whatever happens.
+
+mod bad_first;
+mod bad_input;
+mod deploy;
+mod journal;
+mod kill;
+mod proxy;
+mod queue;
+mod rollback;
+#[path = "../support/mod.rs"]
+mod support;
+mod surface;
+mod verbs;
