@@ -214,7 +214,7 @@ impl<J: Journal, W: World> Engine<J, W> {
         request.deployment = fleet::id(&request.service, &request.environment, request.turn);
         request.stable = self.last_good(&request.service, &request.environment).await?;
         // What runs now may end well and become the stable release: then this is planned again at its turn.
-        let again = request.again || repeated || !before.is_empty();
+        let again = may_repeat(&request) || repeated || !before.is_empty();
         let plan = plan::compile(plan::Request { again, ..request.clone() })?;
         let id = request.deployment.clone();
         let planned = Event::Planned { request: Box::new(request), plan: Box::new(plan), reason };
@@ -422,17 +422,27 @@ impl<J: Journal, W: World> Engine<J, W> {
             return Ok(None);
         };
         let stable = self.last_good(&plan.service, &plan.environment).await?;
-        if stable == plan.stable {
+        let known = stable == plan.stable;
+        let mut request = plan::Request { stable, ..request.as_ref().clone() };
+        let repeats = may_repeat(&request);
+        if known && (repeats || !request.again) {
             return Ok(None);
         }
-        let again = plan::Request { stable, ..request.as_ref().clone() };
-        Ok(Some(plan::compile(again).map(Box::new).map_err(|why| why.to_string())))
+        request.again &= repeats;
+        Ok(Some(plan::compile(request).map(Box::new).map_err(|why| why.to_string())))
     }
 
     /// Services with something in the engine's hands.
     pub fn services(&self) -> Vec<(String, String)> {
         self.held().values().map(|held| held.service.clone()).collect()
     }
+}
+
+/// Whether the running content may be rolled out once more: as another release, never as the very one that is stable,
+/// because the target tells releases apart by their tags.
+fn may_repeat(request: &plan::Request) -> bool {
+    let is_stable = request.stable.as_ref().is_some_and(|stable| stable.tag == request.release.tag);
+    request.again && !is_stable
 }
 
 /// The release that all traffic of a service should go to when nothing is running: that of the deployment that was

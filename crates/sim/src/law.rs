@@ -223,7 +223,7 @@ impl Law {
             | Self::OwnerNotFenced
             | Self::PlannedShares
             | Self::RisesAfterPass
-            | Self::EvidencePasses
+            | Self::ApprovalsKept | Self::EvidencePasses
             | Self::IllNeverPasses
             | Self::WholeBake
             | Self::WholeWatch

@@ -389,7 +389,7 @@ mod tests {
         assert_eq!(fs::metadata(place.join("run.sh")).unwrap().permissions().mode() & 0o777, 0o444);
         assert!(!place.join("x.log").exists());
         assert_eq!(store.prune(std::slice::from_ref(&sha256), Duration::ZERO).unwrap(), 0);
-        assert_eq!(store.prune(&[], Duration::from_secs(60)).unwrap(), 0, "it is young");
+        assert_eq!(store.prune(&[], Duration::from_mins(1)).unwrap(), 0, "it is young");
         assert_eq!(store.prune(&[], Duration::ZERO).unwrap(), 1);
         assert!(matches!(store.bring(&source, &sha256), Err(BuildError::Changed { .. })));
     }

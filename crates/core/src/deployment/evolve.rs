@@ -85,10 +85,7 @@ fn apply(plan: &Plan, state: &mut State, event: &Event, at: Timestamp, fresh: Tr
         Event::Held { stage, until } => {
             state.phase = Phase::CanaryEvaluating { stage: *stage, held_until: Some(*until) };
         }
-        Event::StagePassed { stage, .. } if stage + 1 < plan.stages.len() => {
-            enter(plan, state, stage + 1, fresh);
-        }
-        Event::StagePassed { .. } => state.phase = Phase::Promoting(fresh),
+        Event::StagePassed { stage, .. } => passed(plan, state, *stage, fresh),
         Event::Hurried { stage } => {
             state.hurried = true;
             state.phase = Phase::Canary { stage: *stage, step: Step::Instances, tries: fresh };
@@ -98,12 +95,7 @@ fn apply(plan: &Plan, state: &mut State, event: &Event, at: Timestamp, fresh: Tr
         }
         Event::Approved { stage } => enter(plan, state, *stage, fresh),
         Event::Promoted => state.phase = Phase::Promoted(fresh),
-        Event::WatchOpened { reading, until } => {
-            state.opening = Some(reading.clone());
-            if !matches!(state.phase, Phase::Paused { .. }) {
-                settle(plan, state, Phase::Verifying { until: *until }, at);
-            }
-        }
+        Event::WatchOpened { reading, until } => watch_opened(plan, state, reading, *until, at),
         Event::WatchPassed => state.phase = Phase::Retiring(fresh),
         Event::Verified => state.phase = Phase::Verified,
         Event::Tried { attempt, retry_at, .. } => retry(&mut state.phase, attempt + 1, *retry_at),
@@ -128,6 +120,23 @@ fn apply(plan: &Plan, state: &mut State, event: &Event, at: Timestamp, fresh: Tr
         Event::Unstuck => state.phase = Phase::RollingBack { step: Step::Traffic, tries: fresh },
         Event::Failed { .. } | Event::Abandoned { .. } => state.phase = Phase::Failed,
         Event::Cancelled { .. } => state.phase = Phase::Cancelled,
+    }
+}
+
+/// On to the next stage, or to promotion after the last.
+fn passed(plan: &Plan, state: &mut State, stage: usize, tries: Try) {
+    if stage + 1 < plan.stages.len() {
+        enter(plan, state, stage + 1, tries);
+    } else {
+        state.phase = Phase::Promoting(tries);
+    }
+}
+
+/// The watch begins, or goes on with a new window when the counters restarted; a pause stays one.
+fn watch_opened(plan: &Plan, state: &mut State, reading: &Reading, until: Timestamp, at: Timestamp) {
+    state.opening = Some(reading.clone());
+    if !matches!(state.phase, Phase::Paused { .. }) {
+        settle(plan, state, Phase::Verifying { until }, at);
     }
 }
 

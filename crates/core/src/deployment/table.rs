@@ -354,13 +354,13 @@ mod tests {
                 for lap in 0..40 {
                     let now = now.after(Millis::secs(lap * 20));
                     let Some(item) = owed(&plan, &here).into_iter().next() else { break };
-                    let outcome = match item.effect {
-                        Effect::Restore { .. } => Outcome::Done,
-                        Effect::Measure { .. } | Effect::Shift { .. } if others_work => {
-                            Outcome::Read(reading(now, 0))
-                        }
-                        _ if others_work => Outcome::Done,
-                        _ => Outcome::Failed { reason: String::new(), permanent: false },
+                    let restores = matches!(item.effect, Effect::Restore { .. });
+                    let reads = matches!(item.effect, Effect::Measure { .. } | Effect::Shift { .. });
+                    let outcome = match (others_work, reads) {
+                        (true, true) => Outcome::Read(reading(now, 0)),
+                        (true, false) => Outcome::Done,
+                        (false, _) if restores => Outcome::Done,
+                        (false, _) => Outcome::Failed { reason: String::new(), permanent: false },
                     };
                     let input = Input::Outcome { key: item.key, attempt: item.attempt, outcome };
                     if let Some(next) = step(&plan, &here, "", &input, now).1 {

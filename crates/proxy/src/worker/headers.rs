@@ -241,8 +241,10 @@ fn strip(headers: &mut HeaderMap, survey: Survey) {
 }
 
 fn strip_named(headers: &mut HeaderMap) {
-    let plain = |name: &str| name.eq_ignore_ascii_case("close") || name.eq_ignore_ascii_case("keep-alive");
-    if names(headers).all(plain) {
+    let usual = |value: &HeaderValue| {
+        value.as_bytes().eq_ignore_ascii_case(b"keep-alive") || value.as_bytes().eq_ignore_ascii_case(b"close")
+    };
+    if headers.get_all(header::CONNECTION).iter().all(usual) {
         return;
     }
     let kept = [header::HOST, header::CONTENT_LENGTH, header::CONTENT_TYPE, header::AUTHORIZATION, header::COOKIE];

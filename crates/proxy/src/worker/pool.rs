@@ -113,10 +113,11 @@ impl Pool {
             if sender.is_closed() {
                 continue;
             }
-            if !sender.is_ready()
-                && !matches!(tokio::time::timeout(READY_WAIT, sender.ready()).await, Ok(Ok(())))
-            {
-                continue;
+            if !sender.is_ready() {
+                let ready = boxed(tokio::time::timeout(READY_WAIT, sender.ready())).await;
+                if !matches!(ready, Ok(Ok(()))) {
+                    continue;
+                }
             }
             return Some(Pooled { sender, timer, id, cut, pool: Rc::clone(self), reused: true });
         }

@@ -49,7 +49,7 @@ pub(super) async fn logs(common: &Common, args: LogsArgs) -> Result<Exit, Fault>
     for run in node.runs(&service).await.map_err(node_fault)? {
         for instance in run.instances {
             if args.release.as_ref().is_none_or(|release| *release == run.release) {
-                let end = print_tail(&instance.id, Path::new(&instance.log), args.lines)?;
+                let end = print_tail(common, &instance.id, Path::new(&instance.log), args.lines)?;
                 open.push((instance.id, instance.log, end));
             }
         }
@@ -60,28 +60,37 @@ pub(super) async fn logs(common: &Common, args: LogsArgs) -> Result<Exit, Fault>
     while args.follow {
         tokio::time::sleep(Duration::from_millis(200)).await;
         for (id, log, end) in &mut open {
-            *end = print_from(id, Path::new(log), *end)?;
+            *end = print_from(common, id, Path::new(log), *end)?;
         }
     }
     Ok(Exit::Success)
 }
 
 /// Prints the last lines and says where the file ended.
-fn print_tail(id: &str, log: &Path, lines: usize) -> Result<u64, Fault> {
+fn print_tail(common: &Common, id: &str, log: &Path, lines: usize) -> Result<u64, Fault> {
     let (text, end) = read_from(log, None)?;
     let all: Vec<&str> = text.lines().collect();
     for line in all.iter().skip(all.len().saturating_sub(lines)) {
-        anstream::println!("{id} | {}", render::clean(line));
+        print_line(common, id, line);
     }
     Ok(end)
 }
 
-fn print_from(id: &str, log: &Path, from: u64) -> Result<u64, Fault> {
+fn print_from(common: &Common, id: &str, log: &Path, from: u64) -> Result<u64, Fault> {
     let (text, end) = read_from(log, Some(from))?;
     for line in text.lines() {
-        anstream::println!("{id} | {}", render::clean(line));
+        print_line(common, id, line);
     }
     Ok(end)
+}
+
+/// One line of an instance; with `--json` one document per line.
+fn print_line(common: &Common, id: &str, line: &str) {
+    if common.json {
+        anstream::println!("{}", serde_json::json!({ "instance": id, "line": line }));
+    } else {
+        anstream::println!("{id} | {}", render::clean(line));
+    }
 }
 
 /// The text from a place on, or the end of the file; a file that got shorter was rotated and is read from its start.

@@ -100,9 +100,11 @@ enum Verb {
     Demo(demo::DemoArgs),
     /// Print a shell completion script.
     Completions(reference::CompletionsArgs),
+    /// Write the man pages into a directory.
+    Man(reference::DirectoryArgs),
     /// Write the generated reference into a directory.
     #[command(hide = true)]
-    Gen(reference::GenArgs),
+    Gen(reference::DirectoryArgs),
     /// A sample service for demonstrations and tests.
     #[command(hide = true)]
     Sample(demo::sample::SampleOptions),
@@ -117,8 +119,9 @@ pub(crate) fn dispatch(arguments: Cli) -> Result<Exit, Fault> {
     match verb {
         Verb::Init(args) => project::init(&common, &args),
         Verb::Validate(args) => project::validate(&common, &args),
-        Verb::States(args) => Ok(reference::states(&args)),
+        Verb::States(args) => reference::states(&common, &args),
         Verb::Completions(args) => Ok(reference::completions(&args)),
+        Verb::Man(args) => reference::man(&args),
         Verb::Gen(args) => reference::write_all(&args),
         Verb::Proxy(args) => process::proxy(&common, args),
         Verb::Server(args) => process::server(&common, &args),

@@ -67,11 +67,21 @@ pub(super) fn proxy(common: &Common, args: ProxyArgs) -> Result<Exit, Fault> {
         ProxyVerb::Upgrade => block_on(async {
             let program = std::env::current_exe().map_err(Fault::world)?;
             let status = node(&common.place()?)?.upgrade(&program).await.map_err(node_fault)?;
-            anstream::println!("the proxy is version {} now, process {}", status.version, status.pid);
+            if common.json {
+                print_json(&status)?;
+            } else {
+                anstream::println!("the proxy is version {} now, process {}", status.version, status.pid);
+            }
             Ok(Exit::Success)
         })?,
         ProxyVerb::Stop { instances } => block_on(async {
             node(&common.place()?)?.shutdown(instances).await.map_err(node_fault)?;
+            if common.json {
+                print_json(&serde_json::json!({ "stopped": true, "instances": instances }))?;
+            } else {
+                let left = if instances { "with its instances" } else { "its instances go on" };
+                anstream::println!("the proxy stops, {left}");
+            }
             Ok(Exit::Success)
         })?,
     }
@@ -111,7 +121,11 @@ pub(super) fn server(common: &Common, args: &ServerArgs) -> Result<Exit, Fault> 
     let place = common.place()?;
     if args.stop {
         let stopped = block_on(async { Client::new(place).shutdown().await })??;
-        anstream::println!("{}", if stopped { "the engine stops" } else { "no engine runs" });
+        if common.json {
+            print_json(&serde_json::json!({ "stopped": stopped }))?;
+        } else {
+            anstream::println!("{}", if stopped { "the engine stops" } else { "no engine runs" });
+        }
         return Ok(Exit::Success);
     }
     log_to_stderr();

@@ -1,10 +1,13 @@
 //! What is generated from the code: the state machine's drawings, completions, man pages, the reference pages.
 
-use std::{fs, path::PathBuf};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use clap::{Args, CommandFactory, ValueEnum};
 
-use super::Cli;
+use super::{Cli, Common, print_json};
 use crate::{
     config,
     fault::{Exit, Fault},
@@ -36,19 +39,23 @@ pub(super) struct CompletionsArgs {
 }
 
 #[derive(Args)]
-pub(super) struct GenArgs {
+pub(super) struct DirectoryArgs {
     /// The directory; made when it is not there.
     directory: PathBuf,
 }
 
-pub(super) fn states(args: &StatesArgs) -> Exit {
+pub(super) fn states(common: &Common, args: &StatesArgs) -> Result<Exit, Fault> {
+    if common.json {
+        print_json(&render::states_json())?;
+        return Ok(Exit::Success);
+    }
     let drawn = match args.format {
         Drawing::Text => render::states_text(),
         Drawing::Mermaid => render::states_mermaid(),
         Drawing::Svg => render::states_svg(),
     };
     anstream::print!("{drawn}");
-    Exit::Success
+    Ok(Exit::Success)
 }
 
 pub(super) fn completions(args: &CompletionsArgs) -> Exit {
@@ -56,42 +63,45 @@ pub(super) fn completions(args: &CompletionsArgs) -> Exit {
     Exit::Success
 }
 
-/// Writes every generated page; the same every time.
-pub(super) fn write_all(args: &GenArgs) -> Result<Exit, Fault> {
+/// Writes every generated page of the reference; the same every time.
+pub(super) fn write_all(args: &DirectoryArgs) -> Result<Exit, Fault> {
     let schema = serde_json::to_string_pretty(&config::schema::schema_json()).map_err(Fault::internal)?;
-    let mut pages = vec![
-        ("cli.md".to_owned(), cli_page()),
-        ("exit-codes.md".to_owned(), exit_page()),
-        ("tidegate.yaml.md".to_owned(), config::reference::reference_markdown()),
-        ("tidegate.schema.json".to_owned(), schema + "\n"),
-        ("states.txt".to_owned(), render::states_text()),
-        ("states.mmd".to_owned(), render::states_mermaid()),
-        ("states.svg".to_owned(), render::states_svg()),
+    let pages = [
+        ("cli.md", cli_page()),
+        ("exit-codes.md", exit_page()),
+        ("tidegate.yaml.md", config::reference::reference_markdown()),
+        ("tidegate.schema.json", schema + "\n"),
+        ("states.txt", render::states_text()),
+        ("states.mmd", render::states_mermaid()),
+        ("states.svg", render::states_svg()),
     ];
-    for shell in [clap_complete::Shell::Bash, clap_complete::Shell::Zsh, clap_complete::Shell::Fish] {
-        let mut script = Vec::new();
-        clap_complete::generate(shell, &mut Cli::command(), "tidegate", &mut script);
-        pages.push((format!("completions/tidegate.{shell}"), String::from_utf8_lossy(&script).into_owned()));
-    }
-    for command in std::iter::once(Cli::command()).chain(visible()) {
-        let name = if command.get_name() == "tidegate" {
-            "tidegate".to_owned()
-        } else {
-            format!("tidegate-{}", command.get_name())
-        };
-        let mut page = Vec::new();
-        clap_mangen::Man::new(command.name(name.clone())).render(&mut page).map_err(Fault::internal)?;
-        pages.push((format!("man/{name}.1"), String::from_utf8_lossy(&page).into_owned()));
-    }
     for (name, text) in pages {
-        let path = args.directory.join(&name);
-        let trouble = |error| Fault::trouble(format!("cannot write {}: {error}", path.display()));
-        if let Some(folder) = path.parent() {
-            fs::create_dir_all(folder).map_err(trouble)?;
-        }
-        fs::write(&path, text).map_err(trouble)?;
+        write(&args.directory, name, text.as_bytes())?;
     }
     Ok(Exit::Success)
+}
+
+/// Writes one man page for the binary and one for every verb.
+pub(super) fn man(args: &DirectoryArgs) -> Result<Exit, Fault> {
+    let whole = Cli::command();
+    let verbs = visible().into_iter().map(|verb| {
+        let name = format!("tidegate-{}", verb.get_name());
+        verb.name(name)
+    });
+    for command in std::iter::once(whole).chain(verbs) {
+        let name = format!("{}.1", command.get_name());
+        let mut page = Vec::new();
+        clap_mangen::Man::new(command).render(&mut page).map_err(Fault::internal)?;
+        write(&args.directory, &name, &page)?;
+    }
+    Ok(Exit::Success)
+}
+
+fn write(directory: &Path, name: &str, text: &[u8]) -> Result<(), Fault> {
+    let path = directory.join(name);
+    fs::create_dir_all(directory)
+        .and_then(|()| fs::write(&path, text))
+        .map_err(|error| Fault::trouble(format!("cannot write {}: {error}", path.display())))
 }
 
 fn visible() -> Vec<clap::Command> {

@@ -39,7 +39,7 @@ pub(super) struct Label {
 
 /// A line with an arrow head, through these points, which stands for these changes of state.
 pub(super) struct Arrow {
-    stands_for: Vec<Change>,
+    pub(super) stands_for: Vec<Change>,
     pub(super) points: Vec<(i32, i32)>,
     /// Whether it runs into another line instead of crossing it.
     pub(super) joins: bool,

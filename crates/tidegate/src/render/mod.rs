@@ -20,7 +20,7 @@ pub(crate) use moment::clock;
 pub(crate) use picture::states_svg;
 pub(crate) use plan::plan;
 pub(crate) use progress::{Progress, progress, redraw};
-pub(crate) use states::{states_mermaid, states_text};
+pub(crate) use states::{states_json, states_mermaid, states_text};
 pub(crate) use status::{history, status};
 pub(crate) use text::clean;
 pub(crate) use timeline::timeline;

@@ -125,12 +125,16 @@ fn legend() -> String {
     format!("{}{}{labels}", pause_mark(48, HEIGHT - 30), resume_mark(508, HEIGHT - 30))
 }
 
+/// The line, and what a pointer that rests on it is shown: the changes that it stands for.
 fn drawn(arrow: &Arrow) -> String {
     let path = path(&arrow.points);
     let label = arrow.label.as_ref().map_or_else(String::new, written);
     // The wide line under it makes a gap where it crosses another.
     let under = if arrow.joins { String::new() } else { format!("<path class=\"under\" d=\"{path}\"/>") };
-    format!("{under}<path class=\"line\" d=\"{path}\" marker-end=\"url(#head)\"/>\n{label}")
+    let changes: Vec<String> = arrow.stands_for.iter().map(|(from, to)| format!("{from} to {to}")).collect();
+    let changes =
+        if changes.is_empty() { String::new() } else { format!("<title>{}</title>", changes.join(", ")) };
+    format!("<g>{changes}{under}<path class=\"line\" d=\"{path}\" marker-end=\"url(#head)\"/></g>\n{label}")
 }
 
 /// A path of straight lines with round bends; every part is horizontal or vertical.

@@ -60,6 +60,18 @@ const fn meaning(state: StateName) -> &'static str {
     }
 }
 
+/// The states, and every change between them with the events that make it, for a program.
+pub(crate) fn states_json() -> serde_json::Value {
+    let states = StateName::ALL.map(|state| {
+        serde_json::json!({ "state": state, "meaning": meaning(state), "terminal": state.is_terminal() })
+    });
+    let changes: Vec<_> = crossings()
+        .into_iter()
+        .map(|((from, to), events)| serde_json::json!({ "from": from, "to": to, "events": events }))
+        .collect();
+    serde_json::json!({ "states": states, "changes": changes })
+}
+
 /// The states with their meaning, the changes between them, and the whole table of states and news.
 pub(crate) fn states_text() -> String {
     let mut text = String::from("States\n\n");

@@ -208,7 +208,8 @@ fn with_the_engine_dead_traffic_returns_to_stable_when_the_lease_ends() {
     assert!(killed.elapsed().as_millis() <= 3_000, "it took {:?}", killed.elapsed());
     assert_eq!(shop.asks().as_deref(), Some("v1"));
     // Whoever looks again has the stage start over, and it goes on.
-    shop.run(&["promote"]).code(0);
+    until(|| shop.run(&["promote"]).stdout.contains("passed"), || "it cannot be promoted".to_owned());
     shop.run(&["watch"]).code(0);
+    assert!(shop.events(&id).contains(&"reopened".to_owned()), "{:?}", shop.events(&id));
     assert_eq!(shop.asks().as_deref(), Some("v2"));
 }

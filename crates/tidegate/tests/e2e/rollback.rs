@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crate::support::Project;
+use crate::support::{Project, until};
 
 fn three_releases() -> (Project, Vec<String>) {
     let mut shop = Project::new();
@@ -55,4 +55,18 @@ fn there_is_nothing_to_go_back_to_after_the_first_release() {
     let shop = Project::new();
     shop.deploy().code(0);
     shop.run(&["rollback"]).code(2).complains("no release before");
+}
+
+#[test]
+fn a_second_way_back_to_the_same_release_has_nothing_left_to_do() {
+    let mut shop = Project::new();
+    shop.deploy().code(0);
+    let first = shop.run(&["status", "shop", "--json"]).code(0).json()[0]["release"].clone();
+    let first = first.as_str().expect("a tag");
+    shop.version("v2").deploy().code(0);
+    for _ in 0..2 {
+        shop.run(&["rollback", "--to", first, "--detach"]).code(0);
+    }
+    until(|| ["verified", "cancelled"].contains(&&*shop.state("shop-4")), || shop.run(&["why", "shop-4"]).stdout);
+    assert_eq!(shop.asks().as_deref(), Some("v1"));
 }

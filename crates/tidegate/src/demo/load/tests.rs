@@ -1,3 +1,5 @@
+//! The load generator against real sockets.
+
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 

@@ -1,3 +1,5 @@
+//! The sample service over real sockets.
+
 use std::net::SocketAddr;
 
 use clap::Parser;
