@@ -4,8 +4,11 @@
 
 mod bench;
 mod check;
+mod dice;
 mod engine;
 mod figures;
+mod house;
+mod outside;
 mod package;
 mod reference;
 mod scratch;

@@ -145,16 +145,20 @@ fn examples(tally: &mut Tally) -> anyhow::Result<()> {
     if !folders.is_empty() {
         step::run(&mut step::cargo(&["build", "--package", "tidegate"]))?;
     }
+    let engine = engine::Engine::ready()?;
     for folder in folders {
         let name = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        tally.step(&format!("examples/{name}"), example(&folder));
+        tally.step(&format!("examples/{name}"), example(&folder, &engine));
     }
     Ok(())
 }
 
-fn example(folder: &Path) -> anyhow::Result<()> {
+fn example(folder: &Path, engine: &engine::Engine) -> anyhow::Result<()> {
     let mut command = step::program("timeout", &["--kill-after=10", EXAMPLE_S_MAX, "bash", "run.sh"]);
     command.env("TIDEGATE", crate::package::built("debug", "tidegate")?);
+    if let Some(host) = engine.host() {
+        command.env("DOCKER_HOST", host);
+    }
     step::run(command.current_dir(folder).stdin(Stdio::null()))
 }
 

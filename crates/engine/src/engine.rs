@@ -302,9 +302,16 @@ impl<J: Journal, W: World> Engine<J, W> {
             row,
             request: key,
         };
-        let appended = self.inner.journal.append(append).await?;
+        let appended = self.inner.journal.append(append).await.inspect_err(|error| self.halt_after(error))?;
         self.inner.position.send_replace(appended.position);
         Ok(appended.deployment)
+    }
+
+    /// Says so when an error means that the journal takes nothing more from this engine.
+    fn halt_after(&self, error: &AppendError) {
+        if matches!(error, AppendError::Broken { .. } | AppendError::Fenced { .. }) {
+            self.inner.halted.send_replace(Some(error.to_string()));
+        }
     }
 
     /// Folds a deployment's history and gives it a task of its own.
@@ -355,7 +362,7 @@ impl<J: Journal, W: World> Engine<J, W> {
                 next.await;
             }
             Ok(Err(RunError::Append(error @ (AppendError::Broken { .. } | AppendError::Fenced { .. })))) => {
-                self.inner.halted.send_replace(Some(error.to_string()));
+                self.halt_after(&error);
             }
             Ok(Err(error)) => self.quarantine(&id, &error.to_string()),
             Err(broken) => self.quarantine(&id, &format!("its task broke down: {broken}")),
@@ -374,7 +381,7 @@ impl<J: Journal, W: World> Engine<J, W> {
             match history(&*self.inner.journal, &kept.deployment).await {
                 Ok(history) => self.inner.world.ended(history.into()).await,
                 Err(why) => {
-                    tracing::warn!(deployment = kept.deployment, %why, "artifacts are not written again")
+                    tracing::warn!(deployment = kept.deployment, %why, "artifacts are not written again");
                 }
             }
         }
@@ -421,6 +428,11 @@ impl<J: Journal, W: World> Engine<J, W> {
         let Some(Event::Planned { request, plan, .. }) = history.first().map(|first| &first.event) else {
             return Ok(None);
         };
+        if let Some(later) = self.overtaken_by(plan).await? {
+            return Ok(Some(Err(format!(
+                "{later} was rolled out while this one was paused; an older request must not undo it: deploy again"
+            ))));
+        }
         let stable = self.last_good(&plan.service, &plan.environment).await?;
         let known = stable == plan.stable;
         let mut request = plan::Request { stable, ..request.as_ref().clone() };
@@ -430,6 +442,23 @@ impl<J: Journal, W: World> Engine<J, W> {
         }
         request.again &= repeats;
         Ok(Some(plan::compile(request).map(Box::new).map_err(|why| why.to_string())))
+    }
+
+    /// A later deployment of the service that has been at the target, where orders are told apart by their turn: what
+    /// comes after it with a lower turn would be refused there, even on its way back.
+    async fn overtaken_by(&self, plan: &Plan) -> Result<Option<String>, ReadError> {
+        let filter = Filter {
+            standing: Some(Standing::Ended),
+            service: Some(plan.service.clone()),
+            environment: Some(plan.environment.clone()),
+            ..Filter::default()
+        };
+        let ended = self.inner.journal.deployments(filter).await?;
+        let was_there = |kept: &Kept| {
+            let state = record::state_name(&kept.row);
+            kept.row.turn > plan.turn && matches!(state, Some(StateName::Verified | StateName::RolledBack))
+        };
+        Ok(ended.into_iter().find(was_there).map(|kept| kept.deployment))
     }
 
     /// Services with something in the engine's hands.

@@ -160,10 +160,8 @@ pub(crate) async fn upgrade(control: &Rc<Control>, upgrade: &Upgrade) -> Result<
         return Err(refused("bad_request", message));
     }
     // Held throughout, so that no table changes after the new process has read them.
-    let mut state = control
-        .state
-        .try_lock()
-        .map_err(|_| refused("internal", "cannot upgrade while another change is being made: try again"))?;
+    let mut state = control.state.lock().await;
+    control.in_charge()?;
     let failed = |error: &dyn std::fmt::Display| {
         refused("internal", format!("cannot upgrade to `{}`: {error}; this process goes on", upgrade.program))
     };

@@ -194,7 +194,7 @@ impl History for SimJournal {
         async move {
             let mut events = read.await?;
             if let (true, Some(last)) = (spoiled, events.last_mut()) {
-                last.payload = "{\"v\":4294967295}".to_owned();
+                "{\"v\":4294967295}".clone_into(&mut last.payload);
             }
             Ok(events)
         }

@@ -175,7 +175,9 @@ impl Law {
             Self::OwnerNotFenced => "the rightful owner is never refused as old",
             Self::PlannedShares => "the share in force is nothing, a stage's or everything",
             Self::RisesAfterPass => "the share rises only after the stage before passed, or by hand",
-            Self::ApprovalsKept => "a stage that asks for an approval starts only after it was given, or by hand",
+            Self::ApprovalsKept => {
+                "a stage that asks for an approval starts only after it was given, or by hand"
+            }
             Self::EvidencePasses => "a stage passes with every gate's evidence, or by hand",
             Self::IllNeverPasses => "a release that fails under a gate's eyes does not pass it",
             Self::WholeBake => "a stage that passes by its gates was watched for its whole bake",
@@ -223,7 +225,8 @@ impl Law {
             | Self::OwnerNotFenced
             | Self::PlannedShares
             | Self::RisesAfterPass
-            | Self::ApprovalsKept | Self::EvidencePasses
+            | Self::ApprovalsKept
+            | Self::EvidencePasses
             | Self::IllNeverPasses
             | Self::WholeBake
             | Self::WholeWatch

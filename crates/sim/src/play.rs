@@ -218,7 +218,7 @@ impl Play {
                     self.universe().oracle.unfinished().into_iter().filter(of).collect();
                 open.sort_by_key(|id| id.rsplit('-').next().and_then(|turn| turn.parse::<u64>().ok()));
                 if let Some(id) = if newest { open.pop() } else { open.into_iter().next() } {
-                    self.tell(&id, verb);
+                    self.tell(&id, &verb);
                 }
             }
             Happening::Kill { down, survivors, set_back } => {
@@ -294,7 +294,7 @@ impl Play {
         }
     }
 
-    fn tell(&mut self, id: &str, verb: Verb) {
+    fn tell(&mut self, id: &str, verb: &Verb) {
         let Some(life) = self.life.as_ref() else { return };
         let Some(engine) = life.engine() else { return };
         let answered = life.ask(engine.tell(id, Actor::person("operator"), verb.clone()));
@@ -339,7 +339,7 @@ impl Play {
             let open = self.universe().oracle.unfinished().contains(&id);
             let alive = engine.is_some();
             if named {
-                self.tell(&id, Verb::Retry);
+                self.tell(&id, &Verb::Retry);
             }
             let mut universe = self.universe();
             // A deployment that asked nothing of the poisoned world meanwhile is none the worse for it.
@@ -358,7 +358,7 @@ impl Play {
             }
             for id in &open {
                 if let Some(verb) = self.soothing(id) {
-                    self.tell(id, verb);
+                    self.tell(id, &verb);
                 }
             }
             let now = self.now();
@@ -376,12 +376,13 @@ impl Play {
 
     fn soothing(&self, id: &str) -> Option<Verb> {
         let universe = self.universe();
-        let watched = universe.oracle.watched.get(id)?;
-        match watched.state.phase {
-            Phase::Paused { .. } => Some(Verb::Resume),
-            Phase::AwaitingApproval { .. } => Some(Verb::Approve),
-            Phase::Stuck => Some(Verb::Retry),
-            _ => None,
+        let phase = &universe.oracle.watched.get(id)?.state.phase;
+        if matches!(phase, Phase::Paused { .. }) {
+            Some(Verb::Resume)
+        } else if matches!(phase, Phase::AwaitingApproval { .. }) {
+            Some(Verb::Approve)
+        } else {
+            matches!(phase, Phase::Stuck).then_some(Verb::Retry)
         }
     }
 
@@ -422,7 +423,7 @@ fn settle(universe: &mut Universe, service: &Service) {
     universe.instances.insert(service.name.clone(), service.instances);
     if let Some(request) = &service.stable {
         // A plan that cannot be made leaves the service without a past, which the checker will notice.
-        drop(remember(universe, request));
+        let _: Option<()> = remember(universe, request);
     }
 }
 

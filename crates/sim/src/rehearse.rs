@@ -3,7 +3,7 @@
 use std::fmt;
 
 use tidegate_core::{
-    deployment::{Cause, Event, Recorded, State, StateName},
+    deployment::{Event, Recorded, State, StateName},
     model::{Millis, Share},
     plan::{self, PlanError, Request},
 };
@@ -152,17 +152,17 @@ fn detail(event: &Event) -> String {
         Event::Deployed { instances } | Event::Scaled { instances, .. } => {
             format!("{instances} instances ready")
         }
-        Event::Exposed { stage, .. } => format!("stage {}", stage + 1),
         Event::Judged { judgements, .. } => {
             let said = judgements.iter().map(|one| format!("{} {}", one.gate, one.verdict));
             said.collect::<Vec<_>>().join(", ")
         }
-        Event::StagePassed { stage, by_hand: false } => format!("stage {}", stage + 1),
+        Event::Exposed { stage, .. }
+        | Event::StagePassed { stage, by_hand: false }
+        | Event::ApprovalAsked { stage, .. }
+        | Event::Approved { stage } => format!("stage {}", stage + 1),
         Event::StagePassed { stage, by_hand: true } => format!("stage {}, by hand", stage + 1),
-        Event::ApprovalAsked { stage, .. } | Event::Approved { stage } => format!("stage {}", stage + 1),
         Event::Tried { what, attempt, reason, .. } => format!("{what}, try {}: {reason}", attempt + 1),
         Event::Reopened { why, .. } => why.clone(),
-        Event::RollbackBegan { cause: cause @ Cause::GateFailed { .. } } => cause.to_string(),
         Event::RollbackBegan { cause } => cause.to_string(),
         Event::Retired { release } => release.clone(),
         Event::RetireGivenUp { release, reason } => format!("{release}: {reason}"),

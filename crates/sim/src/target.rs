@@ -34,7 +34,7 @@ pub enum Health {
 }
 
 impl Health {
-    const fn from_bp(self) -> Option<u16> {
+    const fn shows_at(self) -> Option<u16> {
         match self {
             Self::Good => None,
             Self::Errors { from_bp } | Self::Slow { from_bp } | Self::CrashLoop { from_bp } => Some(from_bp),
@@ -197,7 +197,7 @@ impl Target {
             let share = view.weight(tag);
             if one.ill_since.is_none()
                 && one.instances > 0
-                && one.health.from_bp().is_some_and(|from| share >= from)
+                && one.health.shows_at().is_some_and(|from| share >= from)
             {
                 one.ill_since = Some(now);
                 // What passed until now was still well.

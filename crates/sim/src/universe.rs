@@ -59,7 +59,7 @@ pub(crate) enum Due {
 
 /// What happens to a service by itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Weather {
+pub(crate) enum Weather {
     /// So many requests per second from now on.
     Rate(u64),
     /// Counters cannot be read, or can again.
@@ -207,12 +207,18 @@ impl Universe {
     /// The journal said no: the newest owner must never ask for what is not so.
     pub(crate) fn refused(&mut self, deployment: &str, error: &AppendError, epoch: Epoch) {
         let wrong = match error {
-            AppendError::Conflict { .. } => Some(Law::NoGaps),
-            AppendError::ServiceBusy { .. } => Some(Law::OneRunning),
-            AppendError::RowChanged { .. }
+            AppendError::Conflict { .. }
+            | AppendError::RowChanged { .. }
             | AppendError::TurnTaken { .. }
             | AppendError::OutOfBounds { .. } => Some(Law::NoGaps),
-            _ => None,
+            AppendError::ServiceBusy { .. } => Some(Law::OneRunning),
+            AppendError::Fenced { .. }
+            | AppendError::RequestReused { .. }
+            | AppendError::Unknown { .. }
+            | AppendError::Damaged { .. }
+            | AppendError::Overloaded { .. }
+            | AppendError::Full
+            | AppendError::Broken { .. } => None,
         };
         if let Some(law) = wrong.filter(|_| epoch == self.epoch) {
             self.oracle.broken(law, format!("{deployment}: {error}"));

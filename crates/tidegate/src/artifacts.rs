@@ -53,6 +53,13 @@ pub(crate) fn write(directory: &Path, history: &[Recorded]) -> Result<Vec<PathBu
     .collect()
 }
 
+/// Whether a deployment's artifacts were all written.
+pub(crate) fn are_there(directory: &Path, id: &str) -> bool {
+    ["deployment_artifact", "deployment", "evidence", "manifest"]
+        .iter()
+        .all(|kind| directory.join(format!("{kind}_{id}.json")).is_file())
+}
+
 /// Writes beside the place and renames, so that nobody reads half a file.
 fn replace(path: &Path, value: &serde_json::Value) -> Result<PathBuf, Fault> {
     let half = path.with_extension("json.part");

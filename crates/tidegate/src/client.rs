@@ -25,6 +25,9 @@ const CALL: Duration = Duration::from_secs(20);
 /// A started server must answer within this time: it may have a thousand deployments to take over.
 const START: Duration = Duration::from_secs(20);
 
+/// A server that somebody else is just starting owns the data directory before it answers.
+const OTHER_START: Duration = Duration::from_secs(5);
+
 /// A server that was started by a command ends by itself after so long without work.
 const IDLE_EXIT_SECS: u64 = 60;
 
@@ -51,12 +54,15 @@ impl Client {
 
     /// Starts the server when none answers. It outlives this command.
     pub(crate) async fn ensure(&self) -> Result<(), Fault> {
-        let until = Instant::now() + START;
+        let began = Instant::now();
+        let until = began + START;
         let mut child = None;
         loop {
             match self.socket.get::<ServerStatus>("/v1/status").await {
                 Ok(_) => return Ok(()),
-                Err(CallError::NoOne { .. }) if child.is_none() => child = Some(self.start()?),
+                Err(CallError::NoOne { .. }) if child.is_none() && Instant::now() < until => {
+                    child = Some(self.start()?);
+                }
                 Err(CallError::NoOne { .. }) if Instant::now() < until => {}
                 Err(error) => return Err(fault(error)),
             }
@@ -64,7 +70,10 @@ impl Client {
                 child.as_mut().and_then(|child: &mut tokio::process::Child| child.try_wait().ok()).flatten()
                 && self.status().await.is_err()
             {
-                return Err(self.start_failed(ended));
+                if began.elapsed() > OTHER_START || !self.lost_the_race() {
+                    return Err(self.start_failed(ended));
+                }
+                child = None;
             }
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
@@ -89,6 +98,12 @@ impl Client {
             .process_group(0)
             .spawn()
             .map_err(trouble)
+    }
+
+    /// Whether the server that was started found another one that was faster.
+    fn lost_the_race(&self) -> bool {
+        let text = std::fs::read_to_string(self.place.log()).unwrap_or_default();
+        text.lines().rev().take(4).any(|line| line.contains("is in use by process"))
     }
 
     /// The server ended at once: its last line says why.

@@ -163,10 +163,10 @@ fn env(root: &Path, env: &BTreeMap<String, config::EnvValue>) -> BTreeMap<String
 }
 
 fn routing(root: &Path, service: &config::Service) -> Result<Routing, Fault> {
-    let tls = service
-        .tls
-        .as_ref()
-        .map(|tls| wire::TlsFiles { certificate: absolute(root, &tls.certificate), key: absolute(root, &tls.key) });
+    let tls = service.tls.as_ref().map(|tls| wire::TlsFiles {
+        certificate: absolute(root, &tls.certificate),
+        key: absolute(root, &tls.key),
+    });
     let routing::Routing { sticky, rules, health, limits, maintenance } = &service.routing;
     let shadow = service.shadow.as_ref();
     Ok(Routing {

@@ -1,11 +1,14 @@
 //! Benches: how fast, against whom.
 
+mod durable;
 pub(crate) mod load;
 mod machine;
 mod product;
 mod proxy;
+mod restart;
+mod switch;
 
 use crate::trial::Trial;
 
 /// Every bench there is.
-pub(crate) const ALL: &[Trial] = &[proxy::TRIAL];
+pub(crate) const ALL: &[Trial] = &[proxy::TRIAL, durable::TRIAL, switch::TRIAL, restart::TRIAL];

@@ -147,9 +147,7 @@ impl LocalWorld {
         let program = LocalSpec::of(&plan.release)?.program;
         match (files_digest(&plan.release), program) {
             (_, Program::Container(container)) => {
-                {
                 image::bring(&container.image, container.socket.as_deref().map(Path::new)).await?;
-            }
             }
             (Some(sha256), Program::Command { source, .. }) => {
                 if plan.way_back && !self.store.has(sha256) {

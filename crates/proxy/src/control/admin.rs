@@ -19,6 +19,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::{Semaphore, watch};
 
+use super::kept::Kept;
 use super::{Control, Ending, lease, prometheus, refused};
 use crate::clock;
 use crate::protocol::{CountersReport, LeaseRenewal, Refused, Run, ServiceTable, Upgrade};
@@ -95,10 +96,16 @@ where
     let _ = builder.serve_connection(TokioIo::new(stream), service_fn(answer)).await;
 }
 
+/// Answers from a task of its own: a caller that goes away must not stop a change in the middle.
 async fn respond(control: Rc<Control>, request: Request<Incoming>) -> Result<Answer, Infallible> {
-    Ok(match route(&control, request).await {
-        Ok(answer) => answer,
-        Err(refusal) => json(status_of(&refusal), &refusal),
+    let answered = tokio::task::spawn_local(async move { route(&control, request).await }).await;
+    Ok(match answered {
+        Ok(Ok(answer)) => answer,
+        Ok(Err(refusal)) => json(status_of(&refusal), &refusal),
+        Err(error) => {
+            let message = format!("this request could not be carried out: {error}; please report it");
+            json(StatusCode::INTERNAL_SERVER_ERROR, &refused("internal", message))
+        }
     })
 }
 
@@ -122,74 +129,85 @@ async fn route(control: &Rc<Control>, request: Request<Incoming>) -> Result<Answ
     let (head, body) = request.into_parts();
     // Read in every case: closing a Unix socket with unread bytes would cost the caller the answer.
     let body = collect(body).await?;
-    let path = head.uri.path().to_owned();
     let query = Query(head.uri.query().unwrap_or_default());
+    let path = head.uri.path();
     let segments: Vec<&str> = path.trim_matches('/').split('/').collect();
+    let answer = match head.method {
+        Method::GET => look(control, &segments, query).await?,
+        _ => change(control, head.method.as_str(), &segments, query, &body).await?,
+    };
+    answer.ok_or_else(|| refused("not_found", format!("there is no `{} {path}`", head.method)))
+}
+
+/// Answers what only looks; `None` for an unknown path.
+async fn look(control: &Control, segments: &[&str], query: Query<'_>) -> Result<Option<Answer>, Refused> {
     let ok = StatusCode::OK;
-    match (head.method.as_str(), segments.as_slice()) {
+    Ok(Some(match segments {
+        ["v1", "services"] => {
+            let state = control.state.lock().await;
+            json(ok, &state.services.values().filter_map(Kept::status).collect::<Vec<_>>())
+        }
+        ["v1", "services", service] => {
+            let state = control.state.lock().await;
+            let status = state.services.get(*service).and_then(Kept::status);
+            json(ok, &status.ok_or_else(|| refused("not_found", format!("there is no service `{service}`")))?)
+        }
+        ["v1", "counters"] => json(ok, &counters(control, query.get("service")).await),
+        ["v1", "metrics"] => text(prometheus::render(control).await),
+        ["v1", "runs"] => json(ok, &control.supervisor().status(query.get("service")).await),
+        ["v1", "status"] => json(ok, &control.status()),
+        _ => return Ok(None),
+    }))
+}
+
+/// Does what changes something; `None` for an unknown method or path.
+async fn change(
+    control: &Rc<Control>,
+    method: &str,
+    segments: &[&str],
+    query: Query<'_>,
+    body: &Bytes,
+) -> Result<Option<Answer>, Refused> {
+    let ok = StatusCode::OK;
+    Ok(Some(match (method, segments) {
         ("PUT", ["v1", "services", service]) => {
-            let table: ServiceTable = read(&body)?;
+            let table: ServiceTable = read(body)?;
             if table.service != *service {
                 let message = format!("the path names `{service}`, the table `{}`", table.service);
                 return Err(refused("bad_request", message));
             }
-            Ok(json(ok, &control.state.lock().await.apply(control, table).await?))
-        }
-        ("GET", ["v1", "services"]) => {
-            let state = control.state.lock().await;
-            Ok(json(ok, &state.services.values().filter_map(super::tables::Kept::status).collect::<Vec<_>>()))
-        }
-        ("GET", ["v1", "services", service]) => {
-            let state = control.state.lock().await;
-            let status = state.services.get(*service).and_then(super::tables::Kept::status);
-            Ok(json(
-                ok,
-                &status.ok_or_else(|| refused("not_found", format!("there is no service `{service}`")))?,
-            ))
+            json(ok, &control.state.lock().await.apply(control, table).await?)
         }
         ("DELETE", ["v1", "services", service]) => {
             let epoch = query.epoch()?;
             control.state.lock().await.delete(control, service, epoch).await?;
-            Ok(no_content())
+            no_content()
         }
         ("POST", ["v1", "lease"]) => {
-            let renewal: LeaseRenewal = read(&body)?;
-            lease::renew(control, &renewal).await;
-            Ok(no_content())
+            lease::renew(control, &read::<LeaseRenewal>(body)?).await;
+            no_content()
         }
-        ("GET", ["v1", "counters"]) => Ok(json(ok, &counters(control, query.get("service")).await)),
-        ("GET", ["v1", "metrics"]) => Ok(text(prometheus::render(control).await)),
         ("PUT", ["v1", "runs", service, release]) => {
-            let run: Run = read(&body)?;
-            crate::routing::validate_name("service", service)
-                .map_err(|message| refused("bad_request", message))?;
-            crate::routing::validate_name("release", release)
-                .map_err(|message| refused("bad_request", message))?;
-            Ok(json(ok, &control.supervisor().apply(service, release, run).await?))
+            let run: Run = read(body)?;
+            for (what, name) in [("service", service), ("release", release)] {
+                crate::routing::validate_name(what, name)
+                    .map_err(|message| refused("bad_request", message))?;
+            }
+            json(ok, &control.supervisor().apply(service, release, run).await?)
         }
-        ("GET", ["v1", "runs"]) => Ok(json(ok, &control.supervisor().status(query.get("service")).await)),
         ("DELETE", ["v1", "runs", service, release]) => {
             control.supervisor().remove(service, release, query.epoch()?).await?;
-            Ok(no_content())
+            no_content()
         }
-        ("GET", ["v1", "status"]) => Ok(json(ok, &control.status())),
         ("POST", ["v1", "upgrade"]) => {
-            let upgrade: Upgrade = read(&body)?;
-            Ok(json(ok, &crate::handover::upgrade(control, &upgrade).await?))
+            json(ok, &crate::handover::upgrade(control, &read::<Upgrade>(body)?).await?)
         }
         ("POST", ["v1", "shutdown"]) => {
-            let stop_instances = match query.get("instances") {
-                Some("stop") => true,
-                Some("keep") => false,
-                Some(_) | None => {
-                    return Err(refused("bad_request", "say `?instances=stop` or `?instances=keep`"));
-                }
-            };
-            control.ending.send_replace(Ending::Shutdown { stop_instances });
-            Ok(no_content())
+            control.ending.send_replace(Ending::Shutdown { stop_instances: query.stop_instances()? });
+            no_content()
         }
-        (method, _) => Err(refused("not_found", format!("there is no `{method} {path}`"))),
-    }
+        _ => return Ok(None),
+    }))
 }
 
 async fn counters(control: &Control, service: Option<&str>) -> CountersReport {
@@ -221,17 +239,26 @@ fn read<T: DeserializeOwned>(body: &Bytes) -> Result<T, Refused> {
 }
 
 /// The query's pairs; values are plain words and numbers, so nothing is decoded.
+#[derive(Clone, Copy)]
 struct Query<'a>(&'a str);
 
 impl<'a> Query<'a> {
-    fn get(&self, name: &str) -> Option<&'a str> {
+    fn get(self, name: &str) -> Option<&'a str> {
         self.0
             .split('&')
             .filter_map(|pair| pair.split_once('='))
             .find_map(|(key, value)| (key == name).then_some(value))
     }
 
-    fn epoch(&self) -> Result<u64, Refused> {
+    fn stop_instances(self) -> Result<bool, Refused> {
+        match self.get("instances") {
+            Some("stop") => Ok(true),
+            Some("keep") => Ok(false),
+            Some(_) | None => Err(refused("bad_request", "say `?instances=stop` or `?instances=keep`")),
+        }
+    }
+
+    fn epoch(self) -> Result<u64, Refused> {
         let number = self.get("epoch").and_then(|text| text.parse().ok());
         number.ok_or_else(|| refused("bad_request", "say whose epoch it is: `?epoch=NUMBER`"))
     }

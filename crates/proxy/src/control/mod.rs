@@ -3,6 +3,7 @@
 
 mod admin;
 mod doors;
+mod kept;
 mod lease;
 mod probe;
 mod prometheus;
@@ -70,6 +71,14 @@ impl Control {
             uptime_ms: u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX),
             metrics_address: self.metrics_address.clone(),
         }
+    }
+
+    /// Refuses changes once another process serves: they would be lost.
+    pub(crate) fn in_charge(&self) -> Result<(), Refused> {
+        if *self.ending.borrow() == Ending::HandedOver {
+            return Err(refused("internal", "another process took over: connect to the admin socket again"));
+        }
+        Ok(())
     }
 
     /// The supervisor in charge.

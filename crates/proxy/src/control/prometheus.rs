@@ -3,6 +3,7 @@
 use std::fmt::{self, Write as _};
 
 use super::Control;
+use super::kept::Kept;
 use crate::protocol::{Lease, MirrorCounters, ReleaseCounters, ServiceCounters, ServiceStatus};
 
 /// Upper edges of the exported latency buckets, microseconds. Coarser than the counters' own: a scrape stays small.
@@ -17,8 +18,7 @@ pub(crate) async fn render(control: &Control) -> String {
         let state = control.state.lock().await;
         let counters: Vec<ServiceCounters> =
             state.services.values().map(|kept| kept.service.stats.read(&kept.service.name)).collect();
-        let statuses: Vec<ServiceStatus> =
-            state.services.values().filter_map(super::tables::Kept::status).collect();
+        let statuses: Vec<ServiceStatus> = state.services.values().filter_map(Kept::status).collect();
         (counters, statuses)
     };
     let mut page = String::new();

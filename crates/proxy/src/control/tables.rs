@@ -1,207 +1,28 @@
 //! The tables in force: checked, fenced, on disk, compiled, given to the workers.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
-use std::time::Duration;
-
-use rustls::ServerConfig;
 
 use super::doors::{self, OpenDoor};
+use super::kept::{Kept, Prepared, change_doors, open};
 use super::lease::LeaseClock;
-use super::probe::Probes;
-use super::registry::{Registry, healthy_since};
 use super::{Control, Inherited, Record, refused};
 use crate::clock;
-use crate::endpoint::{Endpoint, Probed};
-use crate::protocol::{Applied, Backend, Refused, ServiceStatus, ServiceTable};
-use crate::routing::{self, Compiling, Listen, Routes};
+use crate::protocol::{Applied, Backend, Refused, ServiceTable};
+use crate::routing::{self, Listen, Routes};
 use crate::service::Service;
-use crate::stats::ReleaseStats;
-use crate::supervise::Endpoints;
-use crate::worker::{Kind, Order};
+use crate::worker::Order;
 
 /// Services in one proxy, deleted ones included.
 const SERVICES_MAX: usize = 1_024;
-
-/// One service as the control thread keeps it.
-pub(crate) struct Kept {
-    pub(crate) record: Record,
-    pub(crate) service: Arc<Service>,
-    pub(crate) lease: LeaseClock,
-    doors: Vec<OpenDoor>,
-    endpoints: Vec<Arc<Endpoint>>,
-    probes: Probes,
-}
 
 /// All services.
 #[derive(Default)]
 pub(crate) struct State {
     pub(crate) services: BTreeMap<String, Kept>,
     next_door: u64,
-}
-
-/// What a table needs of the world before it can be in force.
-struct Prepared {
-    /// Addresses to keep, by their place in the service's doors, and their TLS.
-    kept: Vec<(usize, Option<Arc<ServerConfig>>)>,
-    opened: Vec<OpenDoor>,
-}
-
-struct World<'a> {
-    registry: &'a Registry,
-    instances: &'a Endpoints,
-    service: &'a Service,
-    table: &'a ServiceTable,
-}
-
-impl Compiling for World<'_> {
-    fn supervised(&self, release: &str) -> Vec<SocketAddr> {
-        let key = (self.service.name.clone(), release.to_owned());
-        self.instances.get(&key).into_iter().flatten().map(|ready| ready.address).collect()
-    }
-
-    fn endpoint(&self, release: &str, address: SocketAddr, supervised: bool) -> Arc<Endpoint> {
-        let probed =
-            if self.table.health.active.is_some() && !supervised { Probed::Unknown } else { Probed::Healthy };
-        let key = (self.service.name.clone(), release.to_owned());
-        let ready = self
-            .instances
-            .get(&key)
-            .into_iter()
-            .flatten()
-            .find(|ready| supervised && ready.address == address);
-        let since = ready.map_or_else(clock::now_ms, |ready| healthy_since(ready.ready_since_unix_ms));
-        let endpoint = self.registry.endpoint((&self.service.name, release), address, probed, since);
-        if self.table.health.active.is_none() {
-            endpoint.set_probed(Probed::Healthy, since);
-        }
-        endpoint
-    }
-
-    fn stats(&self, release: &str) -> Arc<ReleaseStats> {
-        let routed = |name: &str| self.table.releases.iter().any(|route| route.release == name);
-        self.service.stats.release(release, &routed)
-    }
-}
-
-impl Kept {
-    fn new(record: Record, service: Arc<Service>) -> Self {
-        let (doors, endpoints) = (Vec::new(), Vec::new());
-        Self { record, service, lease: LeaseClock::None, doors, endpoints, probes: Probes::default() }
-    }
-
-    fn compiled(&self, control: &Control) -> Result<Routes, Refused> {
-        let Some(table) = &self.record.table else { return Ok(Routes::empty()) };
-        let supervisor = control.supervisor();
-        let instances = Arc::clone(&supervisor.endpoints().borrow());
-        let world =
-            World { registry: &control.registry, instances: &instances, service: &self.service, table };
-        let ended = self.record.lease_ended_at_unix_ms.is_some();
-        routing::compile(table, ended, &world).map_err(|message| refused("bad_request", message))
-    }
-
-    /// Puts compiled routes in force on all threads and lets go of endpoints that left.
-    async fn install(&mut self, control: &Rc<Control>, routes: Routes) {
-        let active = routes.health.active.clone();
-        let limits = routes.limits.clone();
-        control.registry.set_limits(&self.service.name, &limits);
-        let now: Vec<Arc<Endpoint>> = routes.endpoints().map(|(_, endpoint)| Arc::clone(endpoint)).collect();
-        let ids: HashSet<u64> = now.iter().map(|endpoint| endpoint.id).collect();
-        self.service.put(Arc::new(routes));
-        let before = std::mem::replace(&mut self.endpoints, now);
-        let gone: Vec<Arc<Endpoint>> =
-            before.into_iter().filter(|endpoint| !ids.contains(&endpoint.id)).collect();
-        if !gone.is_empty() {
-            self.retire(control, gone, (limits.drain_ms, limits.drain_upgraded_ms)).await;
-        }
-        self.probes.follow(active.as_ref(), &self.endpoints);
-    }
-
-    /// Waits until no thread picks the endpoints any more; cuts what is left of their connections after the drain limits.
-    async fn retire(
-        &self,
-        control: &Rc<Control>,
-        gone: Vec<Arc<Endpoint>>,
-        (http_ms, upgraded_ms): (u64, u64),
-    ) {
-        let ids: Vec<u64> = gone.iter().map(|endpoint| endpoint.id).collect();
-        let mut heard = Vec::new();
-        for worker in &control.workers {
-            heard.push(worker.order(Order::Retire(Arc::clone(&self.service), ids.clone())).await);
-        }
-        for heard in heard {
-            // A worker that is gone picks nothing.
-            let _ = heard.await;
-        }
-        for endpoint in gone {
-            endpoint.routable.store(false, Relaxed);
-            for (kind, after_ms) in [(Kind::Http, http_ms), (Kind::Upgraded, upgraded_ms)] {
-                let late = cut_later(
-                    Rc::clone(control),
-                    Arc::clone(&self.service),
-                    Arc::clone(&endpoint),
-                    kind,
-                    after_ms,
-                );
-                tokio::task::spawn_local(late);
-            }
-        }
-    }
-
-    pub(crate) fn status(&self) -> Option<ServiceStatus> {
-        let table = self.record.table.clone()?;
-        let routes = self.service.routes.load();
-        let healthy = |release: &routing::Release| {
-            let healthy = release.endpoints.iter().filter(|endpoint| {
-                endpoint.probed() == Probed::Healthy && !endpoint.ejected(clock::now_ms())
-            });
-            u32::try_from(healthy.count()).unwrap_or(u32::MAX)
-        };
-        Some(ServiceStatus {
-            table,
-            lease: self.lease.status(self.record.lease_ended_at_unix_ms),
-            weights: routes.releases.iter().map(|release| release.weight).collect(),
-            listening: self.doors.iter().map(|door| door.door.address.to_string()).collect(),
-            healthy: routes.releases.iter().map(healthy).collect(),
-        })
-    }
-
-    pub(crate) fn doors(&self) -> &[OpenDoor] {
-        &self.doors
-    }
-
-    /// Leaves the addresses to the workers, which are about to close them.
-    pub(crate) fn let_go_of_doors(&mut self) {
-        self.doors.iter_mut().for_each(OpenDoor::let_go);
-    }
-}
-
-async fn cut_later(
-    control: Rc<Control>,
-    service: Arc<Service>,
-    endpoint: Arc<Endpoint>,
-    kind: Kind,
-    after_ms: u64,
-) {
-    let count = match kind {
-        Kind::Http => &endpoint.in_flight,
-        Kind::Upgraded => &endpoint.upgraded,
-    };
-    let deadline = tokio::time::Instant::now() + Duration::from_millis(after_ms);
-    while tokio::time::Instant::now() < deadline && count.load(Relaxed) > 0 {
-        let step = deadline.min(tokio::time::Instant::now() + crate::worker::TICK);
-        tokio::time::sleep_until(step).await;
-    }
-    if endpoint.routable.load(Relaxed) {
-        return;
-    }
-    for worker in &control.workers {
-        // Nobody waits for it.
-        drop(worker.order(Order::Cut(Arc::clone(&service), endpoint.id, kind)).await);
-    }
 }
 
 impl State {
@@ -211,6 +32,7 @@ impl State {
         control: &Rc<Control>,
         table: ServiceTable,
     ) -> Result<Applied, Refused> {
+        control.in_charge()?;
         routing::validate(&table).map_err(|message| refused("bad_request", message))?;
         let (epoch, generation) = (table.epoch, table.generation);
         let known = self.services.get_mut(&table.service);
@@ -315,6 +137,7 @@ impl State {
         service: &str,
         epoch: u64,
     ) -> Result<(), Refused> {
+        control.in_charge()?;
         let Some(mut kept) = self.services.remove(service) else {
             return Err(refused("not_found", format!("there is no service `{service}`")));
         };
@@ -422,8 +245,7 @@ impl State {
                 continue;
             }
             let Ok(routes) = kept.compiled(control) else { continue };
-            let ids: Vec<u64> = routes.endpoints().map(|(_, endpoint)| endpoint.id).collect();
-            if ids != kept.endpoints.iter().map(|endpoint| endpoint.id).collect::<Vec<_>>() {
+            if kept.differs(&routes) {
                 kept.install(control, routes).await;
             }
         }
@@ -472,28 +294,4 @@ fn stale_epoch(record: &Record, epoch: u64) -> Refused {
         record.service, record.epoch
     );
     refused("stale_epoch", message)
-}
-
-async fn change_doors(control: &Rc<Control>, kept: &mut Kept, prepared: Prepared) {
-    let mut old: BTreeMap<usize, OpenDoor> =
-        std::mem::take(&mut kept.doors).into_iter().enumerate().collect();
-    for (at, tls) in prepared.kept {
-        if let Some(door) = old.remove(&at) {
-            door.door.tls.store(tls);
-            kept.doors.push(door);
-        }
-    }
-    for door in prepared.opened {
-        open(control, &door).await;
-        kept.doors.push(door);
-    }
-    for (_, door) in old {
-        door.close(&control.workers).await;
-    }
-}
-
-async fn open(control: &Rc<Control>, door: &OpenDoor) {
-    if let Err(error) = door.open(&control.workers).await {
-        tracing::error!(%error, address = %door.door.address, "cannot give the socket to the workers");
-    }
 }

@@ -34,13 +34,15 @@ impl Cookie {
 /// An identity as sixteen hexadecimal digits.
 pub(crate) fn digits(identity: u64) -> [u8; 16] {
     let mut digits = [b'0'; 16];
-    let mut rest = identity;
-    for digit in digits.iter_mut().rev() {
-        let value = u8::try_from(rest % 16).unwrap_or(0);
-        *digit = if value < 10 { b'0' + value } else { b'a' + value - 10 };
-        rest /= 16;
+    let bytes = identity.to_be_bytes();
+    for (pair, byte) in digits.chunks_exact_mut(2).zip(bytes) {
+        pair.copy_from_slice(&[digit(byte >> 4), digit(byte & 15)]);
     }
     digits
+}
+
+const fn digit(value: u8) -> u8 {
+    if value < 10 { b'0' + value } else { b'a' + value - 10 }
 }
 
 /// The value of the first cookie of this name.

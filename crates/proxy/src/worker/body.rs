@@ -36,21 +36,24 @@ impl From<Infallible> for Cut {
     }
 }
 
-/// A body that may not be silent for longer than `idle`.
-struct Bounded {
-    incoming: Incoming,
+/// A bound on the silence inside a body.
+struct Patience {
     idle: Duration,
     since: Option<Instant>,
     timer: LazyTimer,
 }
 
-impl Bounded {
-    fn new(incoming: Incoming, idle: Duration) -> Self {
-        Self { incoming, idle, since: None, timer: LazyTimer::default() }
+impl Patience {
+    fn new(idle: Duration) -> Self {
+        Self { idle, since: None, timer: LazyTimer::default() }
     }
 
-    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
-        let polled = Pin::new(&mut self.incoming).poll_frame(cx);
+    /// Passes on what came, or says that nothing has come for too long.
+    fn bound(
+        &mut self,
+        polled: Poll<Option<hyper::Result<Frame<Bytes>>>>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
         if let Poll::Ready(frame) = polled {
             self.since = None;
             return Poll::Ready(frame.map(|frame| frame.map_err(Cut::Broken)));
@@ -114,7 +117,8 @@ pub(crate) enum RequestBody {
 
 /// A user's body.
 pub(crate) struct UserBody {
-    bounded: Bounded,
+    incoming: Incoming,
+    patience: Patience,
     sending: Rc<Sending>,
     copying: Option<Rc<Copying>>,
 }
@@ -126,13 +130,14 @@ impl RequestBody {
         sending: Rc<Sending>,
         copying: Option<Rc<Copying>>,
     ) -> Self {
-        Self::User(Box::new(UserBody { bounded: Bounded::new(incoming, idle), sending, copying }))
+        Self::User(Box::new(UserBody { incoming, patience: Patience::new(idle), sending, copying }))
     }
 }
 
 impl UserBody {
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
-        let polled = self.bounded.poll_frame(cx);
+        let polled = Pin::new(&mut self.incoming).poll_frame(cx);
+        let polled = self.patience.bound(polled, cx);
         match &polled {
             Poll::Ready(Some(Ok(frame))) => {
                 if let Some(data) = frame.data_ref() {
@@ -141,7 +146,7 @@ impl UserBody {
                         copying.request_data(data);
                     }
                 }
-                if self.bounded.incoming.is_end_stream() {
+                if self.incoming.is_end_stream() {
                     self.sending.ended.set(Some(Instant::now()));
                 }
             }
@@ -169,7 +174,7 @@ impl Body for RequestBody {
         match self {
             Self::Empty => true,
             Self::Full(bytes) => bytes.is_none(),
-            Self::User(user) => user.bounded.incoming.is_end_stream(),
+            Self::User(user) => user.incoming.is_end_stream(),
         }
     }
 
@@ -177,7 +182,7 @@ impl Body for RequestBody {
         match self {
             Self::Empty => SizeHint::with_exact(0),
             Self::Full(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64)),
-            Self::User(user) => user.bounded.incoming.size_hint(),
+            Self::User(user) => user.incoming.size_hint(),
         }
     }
 }
@@ -192,7 +197,9 @@ pub(crate) enum AnswerBody {
 
 /// An instance's body: gives the connection back to its pool at its end.
 pub(crate) struct InstanceBody {
-    bounded: Bounded,
+    incoming: Incoming,
+    patience: Patience,
+    /// `None` once the answer ended, and for a tunnel.
     connection: Option<Pooled>,
     exchange: Exchange,
     progress: Progress,
@@ -202,21 +209,24 @@ impl InstanceBody {
     pub(crate) fn new(
         incoming: Incoming,
         idle: Duration,
-        connection: Pooled,
+        connection: Option<Pooled>,
         exchange: Exchange,
         progress: Progress,
     ) -> Self {
-        Self { bounded: Bounded::new(incoming, idle), connection: Some(connection), exchange, progress }
+        Self { incoming, patience: Patience::new(idle), connection, exchange, progress }
     }
 
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
-        let polled = self.bounded.poll_frame(cx);
-        match polled {
+        let polled = match &mut self.connection {
+            Some(connection) => connection.poll_frame(&mut self.incoming, cx),
+            None => Pin::new(&mut self.incoming).poll_frame(cx),
+        };
+        match self.patience.bound(polled, cx) {
             Poll::Ready(Some(Ok(frame))) => {
                 if let Some(data) = frame.data_ref() {
                     self.exchange.answer_data(data);
                 }
-                if self.bounded.incoming.is_end_stream() {
+                if self.incoming.is_end_stream() {
                     self.complete();
                 }
                 Poll::Ready(Some(Ok(frame)))
@@ -259,7 +269,7 @@ impl InstanceBody {
 
 impl Drop for InstanceBody {
     fn drop(&mut self) {
-        if self.connection.is_some() && self.bounded.incoming.is_end_stream() {
+        if self.connection.is_some() && self.incoming.is_end_stream() {
             self.complete();
         }
     }
@@ -279,7 +289,7 @@ impl Body for AnswerBody {
     fn is_end_stream(&self) -> bool {
         match self {
             Self::Own { bytes, .. } => bytes.is_none(),
-            Self::Instance(body) => body.bounded.incoming.is_end_stream(),
+            Self::Instance(body) => body.incoming.is_end_stream(),
         }
     }
 
@@ -288,15 +298,15 @@ impl Body for AnswerBody {
             Self::Own { bytes, .. } => {
                 SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64))
             }
-            Self::Instance(body) => body.bounded.incoming.size_hint(),
+            Self::Instance(body) => body.incoming.size_hint(),
         }
     }
 }
 
 /// Reads a whole body of at most `max` bytes; `None` when it is larger or breaks.
-pub(crate) async fn collect(mut incoming: Incoming, max: usize) -> Option<Vec<u8>> {
+pub(crate) async fn collect(mut incoming: Incoming, connection: &mut Pooled, max: usize) -> Option<Vec<u8>> {
     let mut whole = Vec::new();
-    while let Some(frame) = poll_fn(|cx| Pin::new(&mut incoming).poll_frame(cx)).await {
+    while let Some(frame) = poll_fn(|cx| connection.poll_frame(&mut incoming, cx)).await {
         if let Some(data) = frame.ok()?.data_ref() {
             if whole.len().saturating_add(data.len()) > max {
                 return None;

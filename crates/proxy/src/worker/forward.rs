@@ -171,7 +171,7 @@ pub(super) fn picked(
 }
 
 pub(super) async fn connection(pool: &Rc<Pool>, fresh: bool, bounds: Bounds) -> Option<Pooled> {
-    if !fresh && let Some(connection) = pool.reuse().await {
+    if !fresh && let Some(connection) = pool.reuse() {
         return Some(connection);
     }
     boxed(pool.connect(bounds)).await

@@ -150,7 +150,7 @@ async fn send(local: &LocalRoutes, copying: &Copying) -> Option<Shadow> {
     let progress = Progress::Empty(tokio::time::Instant::now());
     let response = connection.send(&mut Some(copying.to_request()), bounds.response, &progress).await.ok()?;
     let status = response.status();
-    let body = collect(response.into_body(), mirror.body_max).await;
+    let body = collect(response.into_body(), &mut connection, mirror.body_max).await;
     if body.is_some() {
         connection.give_back();
     }

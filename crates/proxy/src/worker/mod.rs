@@ -213,12 +213,10 @@ async fn accept(
     mut stopped: oneshot::Receiver<bool>,
 ) {
     let empty = loop {
-        while draining.open().0 >= CONNECTIONS_MAX {
-            tokio::time::sleep(ACCEPT_PAUSE).await;
-        }
         tokio::select! {
             biased;
-            accepted = listener.accept() => match accepted {
+            empty = &mut stopped => break empty.unwrap_or(false),
+            accepted = accept_one(&listener, &draining) => match accepted {
                 Ok(accepted) => greet(accepted, &door, &service, &draining),
                 Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
                 Err(error) => {
@@ -226,12 +224,19 @@ async fn accept(
                     tokio::time::sleep(ACCEPT_PAUSE).await;
                 }
             },
-            empty = &mut stopped => break empty.unwrap_or(false),
         }
     };
     while empty && let Some(Ok(accepted)) = futures_util::FutureExt::now_or_never(listener.accept()) {
         greet(accepted, &door, &service, &draining);
     }
+}
+
+/// The next connection, once there is room for it.
+async fn accept_one(listener: &TcpListener, draining: &Draining) -> io::Result<(TcpStream, SocketAddr)> {
+    while draining.open().0 + draining.open().1 >= CONNECTIONS_MAX {
+        tokio::time::sleep(ACCEPT_PAUSE).await;
+    }
+    listener.accept().await
 }
 
 fn greet(

@@ -2,15 +2,17 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
-use std::future::{Future as _, poll_fn};
-use std::pin::pin;
-use std::rc::Rc;
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
+use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::task::Poll;
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::{Request, Response};
+use http_body::{Body as _, Frame};
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
@@ -20,15 +22,12 @@ use tokio::time::Instant;
 
 use super::body::{Progress, RequestBody};
 use super::link::{LazyTimer, Link, Silence};
-use super::user::boxed;
 use crate::endpoint::Endpoint;
 
 /// Idle connections kept per endpoint and thread.
 const IDLE_MAX: usize = 256;
 /// Ticks (of [`TICK`](super::TICK)) that a connection may be idle: below 2 s, the shortest keep-alive of common servers.
 const IDLE_TICKS: u64 = 7;
-/// Longest wait for a connection whose last answer has just ended to take the next request.
-const READY_WAIT: Duration = Duration::from_millis(50);
 
 /// Bounds of one exchange with an instance.
 #[derive(Clone, Copy, Debug)]
@@ -57,18 +56,56 @@ pub(crate) enum Kind {
     Upgraded,
 }
 
-struct Live {
-    task: AbortHandle,
-    cut: Rc<Cell<bool>>,
-    kind: Kind,
+/// How the pool reaches a connection that is in somebody's hands.
+#[derive(Default)]
+struct Leash {
+    cut: Cell<bool>,
+    waker: RefCell<Option<Waker>>,
 }
 
-struct Idle {
+impl Leash {
+    fn remember(&self, waker: &Waker) {
+        let mut known = self.waker.borrow_mut();
+        match &mut *known {
+            Some(known) => known.clone_from(waker),
+            None => *known = Some(waker.clone()),
+        }
+    }
+
+    fn cut(&self) {
+        self.cut.set(true);
+        if let Some(waker) = &*self.waker.borrow() {
+            waker.wake_by_ref();
+        }
+    }
+}
+
+/// One connection. It has no task of its own: whoever uses it drives it, which saves two changes of task per request.
+struct Connection {
     sender: SendRequest<RequestBody>,
+    /// hyper's state machine; `None` once it ended.
+    machine: Option<Pin<Box<dyn Future<Output = hyper::Result<()>>>>>,
     timer: LazyTimer,
-    id: u64,
-    cut: Rc<Cell<bool>>,
-    since_tick: u64,
+    leash: Rc<Leash>,
+}
+
+impl Connection {
+    /// Lets it read and write as far as it can.
+    fn drive(&mut self, cx: &mut Context<'_>) {
+        if self.leash.cut.get() {
+            self.machine = None;
+        }
+        let Some(machine) = &mut self.machine else { return };
+        self.leash.remember(cx.waker());
+        // Its error reaches the request in flight.
+        if machine.as_mut().poll(cx).is_ready() {
+            self.machine = None;
+        }
+    }
+
+    fn usable(&self) -> bool {
+        self.machine.is_some() && !self.sender.is_closed() && !self.leash.cut.get()
+    }
 }
 
 /// One thread's connections to one endpoint.
@@ -76,18 +113,17 @@ pub(crate) struct Pool {
     pub(crate) endpoint: Arc<Endpoint>,
     /// `IP:port` as text, for requests without a `Host`.
     pub(crate) address: String,
-    idle: RefCell<Vec<Idle>>,
-    live: RefCell<HashMap<u64, Live>>,
-    next_id: Cell<u64>,
+    /// Idle connections with the tick since which they are.
+    idle: RefCell<Vec<(Connection, u64)>>,
+    live: RefCell<Vec<Weak<Leash>>>,
+    tunnels: RefCell<HashMap<u64, AbortHandle>>,
+    next_tunnel: Cell<u64>,
     tick: Cell<u64>,
 }
 
 /// A connection in use.
 pub(crate) struct Pooled {
-    sender: SendRequest<RequestBody>,
-    timer: LazyTimer,
-    id: u64,
-    cut: Rc<Cell<bool>>,
+    connection: Connection,
     pool: Rc<Pool>,
     /// Whether it carried a request before.
     pub(crate) reused: bool,
@@ -100,26 +136,19 @@ impl Pool {
             endpoint,
             idle: RefCell::default(),
             live: RefCell::default(),
-            next_id: Cell::new(0),
+            tunnels: RefCell::default(),
+            next_tunnel: Cell::new(0),
             tick: Cell::new(0),
         }
     }
 
-    /// The last idle connection that is still open.
-    pub(crate) async fn reuse(self: &Rc<Self>) -> Option<Pooled> {
+    /// The last idle connection. It may have been closed meanwhile: then it hands the request back.
+    pub(crate) fn reuse(self: &Rc<Self>) -> Option<Pooled> {
         loop {
-            let idle = self.idle.borrow_mut().pop()?;
-            let Idle { mut sender, timer, id, cut, .. } = idle;
-            if sender.is_closed() {
-                continue;
+            let (connection, _) = self.idle.borrow_mut().pop()?;
+            if connection.usable() {
+                return Some(Pooled { connection, pool: Rc::clone(self), reused: true });
             }
-            if !sender.is_ready() {
-                let ready = boxed(tokio::time::timeout(READY_WAIT, sender.ready())).await;
-                if !matches!(ready, Ok(Ok(()))) {
-                    continue;
-                }
-            }
-            return Some(Pooled { sender, timer, id, cut, pool: Rc::clone(self), reused: true });
         }
     }
 
@@ -131,41 +160,33 @@ impl Pool {
         let _ = stream.set_nodelay(true);
         let silence = Silence { idle: bounds.idle, head: bounds.idle };
         let io = TokioIo::new(Link::upstream(stream, silence));
-        let (sender, connection) = http1::handshake(io).await.ok()?;
-        let id = self.next_id.get();
-        self.next_id.set(id.wrapping_add(1));
-        let pool = Rc::clone(self);
-        let cut = Rc::new(Cell::new(false));
-        let task = tokio::task::spawn_local(async move {
-            // Its error reaches the request in flight; an idle connection's end is no news.
-            let _ = connection.with_upgrades().await;
-            pool.live.borrow_mut().remove(&id);
-        });
-        let live = Live { task: task.abort_handle(), cut: Rc::clone(&cut), kind: Kind::Http };
-        self.live.borrow_mut().insert(id, live);
-        Some(Pooled { sender, timer: LazyTimer::default(), id, cut, pool: Rc::clone(self), reused: false })
+        let (sender, machine) = http1::handshake(io).await.ok()?;
+        let leash = Rc::default();
+        self.live.borrow_mut().push(Rc::downgrade(&leash));
+        let machine: Pin<Box<dyn Future<Output = hyper::Result<()>>>> = Box::pin(machine.with_upgrades());
+        let connection = Connection { sender, machine: Some(machine), timer: LazyTimer::default(), leash };
+        Some(Pooled { connection, pool: Rc::clone(self), reused: false })
     }
 
     /// Registers a tunnel, so that it can be cut; returns its number.
     pub(crate) fn tunnel(&self, task: AbortHandle) -> u64 {
-        let id = self.next_id.get();
-        self.next_id.set(id.wrapping_add(1));
-        self.live.borrow_mut().insert(id, Live { task, cut: Rc::default(), kind: Kind::Upgraded });
+        let id = self.next_tunnel.get();
+        self.next_tunnel.set(id.wrapping_add(1));
+        self.tunnels.borrow_mut().insert(id, task);
         id
     }
 
     /// A tunnel ended.
     pub(crate) fn tunnel_closed(&self, id: u64) {
-        self.live.borrow_mut().remove(&id);
+        self.tunnels.borrow_mut().remove(&id);
     }
 
     /// Closes connections that were idle for too long. Called once per tick.
     pub(crate) fn tick(&self) {
         let now = self.tick.get() + 1;
         self.tick.set(now);
-        self.idle
-            .borrow_mut()
-            .retain(|idle| !idle.sender.is_closed() && now.saturating_sub(idle.since_tick) < IDLE_TICKS);
+        self.idle.borrow_mut().retain(|(_, since)| now.saturating_sub(*since) < IDLE_TICKS);
+        self.live.borrow_mut().retain(|leash| leash.strong_count() > 0);
     }
 
     /// Closes all idle connections.
@@ -175,30 +196,25 @@ impl Pool {
 
     /// Cuts the connections of a kind; what they carry fails.
     pub(crate) fn cut(&self, kind: Kind) {
-        if kind == Kind::Http {
-            self.close_idle();
-        }
-        self.live.borrow_mut().retain(|_, live| {
-            if live.kind == kind {
-                live.cut.set(true);
-                live.task.abort();
+        match kind {
+            Kind::Http => {
+                self.close_idle();
+                self.live.borrow().iter().filter_map(Weak::upgrade).for_each(|leash| leash.cut());
             }
-            live.kind != kind
-        });
+            Kind::Upgraded => self.tunnels.borrow().values().for_each(AbortHandle::abort),
+        }
     }
 
     /// Whether nothing is left of it.
     pub(crate) fn is_unused(&self) -> bool {
-        self.live.borrow().is_empty() && !self.endpoint.routable.load(Relaxed)
+        let dead = |leash: &Weak<Leash>| leash.strong_count() == 0;
+        !self.endpoint.routable.load(Relaxed)
+            && self.tunnels.borrow().is_empty()
+            && self.live.borrow().iter().all(dead)
     }
 }
 
 impl Pooled {
-    /// Whether the proxy itself cut the connection.
-    pub(crate) fn was_cut(&self) -> bool {
-        self.cut.get()
-    }
-
     /// Sends the request in `slot` and waits for the head of its answer.
     pub(crate) async fn send(
         &mut self,
@@ -206,10 +222,11 @@ impl Pooled {
         response: Duration,
         progress: &Progress,
     ) -> Result<Response<Incoming>, Unanswered> {
-        let timer = &mut self.timer;
         let Some(request) = slot.take() else { return Err(Unanswered::Lost) };
-        let mut sending = pin!(self.sender.try_send_request(request));
+        let connection = &mut self.connection;
+        let mut sending = pin!(connection.sender.try_send_request(request));
         poll_fn(|cx| {
+            connection.drive(cx);
             if let Poll::Ready(answer) = sending.as_mut().poll(cx) {
                 return Poll::Ready(answer.map_err(|mut error| match error.take_message() {
                     Some(request) => {
@@ -222,20 +239,52 @@ impl Pooled {
             }
             // While the user is still sending, only the body's own bound on silence counts.
             let since = progress.ended().unwrap_or_else(Instant::now);
-            timer.poll_until(since + response, cx).map(|()| Err(Unanswered::Late))
+            connection.timer.poll_until(since + response, cx).map(|()| Err(Unanswered::Late))
         })
         .await
     }
 
+    /// The next part of the answer's body.
+    pub(crate) fn poll_frame(
+        &mut self,
+        incoming: &mut Incoming,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<hyper::Result<Frame<Bytes>>>> {
+        let here = Pin::new(&mut *incoming).poll_frame(cx);
+        if here.is_ready() {
+            return here;
+        }
+        self.connection.drive(cx);
+        Pin::new(incoming).poll_frame(cx)
+    }
+
+    /// Drives it to its end: until it has left HTTP after an upgrade.
+    pub(crate) async fn finish(mut self) {
+        poll_fn(|cx| {
+            self.connection.drive(cx);
+            if self.connection.machine.is_some() { Poll::Pending } else { Poll::Ready(()) }
+        })
+        .await;
+    }
+
+    /// Whether the proxy itself cut the connection.
+    pub(crate) fn was_cut(&self) -> bool {
+        self.connection.leash.cut.get()
+    }
+
     /// Puts the connection back for the next request.
     pub(crate) fn give_back(self) {
-        let Self { sender, timer, id, cut, pool, .. } = self;
-        if sender.is_closed() || cut.get() || !pool.endpoint.routable.load(Relaxed) {
+        let Self { mut connection, pool, .. } = self;
+        if !connection.sender.is_ready() {
+            // The end of the last answer may not have been noticed yet.
+            connection.drive(&mut Context::from_waker(Waker::noop()));
+        }
+        if !connection.usable() || !connection.sender.is_ready() || !pool.endpoint.routable.load(Relaxed) {
             return;
         }
         let mut idle = pool.idle.borrow_mut();
         if idle.len() < IDLE_MAX {
-            idle.push(Idle { sender, timer, id, cut, since_tick: pool.tick.get() });
+            idle.push((connection, pool.tick.get()));
         }
     }
 }

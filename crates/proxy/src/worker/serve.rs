@@ -170,9 +170,13 @@ fn answer(
     {
         head.headers.append(header::SET_COOKIE, value);
     }
-    if let (Some(user), Some(instance)) = (on_upgrade.filter(|_| switching), instance) {
-        tunnel::open(&mut exchange, user, instance);
-    }
+    let connection = match (on_upgrade.filter(|_| switching), instance) {
+        (Some(user), Some(instance)) => {
+            tunnel::open(&exchange, user, instance, connection);
+            None
+        }
+        (_, _) => Some(connection),
+    };
     let idle = Duration::from_millis(local.routes.limits.idle_ms);
     let body = super::body::InstanceBody::new(incoming, idle, connection, exchange, progress);
     Response::from_parts(head, AnswerBody::Instance(Box::new(body)))

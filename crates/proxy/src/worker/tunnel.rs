@@ -9,7 +9,7 @@ use hyper_util::rt::TokioIo;
 use super::drain::Connected;
 use super::exchange::{Entry, Exchange};
 use super::local::LocalRoutes;
-use super::pool::Pool;
+use super::pool::{Pool, Pooled};
 use crate::stats::ThreadStats;
 
 /// Counts a tunnel while it lives.
@@ -45,12 +45,13 @@ impl Drop for Open {
 }
 
 /// Joins both sides once each has left HTTP. The task ends when both sides have closed, one breaks, or it is cut.
-pub(crate) fn open(exchange: &mut Exchange, user: OnUpgrade, instance: OnUpgrade) {
+pub(crate) fn open(exchange: &Exchange, user: OnUpgrade, instance: OnUpgrade, connection: Pooled) {
     let Some(pool) = exchange.load().map(|load| Rc::clone(load.pool())) else { return };
     let mut open = Open::new(exchange, &pool);
     let (told, number) = tokio::sync::oneshot::channel();
     let task = tokio::task::spawn_local(async move {
         open.id = number.await.ok();
+        connection.finish().await;
         let (Ok(user), Ok(instance)) = (user.await, instance.await) else { return };
         let (mut user, mut instance) = (TokioIo::new(user), TokioIo::new(instance));
         if let Ok((up, down)) = tokio::io::copy_bidirectional(&mut user, &mut instance).await {

@@ -175,7 +175,7 @@ fn an_endpoint_that_keeps_failing_is_ejected_while_another_serves() {
     assert_eq!(broken.requests(), before);
 }
 
-fn run(generation: u64, directory: &str, instances: u32) -> Value {
+pub(crate) fn run(generation: u64, directory: &str, instances: u32) -> Value {
     let script = "import http.server,os,time\n\
         class H(http.server.BaseHTTPRequestHandler):\n\
         \x20 protocol_version='HTTP/1.1'\n\

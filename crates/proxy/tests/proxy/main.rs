@@ -25,7 +25,8 @@ mod wire;
 fn proxy_process() {
     let Some(data) = std::env::var_os("PROXY_DATA") else { return };
     let workers = std::env::var("PROXY_WORKERS").ok().and_then(|text| text.parse().ok());
-    let options = tidegate_proxy::Options { data: data.into(), workers, metrics: None };
+    let metrics = Some(([127, 0, 0, 1], 0).into());
+    let options = tidegate_proxy::Options { data: data.into(), workers, metrics };
     if let Err(error) = tidegate_proxy::run(options) {
         eprintln!("{error}");
         std::process::exit(1);

@@ -46,7 +46,10 @@ fn copies_are_compared_and_marked_and_users_see_none_of_it() {
     let mirror = mirrored(&proxy);
     let counts = ["status_differs", "body_differs", "too_large", "failed"].map(|name| mirror[name].as_u64());
     assert_eq!(counts, [Some(1), Some(1), Some(1), Some(0)]);
-    assert_eq!(mirror["examples"], json!(["GET /status: 200/500", "GET /price: body differs"]));
+    let mut examples: Vec<&str> =
+        mirror["examples"].as_array().expect("a list").iter().filter_map(Value::as_str).collect();
+    examples.sort_unstable();
+    assert_eq!(examples, ["GET /price: body differs", "GET /status: 200/500"]);
     let copies = shadow.seen.lock().expect("log").clone();
     assert!(copies.iter().all(|copy| copy.header("x-tidegate-shadow").as_deref() == Some("1")));
     assert!(copies.iter().any(|copy| copy.body == b"body"));

@@ -82,6 +82,35 @@ fn an_upgrade_to_a_program_that_fails_leaves_the_old_process_in_charge() {
 }
 
 #[test]
+fn supervised_instances_live_through_an_upgrade() {
+    let proxy = Proxy::start();
+    let home = proxy.data.path().to_str().expect("path").to_owned();
+    assert_eq!(proxy.ask("PUT", "/v1/runs/shop/v1", &crate::control::run(1, &home, 1)).0, 200);
+    let route = json!([{"release": "v1", "weight": 10_000, "backend": "supervised"}]);
+    proxy.put(&with(table(1, &[]), &json!({"releases": route, "stable": "v1"})));
+    until("it is ready", || (proxy.get("/v1/services/shop")["healthy"] == json!([1])).then_some(()));
+    let address = proxy.address();
+    let pid = get(&address, "/", "").body;
+    let program = std::env::current_exe().expect("own path");
+    let (status, new) = proxy.ask("POST", "/v1/upgrade", &json!({"program": program}));
+    assert_eq!(status, 200, "{new}");
+    for _ in 0..5 {
+        assert_eq!(get(&address, "/", "").body, pid, "the same process answers");
+    }
+    assert_eq!(proxy.get("/v1/runs?service=shop")[0]["instances"][0]["pid"].to_string(), pid);
+    assert_eq!(proxy.call("POST", "/v1/shutdown?instances=stop", "").0, 204);
+    until("the last process ends", || (!proxy.data.path().join("admin.sock").exists()).then_some(()));
+}
+
+#[test]
+fn a_data_directory_with_too_long_a_path_is_refused_with_a_reason() {
+    let home = tempfile::tempdir().expect("directory");
+    let ended = spawn(&home.path().join("x".repeat(100))).wait_with_output().expect("ended");
+    let words = String::from_utf8_lossy(&ended.stderr).into_owned();
+    assert!(!ended.status.success() && words.contains("at most 107"), "{words}");
+}
+
+#[test]
 fn sigterm_finishes_what_is_in_flight_and_then_ends_the_process() {
     let gate = Arc::new(AtomicBool::new(false));
     let open = Arc::clone(&gate);

@@ -205,8 +205,11 @@ fn a_sticky_user_gets_a_cookie_and_only_moves_forward() {
             assert!(share != 2_000 || first.body == answer.body, "nobody moves while the share stays");
         }
     }
+    let status = proxy.get("/v1/status");
+    assert_eq!(status["protocol"], Value::from(1));
+    let scraped = crate::user::get(status["metrics_address"].as_str().expect("address"), "/metrics", "").body;
     let metrics = proxy.call("GET", "/v1/metrics", "").1;
+    assert_eq!(scraped.lines().count(), metrics.lines().count());
     assert!(metrics.contains("tidegate_requests_total{service=\"shop\",release=\"v2\"}"), "{metrics}");
     assert!(metrics.contains("tidegate_weight_basis_points{service=\"shop\",release=\"v2\"} 10000"));
-    assert_eq!(proxy.get("/v1/status")["protocol"], Value::from(1));
 }

@@ -13,7 +13,7 @@ use anyhow::{Context as _, bail, ensure};
 use crate::mutants::{ALL, Mutant};
 
 /// A defect that keeps the programme from ending within this is found: without it, the programme takes seconds.
-const RUN_MAX: Duration = Duration::from_secs(60);
+const RUN_MAX: Duration = Duration::from_mins(1);
 
 /// Rooms that are copied.
 const ROOMS: [&str; 3] = ["core", "engine", "sim"];
@@ -42,26 +42,40 @@ fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
 
-/// Builds the copy, checks that it is well without a defect, and tries the defects whose numbers `wanted` picks.
-pub(crate) fn search(wanted: impl Fn(usize) -> bool) -> anyhow::Result<Found> {
-    let target = target()?;
-    let copy = target.join("mutants");
-    copy_code(&copy)?;
-    build(&copy, &target)?;
-    let smoke = target.join("release/examples/smoke");
-    ensure!(!finds(&smoke, None)?, "the short programme fails without any defect: look at that first");
-    let mut found = Found { tried: 0, missed: Vec::new() };
-    for (number, mutant) in ALL.iter().enumerate().filter(|(number, _)| wanted(*number)) {
-        let started = Instant::now();
-        let seen = finds(&smoke, Some(number))?;
-        let word = if seen { "found" } else { "MISSED" };
-        println!("{word:6} {:5.1} s  {}", started.elapsed().as_secs_f64(), mutant.defect);
-        found.tried += 1;
-        if !seen {
-            found.missed.push(mutant.defect);
-        }
+/// A copy that was built.
+pub(crate) struct Lab {
+    smoke: PathBuf,
+}
+
+impl Lab {
+    /// Builds the copy. Takes a core for as long as that lasts, and none when nothing changed since the last time.
+    pub(crate) fn build() -> anyhow::Result<Self> {
+        let target = target()?;
+        let copy = target.join("mutants");
+        copy_code(&copy)?;
+        build(&copy, &target)?;
+        Ok(Self { smoke: target.join("release/examples/smoke") })
     }
-    Ok(found)
+
+    /// Checks that the copy is well without a defect, and tries the defects whose numbers `wanted` picks.
+    pub(crate) fn search(&self, wanted: impl Fn(usize) -> bool) -> anyhow::Result<Found> {
+        ensure!(
+            !finds(&self.smoke, None)?,
+            "the short programme fails without any defect: look at that first"
+        );
+        let mut found = Found { tried: 0, missed: Vec::new() };
+        for (number, mutant) in ALL.iter().enumerate().filter(|(number, _)| wanted(*number)) {
+            let started = Instant::now();
+            let seen = finds(&self.smoke, Some(number))?;
+            let word = if seen { "found" } else { "MISSED" };
+            println!("{word:6} {:5.1} s  {}", started.elapsed().as_secs_f64(), mutant.defect);
+            found.tried += 1;
+            if !seen {
+                found.missed.push(mutant.defect);
+            }
+        }
+        Ok(found)
+    }
 }
 
 /// The directory this program was built in.
@@ -103,9 +117,8 @@ fn copy_tree(from: &Path, to: &Path) -> anyhow::Result<()> {
 fn with_defects(file: &str, text: String) -> anyhow::Result<String> {
     let krate = if file.starts_with("crates/core/") { "crate" } else { "tidegate_core" };
     let text = if file == "crates/core/src/lib.rs" { format!("{text}\npub mod mutant;\n") } else { text };
-    let here = ALL.iter().enumerate().filter(|(_, mutant)| mutant.file == file);
-    here.fold(Ok(text), |text, (number, mutant)| {
-        let text = text?;
+    let mut here = ALL.iter().enumerate().filter(|(_, mutant)| mutant.file == file);
+    here.try_fold(text, |text, (number, mutant)| {
         applies(mutant, &text)?;
         let switch = format!("{krate}::mutant::on({number})");
         Ok(text.replacen(mutant.text, &mutant.instead.replace("@ON@", &switch), 1))

@@ -129,9 +129,8 @@ pub(crate) const ALL: &[Mutant] = &[
     mutant(
         "the stable release is stopped before promotion",
         EVOLVE,
-        "Event::StagePassed { .. } => state.phase = Phase::Promoting(fresh),",
-        "Event::StagePassed { .. } if @ON@ => state.phase = Phase::Retiring(fresh),\n        \
-         Event::StagePassed { .. } => state.phase = Phase::Promoting(fresh),",
+        "state.phase = Phase::Promoting(tries);",
+        "state.phase = if @ON@ { Phase::Retiring(tries) } else { Phase::Promoting(tries) };",
     ),
     mutant(
         "a pause takes the rest of the bake away",
@@ -181,7 +180,12 @@ pub(crate) const ALL: &[Mutant] = &[
         "if @ON@ && matches!(input, Input::Operator(_)) {\n            return Ok(Ok(events));\n        }\n        \
          let mut next = self.state.clone();\n        let mut plan",
     ),
-    mutant("orders carry the first owner's epoch", RUN, "epoch: self.epoch.0,", "epoch: if @ON@ { 1 } else { self.epoch.0 },"),
+    mutant(
+        "orders carry the first owner's epoch",
+        RUN,
+        "epoch: self.epoch.0,",
+        "epoch: if @ON@ { 1 } else { self.epoch.0 },",
+    ),
     mutant(
         "a call is waited for without an end",
         RUN,
@@ -194,12 +198,17 @@ pub(crate) const ALL: &[Mutant] = &[
         "for kept in &active {\n            engine.take_over(kept).await;",
         "for kept in active.iter().skip(usize::from(@ON@)) {\n            engine.take_over(kept).await;",
     ),
-    mutant("nobody is next when a deployment ends", ENGINE, "next.await;", "if !@ON@ {\n                    next.await;\n                }"),
+    mutant(
+        "nobody is next when a deployment ends",
+        ENGINE,
+        "next.await;",
+        "if !@ON@ {\n                    next.await;\n                }",
+    ),
     mutant(
         "a deployment that waited keeps its old plan",
         ENGINE,
-        "if stable == plan.stable {",
-        "if stable == plan.stable || @ON@ {",
+        "let known = stable == plan.stable;",
+        "let known = stable == plan.stable || @ON@;",
     ),
     mutant(
         "the release of whatever ended last is called good",
@@ -213,7 +222,12 @@ pub(crate) const ALL: &[Mutant] = &[
         ".take(ENDED_AGAIN_MAX)",
         ".take(if @ON@ { 0 } else { ENDED_AGAIN_MAX })",
     ),
-    mutant("the fleet gives a slot that is taken", FLEET, "if candidate.running {", "if candidate.running && !@ON@ {"),
+    mutant(
+        "the fleet gives a slot that is taken",
+        FLEET,
+        "if candidate.running {",
+        "if candidate.running && !@ON@ {",
+    ),
     mutant(
         "the queue is served from its end",
         FLEET,

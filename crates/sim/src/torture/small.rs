@@ -188,7 +188,8 @@ fn with_people() -> Vec<World> {
     let abort = || Verb::Abort { reason: String::new() };
     let open =
         |name, more, ends| World { more, ends, same_end: false, ..world(name, canary(&[25, 100], false)) };
-    let mut impatient = open("a way back that is tried once", vec![tell(15_000, abort())], StateName::RolledBack);
+    let mut impatient =
+        open("a way back that is tried once", vec![tell(15_000, abort())], StateName::RolledBack);
     impatient.request.limits.back_attempts_max = 1;
     let approval = World { same_end: false, ..world("canary with approvals", canary(&[25, 100], true)) };
     vec![
@@ -218,6 +219,11 @@ fn with_people() -> Vec<World> {
         open(
             "clock set back",
             vec![(15_000, Happening::Kill { down: 1_000, survivors: 0, set_back: 3_600_000 })],
+            StateName::Verified,
+        ),
+        open(
+            "an old owner answers first",
+            vec![(500, Happening::Freeze { wakes: 700 })],
             StateName::Verified,
         ),
         open("an old owner wakes", vec![(14_000, Happening::Freeze { wakes: 9_000 })], StateName::Verified),

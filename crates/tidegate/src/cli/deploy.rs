@@ -120,9 +120,12 @@ async fn wanted(common: &Common, what: &WhatArgs) -> Result<Wanted, Fault> {
     };
     let image = match &service.run.kind {
         config::RunKind::Container(container) => Some(
-            resolve_image(&container.image, container.socket.as_deref().map(|path| root.join(path)).as_deref())
-                .await
-                .map_err(Fault::world)?,
+            resolve_image(
+                &container.image,
+                container.socket.as_deref().map(|path| root.join(path)).as_deref(),
+            )
+            .await
+            .map_err(Fault::world)?,
         ),
         config::RunKind::Command(_) => None,
     };
@@ -287,16 +290,22 @@ fn pruned(client: &Client, release: &Release) -> Result<(), Fault> {
 pub(super) async fn rehearse(common: &Common, args: RehearseArgs) -> Result<Exit, Fault> {
     let Wanted { mut request, .. } = wanted(common, &args.what).await?;
     if let Some(journal) = common.client()?.journal()? {
-        request.stable = last_good(&journal, &request.service, &request.environment).await.map_err(Fault::world)?;
+        request.stable =
+            last_good(&journal, &request.service, &request.environment).await.map_err(Fault::world)?;
     }
     if request.stable.is_none() {
-        anstream::eprintln!("nothing is deployed yet: a stable release is imagined, so that the strategy can be seen");
+        anstream::eprintln!(
+            "nothing is deployed yet: a stable release is imagined, so that the strategy can be seen"
+        );
         request.stable = Some(Release { tag: "imagined".to_owned(), ..request.release.clone() });
     }
     request.again = true;
     let transcript = play(request, &faults(&args), args.seed).await?;
     if let Some(broken) = transcript.violations.first() {
-        return Err(Fault { blame: Blame::Us, message: format!("the rehearsal broke a law of Tidegate: {broken}") });
+        return Err(Fault {
+            blame: Blame::Us,
+            message: format!("the rehearsal broke a law of Tidegate: {broken}"),
+        });
     }
     if common.json {
         let line = |line: &rehearse::Line| {

@@ -26,8 +26,8 @@ const LOOK: Duration = Duration::from_millis(150);
 /// Time between two looks at whether the engine still runs.
 const ENSURE: Duration = Duration::from_secs(1);
 
-/// Widest block that is drawn.
-const WIDTH: usize = 100;
+/// Widest block that is drawn, columns; also where the terminal does not say how wide it is.
+const WIDTH_MAX: usize = 100;
 
 /// What was shown so far.
 struct Shown<'a> {
@@ -41,7 +41,7 @@ struct Shown<'a> {
 /// Follows a deployment to its end, or until it is held where nobody can be asked. Ctrl-C asks whether to detach.
 pub(super) async fn follow(common: &Common, client: &Client, id: &str) -> Result<Exit, Fault> {
     let journal = client.journal()?.ok_or_else(|| Fault::refuse(format!("there is no deployment `{id}`")))?;
-    let live = !common.json && std::io::stdout().is_terminal();
+    let live = !common.json && draws();
     let mut shown = Shown { common, events: 0, block: 0, live };
     let mut ensured: Option<Instant> = None;
     loop {
@@ -72,6 +72,18 @@ pub(super) async fn follow(common: &Common, client: &Client, id: &str) -> Result
             }
         }
     }
+}
+
+/// Whether the cursor can be moved: a terminal, and nobody asked for plain text.
+fn draws() -> bool {
+    let stdout = std::io::stdout();
+    stdout.is_terminal() && anstream::AutoStream::choice(&stdout) != anstream::ColorChoice::Never
+}
+
+/// Columns of the terminal, so that no line wraps and the block is found again.
+fn width() -> usize {
+    let columns = rustix::termios::tcgetwinsize(std::io::stdout()).map_or(0, |size| usize::from(size.ws_col));
+    if columns == 0 { WIDTH_MAX } else { columns.min(WIDTH_MAX) }
 }
 
 impl Shown<'_> {
@@ -105,7 +117,7 @@ impl Shown<'_> {
             trouble: glimpse.trouble.as_deref(),
             now: now(),
         };
-        let lines = render::progress(&progress, WIDTH);
+        let lines = render::progress(&progress, width());
         anstream::print!("{}", render::redraw(self.block, &lines));
         self.block = lines.len();
     }

@@ -2,7 +2,8 @@
 
 use crate::support::{PROGRAM, Project};
 
-const HURRIED: &str = "{http: /healthz, interval: 50ms, timeout: 200ms, successes: 1, min_healthy: 0s, deadline: 1s}";
+const HURRIED: &str =
+    "{http: /healthz, interval: 50ms, timeout: 200ms, successes: 1, min_healthy: 0s, deadline: 1s}";
 
 /// Deploys a service with this command, and expects the deployment to end without it and these words in the reason.
 fn ends_without(command: &str, words: &[&str]) {

@@ -44,7 +44,8 @@ fn a_good_release_serves_everybody_and_leaves_its_artifacts() {
     assert_eq!(artifact["immutable_deployment"], true);
     let log = read("deployment_shop-2.json");
     assert_eq!(log["current_state"], "verified");
-    let walked: Vec<_> = log["transitions"].as_array().expect("transitions").iter().map(|one| &one["to_state"]).collect();
+    let walked: Vec<_> =
+        log["transitions"].as_array().expect("transitions").iter().map(|one| &one["to_state"]).collect();
     assert_eq!(walked.first().and_then(|state| state.as_str()), Some("checking"));
     assert_eq!(walked.last().and_then(|state| state.as_str()), Some("verified"));
     assert!(read("evidence_shop-2.json")["looks"].as_array().is_some_and(|looks| !looks.is_empty()));
@@ -78,7 +79,10 @@ fn the_release_that_runs_already_is_refused_and_again_insists() {
     until(
         || {
             let again = shop.run(&["deploy", "--again"]);
-            again.stdout.contains("Ended well") || { again.code(2).complains("already runs"); false }
+            again.stdout.contains("Ended well") || {
+                again.code(2).complains("already runs");
+                false
+            }
         },
         || "it is never rolled out again".to_owned(),
     );

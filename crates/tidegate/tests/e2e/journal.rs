@@ -13,8 +13,14 @@ use crate::support::{Project, until};
 fn database(shop: &Project) -> PathBuf {
     let folder = shop.data().join("journal");
     let files = fs::read_dir(&folder).expect("a journal").flatten().map(|entry| entry.path());
-    let mut found: Vec<PathBuf> = files.filter(|path| path.extension().is_some_and(|end| end == "db" || end == "sqlite")).collect();
-    assert_eq!(found.len(), 1, "{found:?} in {:?}", fs::read_dir(&folder).expect("it").flatten().collect::<Vec<_>>());
+    let mut found: Vec<PathBuf> =
+        files.filter(|path| path.extension().is_some_and(|end| end == "db" || end == "sqlite")).collect();
+    assert_eq!(
+        found.len(),
+        1,
+        "{found:?} in {:?}",
+        fs::read_dir(&folder).expect("it").flatten().collect::<Vec<_>>()
+    );
     found.remove(0)
 }
 
@@ -74,7 +80,9 @@ fn a_data_directory_that_may_not_be_written_is_named() {
     let shop = Project::new();
     shop.write();
     fs::create_dir(shop.data()).expect("a directory");
-    let mode = |path: PathBuf, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("permissions");
+    let mode = |path: PathBuf, mode| {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("permissions")
+    };
     mode(shop.data(), 0o555);
     mode(shop.root().to_owned(), 0o755);
     let mut command = shop.command(&["deploy"]);

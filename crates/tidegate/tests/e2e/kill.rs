@@ -47,7 +47,10 @@ fn long_bake(shop: &mut Project) {
 }
 
 fn approval(shop: &mut Project) {
-    shop.with("strategy", "{canary: {steps: [{share: 50%, bake: 100ms, approval: true}, {share: 100%, bake: 100ms}]}}");
+    shop.with(
+        "strategy",
+        "{canary: {steps: [{share: 50%, bake: 100ms, approval: true}, {share: 100%, bake: 100ms}]}}",
+    );
 }
 
 fn no_evidence(shop: &mut Project) {
@@ -116,8 +119,13 @@ fn die(death: &Death) {
     let serves = if code == 0 { "v2" } else { "v1" };
     assert_eq!(shop.asks().as_deref(), Some(serves), "{label}: {watched}");
     let events = shop.events("shop-2");
-    for once in ["admitted", "checked", "built", "deployed", "promoted", "restored", "verified", "rolled_back"] {
-        assert!(events.iter().filter(|event| *event == once).count() <= 1, "{label}: {once} twice in {events:?}");
+    for once in
+        ["admitted", "checked", "built", "deployed", "promoted", "restored", "verified", "rolled_back"]
+    {
+        assert!(
+            events.iter().filter(|event| *event == once).count() <= 1,
+            "{label}: {once} twice in {events:?}"
+        );
     }
     let artifact = shop.data().join("artifacts/deployment_artifact_shop-2.json");
     // The artifacts of a deployment that ended while the engine died come at its next start, or by `artifacts`.
@@ -207,9 +215,10 @@ fn with_the_engine_dead_traffic_returns_to_stable_when_the_lease_ends() {
     // The last renewal was at most half a second before the death; a second more is allowed after the lease.
     assert!(killed.elapsed().as_millis() <= 3_000, "it took {:?}", killed.elapsed());
     assert_eq!(shop.asks().as_deref(), Some("v1"));
-    // Whoever looks again has the stage start over, and it goes on.
+    // Whoever asks for anything starts the engine again: it finds the lease ended, and the stage starts over.
+    shop.run(&["resume"]).code(2);
+    until(|| shop.events(&id).contains(&"reopened".to_owned()), || format!("{:?}", shop.events(&id)));
     until(|| shop.run(&["promote"]).stdout.contains("passed"), || "it cannot be promoted".to_owned());
     shop.run(&["watch"]).code(0);
-    assert!(shop.events(&id).contains(&"reopened".to_owned()), "{:?}", shop.events(&id));
     assert_eq!(shop.asks().as_deref(), Some("v2"));
 }

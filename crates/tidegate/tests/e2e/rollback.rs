@@ -67,6 +67,9 @@ fn a_second_way_back_to_the_same_release_has_nothing_left_to_do() {
     for _ in 0..2 {
         shop.run(&["rollback", "--to", first, "--detach"]).code(0);
     }
-    until(|| ["verified", "cancelled"].contains(&&*shop.state("shop-4")), || shop.run(&["why", "shop-4"]).stdout);
+    until(
+        || ["verified", "cancelled"].contains(&&*shop.state("shop-4")),
+        || shop.run(&["why", "shop-4"]).stdout,
+    );
     assert_eq!(shop.asks().as_deref(), Some("v1"));
 }

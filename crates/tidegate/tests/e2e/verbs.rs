@@ -82,7 +82,10 @@ fn an_interrupt_away_from_a_terminal_detaches_and_the_work_goes_on() {
         .stderr(Stdio::piped())
         .spawn()
         .expect("a deployment");
-    until(|| shop.run(&["status", "shop-2", "--json"]).stdout.contains("canary_waiting"), || "no canary".to_owned());
+    until(
+        || shop.run(&["status", "shop-2", "--json"]).stdout.contains("canary_waiting"),
+        || "no canary".to_owned(),
+    );
     let pid = i32::try_from(deploy.id()).ok().and_then(rustix::process::Pid::from_raw).expect("a process");
     rustix::process::kill_process(pid, rustix::process::Signal::INT).expect("to interrupt");
     let ended = deploy.wait_with_output().expect("its end");

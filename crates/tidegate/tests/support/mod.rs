@@ -45,7 +45,10 @@ impl Project {
         let parts = [
             ("service", "shop"),
             ("instances", "1"),
-            ("ready", "{http: /healthz, interval: 50ms, timeout: 1s, successes: 1, min_healthy: 50ms, deadline: 10s}"),
+            (
+                "ready",
+                "{http: /healthz, interval: 50ms, timeout: 1s, successes: 1, min_healthy: 50ms, deadline: 10s}",
+            ),
             ("strategy", "{canary: {steps: [{share: 50%, bake: 400ms}, {share: 100%, bake: 200ms}]}}"),
             ("gates", CARELESS),
             ("watch", "200ms"),
@@ -84,7 +87,9 @@ impl Project {
 
     /// Only one step of the canary: this share, this long.
     pub(crate) fn bake(&mut self, share: &str, bake: &str) -> &mut Self {
-        let steps = format!("{{canary: {{steps: [{{share: {share}, bake: {bake}}}, {{share: 100%, bake: 200ms}}]}}}}");
+        let steps = format!(
+            "{{canary: {{steps: [{{share: {share}, bake: {bake}}}, {{share: 100%, bake: 200ms}}]}}}}"
+        );
         self.with("strategy", &steps)
     }
 
@@ -181,7 +186,13 @@ impl Project {
                 last = self.state(id);
                 last == state
             },
-            || format!("{id} is never {state}; it is {}\n{}", self.state(id), self.run(&["history", id]).stdout),
+            || {
+                format!(
+                    "{id} is never {state}; it is {}\n{}",
+                    self.state(id),
+                    self.run(&["history", id]).stdout
+                )
+            },
         );
         self
     }
@@ -207,7 +218,9 @@ impl Project {
         let weights = service["weights"].as_array().into_iter().flatten();
         names
             .zip(weights)
-            .map(|(route, weight)| (route["release"].as_str().unwrap_or_default().to_owned(), weight.as_u64().unwrap_or(0)))
+            .map(|(route, weight)| {
+                (route["release"].as_str().unwrap_or_default().to_owned(), weight.as_u64().unwrap_or(0))
+            })
             .collect()
     }
 

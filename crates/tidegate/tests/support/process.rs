@@ -29,7 +29,8 @@ pub(super) fn of(root: &Path) -> Vec<(u32, String)> {
                 String::from_utf8_lossy(&bytes).replace('\0', " ")
             };
             let line = read("cmdline");
-            let ours = pid != std::process::id() && (line.contains(&*root) || read("environ").contains(&*root));
+            let ours =
+                pid != std::process::id() && (line.contains(&*root) || read("environ").contains(&*root));
             (ours && !line.is_empty()).then_some((pid, line))
         })
         .collect()

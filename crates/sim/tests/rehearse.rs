@@ -1,0 +1,76 @@
+//! A rehearsal shows what a plan does in a world that is imagined.
+
+use tidegate_core::{
+    deployment::StateName,
+    gate::standard_gates,
+    model::{Artifact, Criticality, Millis, Release, TargetSpec},
+    plan::{Limits, Request, StrategySpec},
+};
+use tidegate_sim::rehearse::{Fault, Transcript, rehearse};
+
+fn release(tag: &str) -> Release {
+    Release {
+        tag: tag.to_owned(),
+        commit: None,
+        artifact: Artifact::Files { sha256: tag.to_owned() },
+        spec: TargetSpec { kind: "local".to_owned(), json: "{}".to_owned() },
+    }
+}
+
+fn request() -> Request {
+    Request {
+        deployment: String::new(),
+        service: "shop".to_owned(),
+        environment: "staging".to_owned(),
+        criticality: Criticality::Medium,
+        turn: 7,
+        release: release("new-2"),
+        stable: Some(release("old-1")),
+        strategy: StrategySpec::standard_canary(),
+        shadow: None,
+        gates: standard_gates(),
+        instances: 4,
+        watch: Millis::minutes(5),
+        lease: Some(Millis::minutes(10)),
+        limits: Limits::default(),
+        way_back: false,
+        again: false,
+    }
+}
+
+#[expect(clippy::unwrap_used, reason = "a test")]
+fn told(faults: &[Fault]) -> Transcript {
+    let transcript = rehearse(request(), faults, 7).unwrap();
+    assert_eq!(transcript.violations, Vec::new());
+    transcript
+}
+
+#[test]
+fn a_good_release_is_verified_and_the_same_seed_tells_the_same() {
+    let once = told(&[]);
+    assert_eq!(once.outcome, Some(StateName::Verified), "{once}");
+    assert_eq!(once.to_string(), told(&[]).to_string());
+}
+
+#[test]
+fn a_release_that_fails_from_the_second_stage_on_is_turned_back_there() {
+    for fault in [Fault::ErrorsFrom(1), Fault::SlowFrom(1), Fault::CrashLoopFrom(1)] {
+        let transcript = told(&[fault]);
+        assert_eq!(transcript.outcome, Some(StateName::RolledBack), "{transcript}");
+        let exposed = transcript.lines.iter().filter(|line| line.event == "exposed").count();
+        assert_eq!(exposed, 2, "{transcript}");
+    }
+}
+
+#[test]
+fn a_control_plane_that_is_killed_in_the_middle_comes_back_and_goes_on() {
+    let transcript = told(&[Fault::ControlPlaneKilled { away: Millis::secs(5) }]);
+    assert_eq!((transcript.outcome, transcript.lives), (Some(StateName::Verified), 2), "{transcript}");
+}
+
+#[test]
+fn silence_beyond_the_lease_opens_the_stage_again() {
+    let transcript = told(&[Fault::ControlPlaneKilled { away: Millis::minutes(20) }]);
+    assert!(transcript.lines.iter().any(|line| line.event == "reopened"), "{transcript}");
+    assert_eq!(transcript.outcome, Some(StateName::Verified), "{transcript}");
+}

@@ -1,0 +1,179 @@
+//! What the journal and the instances say afterwards, against what was promised.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::Value;
+
+use super::client::{Promises, Workload};
+use crate::house::House;
+
+/// What was found.
+#[derive(Default)]
+pub(super) struct Found {
+    pub(super) lost: usize,
+    pub(super) duplicated: usize,
+    pub(super) illegal: usize,
+    /// What is wrong, in words.
+    pub(super) lines: Vec<String>,
+}
+
+/// Events that happen at most once in a deployment.
+const ONCE: [&str; 12] = [
+    "planned",
+    "admitted",
+    "checked",
+    "initialised",
+    "built",
+    "deployed",
+    "promoted",
+    "watch_passed",
+    "restored",
+    "verified",
+    "rolled_back",
+    "cancelled",
+];
+
+/// Compares everything with everything.
+pub(super) fn judge(house: &House, workload: &Workload<'_>, promises: &Promises) -> anyhow::Result<Found> {
+    let mut found = Found::default();
+    let changes = changes(&house.json(&["states"])?);
+    let deployments = house.json(&["history", "-n", "100000"])?;
+    let mut histories = BTreeMap::new();
+    for one in deployments.as_array().into_iter().flatten() {
+        let Some(id) = one["deployment"].as_str() else { continue };
+        let lines = house.json(&["history", id])?.as_array().cloned().unwrap_or_default();
+        found.read(id, &lines, &changes);
+        let artifact = house.data().join("artifacts").join(format!("deployment_{id}.json"));
+        if !artifact.is_file() {
+            found.lose(format!("{id} has no {}", artifact.display()));
+        }
+        histories.insert(id.to_owned(), lines);
+    }
+    found.compare(&deployments, &histories, promises);
+    found.count_starts(&std::fs::read_to_string(&workload.starts).unwrap_or_default(), &deployments);
+    let audit = house.run(&["audit"])?;
+    if !audit.status.success() {
+        found.lose(format!("audit: {}", String::from_utf8_lossy(&audit.stderr).trim()));
+    }
+    println!("{} deployments were judged", histories.len());
+    Ok(found)
+}
+
+/// The changes of state that there are.
+fn changes(states: &Value) -> BTreeSet<(String, String)> {
+    let all = states["changes"].as_array().into_iter().flatten();
+    all.filter_map(|change| Some((change["from"].as_str()?.to_owned(), change["to"].as_str()?.to_owned())))
+        .collect()
+}
+
+impl Found {
+    fn lose(&mut self, what: String) {
+        self.lost += 1;
+        self.lines.push(format!("LOST {what}"));
+    }
+
+    fn double(&mut self, what: String) {
+        self.duplicated += 1;
+        self.lines.push(format!("DUPLICATED {what}"));
+    }
+
+    fn forbid(&mut self, what: String) {
+        self.illegal += 1;
+        self.lines.push(format!("ILLEGAL {what}"));
+    }
+
+    /// One deployment's history by itself: no gap, no change of state that is not in the table, nothing twice.
+    fn read(&mut self, id: &str, lines: &[Value], changes: &BTreeSet<(String, String)>) {
+        let mut before: Option<&Value> = None;
+        let mut kinds: BTreeMap<&str, usize> = BTreeMap::new();
+        let mut exposed: BTreeMap<&str, usize> = BTreeMap::new();
+        for (number, line) in (1..).zip(lines) {
+            let text = |field: &str| line[field].as_str().unwrap_or_default();
+            if line["seq"].as_u64() != Some(number) {
+                self.lose(format!("{id}: event {number} is missing"));
+            }
+            *kinds.entry(text("kind")).or_default() += 1;
+            if text("kind") == "exposed" {
+                *exposed.entry(text("sentence")).or_default() += 1;
+            }
+            if let Some(before) = before {
+                let (from, to) = (text("before"), text("after"));
+                if before["after"] != line["before"] || before["at"].as_str() > line["at"].as_str() {
+                    self.forbid(format!("{id}: event {number} does not follow on the one before"));
+                }
+                if from != to && !changes.contains(&(from.to_owned(), to.to_owned())) {
+                    self.forbid(format!("{id}: {from} became {to} at event {number}"));
+                }
+            }
+            before = Some(line);
+        }
+        for once in ONCE {
+            if kinds.get(once).is_some_and(|count| *count > 1) {
+                self.double(format!("{id}: {once} more than once"));
+            }
+        }
+        let again = kinds.get("reopened").copied().unwrap_or(0);
+        for (stage, count) in exposed {
+            if count > 1 + again {
+                self.double(format!("{id}: {count} times {stage}"));
+            }
+        }
+    }
+
+    /// Every promise is in the journal, once.
+    fn compare(
+        &mut self,
+        deployments: &Value,
+        histories: &BTreeMap<String, Vec<Value>>,
+        promises: &Promises,
+    ) {
+        let mut by_key: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+        for one in deployments.as_array().into_iter().flatten() {
+            if let (Some(key), Some(id)) = (one["reason"].as_str(), one["deployment"].as_str()) {
+                by_key.entry(key).or_default().push(id);
+            }
+        }
+        for (key, ids) in by_key.iter().filter(|(key, _)| key.starts_with("key-")) {
+            if ids.len() > 1 {
+                self.double(format!("{key} made {}", ids.join(", ")));
+            }
+        }
+        for (key, id) in &promises.submitted {
+            if !by_key.get(key.as_str()).is_some_and(|ids| ids.contains(&id.as_str())) {
+                self.lose(format!("{id}, acknowledged for {key}"));
+            }
+        }
+        for (who, id, events) in &promises.told {
+            let lines = histories.get(id).map_or(&[][..], Vec::as_slice);
+            let mine = lines.iter().filter(|line| line["actor"].to_string().contains(&format!("{who}\"")));
+            let mine: Vec<&str> = mine.filter_map(|line| line["kind"].as_str()).collect();
+            if mine.len() < events.len() {
+                self.lose(format!("{who} was told {events:?} of {id}, and the journal has {mine:?}"));
+            } else if mine.len() > events.len() {
+                self.double(format!("{who} was told {events:?} of {id}, and the journal has {mine:?}"));
+            }
+        }
+    }
+
+    /// Nobody kills an instance here, so every instance was started once for each deployment of its release: a way back
+    /// deploys an older one again.
+    fn count_starts(&mut self, starts: &str, deployments: &Value) {
+        let mut wanted: BTreeMap<&str, usize> = BTreeMap::new();
+        for release in deployments.as_array().into_iter().flatten().filter_map(|one| one["release"].as_str())
+        {
+            *wanted.entry(release).or_default() += 1;
+        }
+        let mut counted: BTreeMap<&str, usize> = BTreeMap::new();
+        for instance in starts.lines() {
+            *counted.entry(instance).or_default() += 1;
+        }
+        println!("{} instances were started", counted.len());
+        for (instance, count) in counted {
+            let most =
+                instance.split('/').nth(1).and_then(|release| wanted.get(release)).copied().unwrap_or(0);
+            if count > most {
+                self.double(format!("instance {instance} was started {count} times for {most} deployments"));
+            }
+        }
+    }
+}
