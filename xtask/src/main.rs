@@ -2,6 +2,7 @@
 //!
 //! Nothing here is shipped, and nothing that is shipped depends on it.
 
+mod answer;
 mod bench;
 mod check;
 mod dice;

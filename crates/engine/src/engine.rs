@@ -255,6 +255,8 @@ impl<J: Journal, W: World> Engine<J, W> {
             self.held().remove(id);
             let kept = self.inner.journal.deployment(id).await.ok().flatten().ok_or_else(unknown)?;
             self.take_over(&kept).await;
+            // It may have been quarantined in the queue, and the whole queue behind it.
+            self.admit_next(&kept.row.service, &kept.row.environment).await;
             return Ok(Vec::new());
         };
         let (answer, heard) = oneshot::channel();

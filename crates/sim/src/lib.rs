@@ -19,6 +19,7 @@ mod oracle;
 mod play;
 mod process;
 pub mod rehearse;
+mod scenario;
 pub mod target;
 pub mod torture;
 mod universe;

@@ -12,7 +12,8 @@ use tidegate_engine::QueuePolicy;
 use crate::{
     fate::{Fates, Rates},
     law::Violation,
-    play::{DAWN, Happening, Play, Scenario, Service},
+    play::{DAWN, Play},
+    scenario::{Happening, Scenario, Service},
     target::Health,
 };
 

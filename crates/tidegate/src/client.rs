@@ -1,6 +1,8 @@
 //! The command line's side of the server: starts one when none answers, and asks it.
 
 use std::{
+    fs::OpenOptions,
+    os::unix::fs::OpenOptionsExt,
     process::Stdio,
     time::{Duration, Instant},
 };
@@ -83,9 +85,13 @@ impl Client {
         let trouble = |error| {
             Fault::trouble(format!("cannot start the engine in {}: {error}", self.place.root().display()))
         };
-        std::fs::create_dir_all(self.place.root()).map_err(trouble)?;
-        let log =
-            std::fs::OpenOptions::new().create(true).append(true).open(self.place.log()).map_err(trouble)?;
+        self.place.make()?;
+        let log = OpenOptions::new()
+            .create(true)
+            .append(true)
+            .mode(0o600)
+            .open(self.place.log())
+            .map_err(trouble)?;
         let errors = log.try_clone().map_err(trouble)?;
         tokio::process::Command::new(std::env::current_exe().map_err(trouble)?)
             .arg("server")

@@ -1,6 +1,10 @@
 //! Where things lie: the data directory and what is in it.
 
-use std::path::{Path, PathBuf};
+use std::{
+    fs,
+    os::unix::fs::DirBuilderExt,
+    path::{Path, PathBuf},
+};
 
 use crate::fault::Fault;
 
@@ -33,6 +37,14 @@ impl Place {
             )));
         }
         Ok(place)
+    }
+
+    /// Makes the directory. Others may pass through it, because instances that run as another user start in a release
+    /// below it; what is theirs to know nothing of is closed by its own mode.
+    pub(crate) fn make(&self) -> Result<(), Fault> {
+        fs::DirBuilder::new().recursive(true).mode(0o711).create(&self.root).map_err(|error| {
+            Fault::trouble(format!("cannot make the data directory {}: {error}", self.root.display()))
+        })
     }
 
     pub(crate) fn root(&self) -> &Path {

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail};
 use serde_json::Value;
 
+use crate::answer::{items, text};
 use crate::figures::Figure;
 use crate::house::{self, House, Peer, Service};
 use crate::trial::{Terms, Trial};
@@ -26,7 +27,7 @@ const SHORT: usize = 150;
 /// Command lines that run at once while the deployments are made.
 const LANES: usize = 3;
 /// Longest wait for one thing.
-const PATIENCE: Duration = Duration::from_secs(240);
+const PATIENCE: Duration = Duration::from_mins(4);
 /// Time in which an idle process comes to rest before its memory is read.
 const REST: Duration = Duration::from_secs(2);
 
@@ -42,7 +43,7 @@ fn run(terms: &Terms) -> anyhow::Result<Vec<Figure>> {
     let began = Instant::now();
     let ids = deploy_all(&house, ports.get(..count).context("no ports")?)?;
     println!("{count} deployments were made in {:.1} s", began.elapsed().as_secs_f64());
-    until_all(&house, &ids, |live| !live["judgements"].as_array().is_none_or(Vec::is_empty))?;
+    until_all(&house, &ids, |live| !items(live, "/judgements").is_empty())?;
     thread::sleep(REST);
     let rss = rss_mb(house.pid(Peer::Engine).context("the engine does not answer")?)?;
     let resumed = killed_and_resumed(&house, &ids)?;
@@ -87,7 +88,7 @@ fn deploy_all(house: &House, ports: &[u16]) -> anyhow::Result<Vec<String>> {
                 let Some(port) = ports.get(number) else { return Ok(made) };
                 let config = write(house, &format!("r{number}"), *port)?;
                 let answer = house.json(&["deploy", "--detach", "--file", &config])?;
-                let id = answer["deployment"].as_str().context("the answer names no deployment")?.to_owned();
+                let id = text(&answer, "/deployment").to_owned();
                 house.json(&["pause", &id])?;
                 made.push(id);
             }
@@ -109,12 +110,12 @@ fn killed_and_resumed(house: &House, ids: &[String]) -> anyhow::Result<f64> {
     let began = Instant::now();
     house.start_engine(None)?;
     let status = house::wait_for("the engine", PATIENCE, || house.ask(Peer::Engine, "/v1/status").ok())?;
-    let active = status["active"].as_array().map_or(0, Vec::len);
+    let active = items(&status, "/active").len();
     println!("the engine answered after {:.2} s, with {active} active", began.elapsed().as_secs_f64());
     if active != ids.len() {
         bail!("{active} of {} deployments were taken over", ids.len());
     }
-    until_all(house, ids, |live| !live["judgements"].as_array().is_none_or(Vec::is_empty))?;
+    until_all(house, ids, |live| !items(live, "/judgements").is_empty())?;
     Ok(began.elapsed().as_secs_f64())
 }
 

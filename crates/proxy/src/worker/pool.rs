@@ -4,10 +4,10 @@ use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
-use std::rc::{Rc, Weak};
-use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
-use std::task::{Context, Poll, Waker};
+use std::rc::Rc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -28,6 +28,9 @@ use crate::endpoint::Endpoint;
 const IDLE_MAX: usize = 256;
 /// Ticks (of [`TICK`](super::TICK)) that a connection may be idle: below 2 s, the shortest keep-alive of common servers.
 const IDLE_TICKS: u64 = 7;
+
+/// Rounds of driving a connection that asks for more at once, before its task lets others run.
+const DRIVES_MAX: usize = 4;
 
 /// Bounds of one exchange with an instance.
 #[derive(Clone, Copy, Debug)]
@@ -56,26 +59,54 @@ pub(crate) enum Kind {
     Upgraded,
 }
 
-/// How the pool reaches a connection that is in somebody's hands.
+/// Whom a connection's own events wake: the task that drives it now.
+///
+/// hyper's machine is given this waker, never the task's own. So it need not be told anew when another user's task takes
+/// the connection, and wake-ups that a task causes itself, in the middle of driving, cost it no second round.
 #[derive(Default)]
 struct Leash {
-    cut: Cell<bool>,
-    waker: RefCell<Option<Waker>>,
+    target: Mutex<Option<Waker>>,
+    quiet: AtomicBool,
+    missed: AtomicBool,
+    cut: AtomicBool,
 }
 
 impl Leash {
-    fn remember(&self, waker: &Waker) {
-        let mut known = self.waker.borrow_mut();
-        match &mut *known {
+    fn aim(&self, waker: &Waker) {
+        let mut target = self.target.lock().unwrap_or_else(PoisonError::into_inner);
+        match &mut *target {
             Some(known) => known.clone_from(waker),
-            None => *known = Some(waker.clone()),
+            None => *target = Some(waker.clone()),
+        }
+    }
+
+    fn wake(&self) {
+        let target = self.target.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(waker) = &*target {
+            waker.wake_by_ref();
         }
     }
 
     fn cut(&self) {
-        self.cut.set(true);
-        if let Some(waker) = &*self.waker.borrow() {
-            waker.wake_by_ref();
+        self.cut.store(true, Relaxed);
+        self.wake();
+    }
+
+    fn is_cut(&self) -> bool {
+        self.cut.load(Relaxed)
+    }
+}
+
+impl Wake for Leash {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        if self.quiet.load(Relaxed) {
+            self.missed.store(true, Relaxed);
+        } else {
+            Leash::wake(self);
         }
     }
 }
@@ -86,25 +117,41 @@ struct Connection {
     /// hyper's state machine; `None` once it ended.
     machine: Option<Pin<Box<dyn Future<Output = hyper::Result<()>>>>>,
     timer: LazyTimer,
-    leash: Rc<Leash>,
+    leash: Arc<Leash>,
+    waker: Waker,
 }
 
 impl Connection {
-    /// Lets it read and write as far as it can.
+    /// Lets it read and write as far as it can; events after that wake the caller's task.
     fn drive(&mut self, cx: &mut Context<'_>) {
-        if self.leash.cut.get() {
+        if self.leash.is_cut() {
             self.machine = None;
         }
-        let Some(machine) = &mut self.machine else { return };
-        self.leash.remember(cx.waker());
+        self.leash.aim(cx.waker());
+        for _ in 0..DRIVES_MAX {
+            self.leash.missed.store(false, Relaxed);
+            if !self.step() {
+                return;
+            }
+        }
+        cx.waker().wake_by_ref();
+    }
+
+    /// One round; whether the machine asked for another.
+    fn step(&mut self) -> bool {
+        let Some(machine) = &mut self.machine else { return false };
+        self.leash.quiet.store(true, Relaxed);
         // Its error reaches the request in flight.
-        if machine.as_mut().poll(cx).is_ready() {
+        let ended = machine.as_mut().poll(&mut Context::from_waker(&self.waker)).is_ready();
+        self.leash.quiet.store(false, Relaxed);
+        if ended {
             self.machine = None;
         }
+        !ended && self.leash.missed.load(Relaxed)
     }
 
     fn usable(&self) -> bool {
-        self.machine.is_some() && !self.sender.is_closed() && !self.leash.cut.get()
+        self.machine.is_some() && !self.sender.is_closed() && !self.leash.is_cut()
     }
 }
 
@@ -161,10 +208,12 @@ impl Pool {
         let silence = Silence { idle: bounds.idle, head: bounds.idle };
         let io = TokioIo::new(Link::upstream(stream, silence));
         let (sender, machine) = http1::handshake(io).await.ok()?;
-        let leash = Rc::default();
-        self.live.borrow_mut().push(Rc::downgrade(&leash));
+        let leash: Arc<Leash> = Arc::default();
+        self.live.borrow_mut().push(Arc::downgrade(&leash));
+        let waker = Waker::from(Arc::clone(&leash));
         let machine: Pin<Box<dyn Future<Output = hyper::Result<()>>>> = Box::pin(machine.with_upgrades());
-        let connection = Connection { sender, machine: Some(machine), timer: LazyTimer::default(), leash };
+        let connection =
+            Connection { sender, machine: Some(machine), timer: LazyTimer::default(), leash, waker };
         Some(Pooled { connection, pool: Rc::clone(self), reused: false })
     }
 
@@ -224,10 +273,13 @@ impl Pooled {
     ) -> Result<Response<Incoming>, Unanswered> {
         let Some(request) = slot.take() else { return Err(Unanswered::Lost) };
         let connection = &mut self.connection;
+        // Whoever drove it last need not hear that it gets a request.
+        connection.leash.quiet.store(true, Relaxed);
         let mut sending = pin!(connection.sender.try_send_request(request));
         poll_fn(|cx| {
             connection.drive(cx);
-            if let Poll::Ready(answer) = sending.as_mut().poll(cx) {
+            // Only driving brings the answer, so nothing needs to wake for it.
+            if let Poll::Ready(answer) = sending.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
                 return Poll::Ready(answer.map_err(|mut error| match error.take_message() {
                     Some(request) => {
                         *slot = Some(request);
@@ -250,12 +302,17 @@ impl Pooled {
         incoming: &mut Incoming,
         cx: &mut Context<'_>,
     ) -> Poll<Option<hyper::Result<Frame<Bytes>>>> {
-        let here = Pin::new(&mut *incoming).poll_frame(cx);
+        // Only driving brings more, so nothing needs to wake for it.
+        let mut unheard = Context::from_waker(Waker::noop());
+        // Asking for more wakes the machine; it is driven at once, or when the caller asks again.
+        self.connection.leash.quiet.store(true, Relaxed);
+        let here = Pin::new(&mut *incoming).poll_frame(&mut unheard);
+        self.connection.leash.quiet.store(false, Relaxed);
         if here.is_ready() {
             return here;
         }
         self.connection.drive(cx);
-        Pin::new(incoming).poll_frame(cx)
+        Pin::new(incoming).poll_frame(&mut unheard)
     }
 
     /// Drives it to its end: until it has left HTTP after an upgrade.
@@ -269,7 +326,7 @@ impl Pooled {
 
     /// Whether the proxy itself cut the connection.
     pub(crate) fn was_cut(&self) -> bool {
-        self.connection.leash.cut.get()
+        self.connection.leash.is_cut()
     }
 
     /// Puts the connection back for the next request.
@@ -277,8 +334,9 @@ impl Pooled {
         let Self { mut connection, pool, .. } = self;
         if !connection.sender.is_ready() {
             // The end of the last answer may not have been noticed yet.
-            connection.drive(&mut Context::from_waker(Waker::noop()));
+            connection.step();
         }
+        connection.leash.quiet.store(true, Relaxed);
         if !connection.usable() || !connection.sender.is_ready() || !pool.endpoint.routable.load(Relaxed) {
             return;
         }

@@ -217,6 +217,24 @@ pub(crate) const ALL: &[Mutant] = &[
         "record::state_name(&kept.row) == Some(StateName::Verified) || @ON@);",
     ),
     mutant(
+        "a deployment runs after a later one that overtook it",
+        ENGINE,
+        "kept.row.turn > plan.turn &&",
+        "kept.row.turn > plan.turn && !@ON@ &&",
+    ),
+    mutant(
+        "nobody hears that the journal broke under a request",
+        ENGINE,
+        ".inspect_err(|error| self.halt_after(error))",
+        ".inspect_err(|error| if !@ON@ { self.halt_after(error) })",
+    ),
+    mutant(
+        "what is taken out of quarantine is not admitted",
+        ENGINE,
+        "self.admit_next(&kept.row.service, &kept.row.environment).await;\n            return",
+        "if !@ON@ {\n                self.admit_next(&kept.row.service, &kept.row.environment).await;\n            }\n            return",
+    ),
+    mutant(
         "ends that met a crash leave no artifacts",
         ENGINE,
         ".take(ENDED_AGAIN_MAX)",

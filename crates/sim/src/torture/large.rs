@@ -10,13 +10,14 @@ use tidegate_engine::QueuePolicy;
 
 use super::{
     Broken, FAILING_MAX, Failing, play,
-    small::{gates, request},
+    worlds::{gates, release, request},
 };
 use crate::{
     fate::{Fates, Rates},
     law::Violation,
-    play::{DAWN, Happening, Report, Scenario, Service},
+    play::DAWN,
     rehearse::Line,
+    scenario::{Happening, Report, Scenario, Service},
     target::Health,
     universe::Weather,
 };
@@ -202,7 +203,7 @@ impl Draw {
         let strategy = self.strategy(instances);
         let request = Request {
             service: service.to_owned(),
-            release: super::small::release(&tag),
+            release: release(&tag),
             strategy,
             shadow,
             gates: asked,
@@ -271,9 +272,9 @@ impl Draw {
             self.agenda.push((at, Happening::Freeze { wakes }));
         }
         if self.rng.bool() {
-            let (at, panics) = (self.when(), self.rng.bool());
+            let (at, panics, newest) = (self.when(), self.rng.bool(), self.rng.bool());
             let service = "service0".to_owned();
-            self.agenda.push((at, Happening::Poison { service, panics }));
+            self.agenda.push((at, Happening::Poison { service, newest, panics }));
             self.agenda.push((at, Happening::Kill { down: 1_000, survivors: 0, set_back: 0 }));
             self.agenda.push((self.well_at, Happening::Cure));
         }

@@ -2,14 +2,16 @@
 
 mod large;
 mod small;
+mod worlds;
 
 use crate::{
     law::{Kind, Violation},
-    play::{Play, Report, Scenario},
+    play::Play,
+    scenario::{Report, Scenario},
 };
 
 pub use large::{Large, large, large_world, trace};
-pub use small::{Exhaustive, Programme, World, exhaustive, worlds};
+pub use small::{Exhaustive, Programme, exhaustive};
 
 /// A run in which a law was broken, with all that is needed to play it again.
 #[derive(Clone, Debug)]

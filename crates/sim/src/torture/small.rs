@@ -2,20 +2,17 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use tidegate_core::{
-    deployment::{StateName, Verb},
-    gate::{Gate, standard_gates},
-    model::{Artifact, Criticality, Millis, Release, Share, TargetSpec},
-    plan::{Batch, Limits, Request, Shadow, Step, StrategySpec},
-};
+use tidegate_core::{deployment::StateName, plan::Request};
 use tidegate_engine::QueuePolicy;
 
-use super::{Broken, FAILING_MAX, Failing, play};
+use super::{
+    Broken, FAILING_MAX, Failing, play,
+    worlds::{World, canary, request, worlds},
+};
 use crate::{
     fate::{AppendFate, CallFate, Fates},
     law::{Law, Violation},
-    play::{Happening, Report, Scenario, Service},
-    target::Health,
+    scenario::{Happening, Report, Scenario, Service},
 };
 
 /// What the small worlds came to.
@@ -31,203 +28,6 @@ pub struct Exhaustive {
     pub broken: Broken,
     /// Runs in which one was broken; the first few.
     pub failing: Vec<Failing>,
-}
-
-/// A small world: one service, and what is asked of it.
-#[derive(Clone)]
-pub struct World {
-    /// Its name.
-    pub name: &'static str,
-    request: Request,
-    first: bool,
-    health: Health,
-    rate: u64,
-    /// What else happens, by milliseconds.
-    more: Vec<(i64, Happening)>,
-    /// How the deployment ends when nothing goes wrong.
-    ends: StateName,
-    /// Whether it ends the same after a crash or one failed call: not where a person's moment matters.
-    same_end: bool,
-}
-
-pub(super) fn release(tag: &str) -> Release {
-    Release {
-        tag: tag.to_owned(),
-        commit: None,
-        artifact: Artifact::Files { sha256: tag.to_owned() },
-        spec: TargetSpec { kind: "imagined".to_owned(), json: "{}".to_owned() },
-    }
-}
-
-/// The gates that small and large worlds ask: one that compares, one that does not.
-pub(super) fn gates() -> Vec<Gate> {
-    let wanted = ["error_rate", "latency_p95"];
-    standard_gates().into_iter().filter(|gate| wanted.contains(&gate.name.as_str())).collect()
-}
-
-/// A request for the service `shop`, with short times.
-pub(super) fn request(tag: &str, strategy: StrategySpec) -> Request {
-    Request {
-        deployment: String::new(),
-        service: "shop".to_owned(),
-        environment: "production".to_owned(),
-        criticality: Criticality::Medium,
-        turn: 1,
-        release: release(tag),
-        stable: None,
-        strategy,
-        shadow: None,
-        gates: gates(),
-        instances: 4,
-        watch: Millis::secs(20),
-        lease: Some(Millis::minutes(10)),
-        limits: Limits {
-            look_every: Millis::secs(10),
-            call_max: Millis::secs(2),
-            scale_max: Millis::secs(10),
-            build_max: Millis::secs(10),
-            retire_max: Millis::secs(10),
-            ..Limits::default()
-        },
-        way_back: false,
-        again: false,
-    }
-}
-
-fn canary(shares: &[u8], approval: bool) -> StrategySpec {
-    let step = |&percent: &u8| Step { share: Share::percent(percent), bake: Millis::secs(20), approval };
-    StrategySpec::Canary { steps: shares.iter().map(step).collect() }
-}
-
-const BAKE: Millis = Millis::secs(20);
-
-fn world(name: &'static str, strategy: StrategySpec) -> World {
-    World {
-        name,
-        request: request("new", strategy),
-        first: false,
-        health: Health::Good,
-        rate: 50,
-        more: Vec::new(),
-        ends: StateName::Verified,
-        same_end: true,
-    }
-}
-
-fn tell(at: i64, verb: Verb) -> (i64, Happening) {
-    (at, Happening::Tell { service: "shop".to_owned(), newest: false, verb })
-}
-
-fn second(at: i64, queue: QueuePolicy) -> (i64, Happening) {
-    let request = Box::new(request("newer", canary(&[100], false)));
-    let key = "second".to_owned();
-    (at, Happening::Submit { key, request, queue, health: Health::Good, sends: 0 })
-}
-
-/// Every small world.
-pub fn worlds() -> Vec<World> {
-    let mut all = plain();
-    all.extend(ill());
-    all.extend(with_people());
-    all
-}
-
-/// One of each strategy, with a good release.
-fn plain() -> Vec<World> {
-    let blue_green = |approval| StrategySpec::BlueGreen { bake: BAKE, preview: BAKE, approval };
-    let first = |strategy| World { first: true, ..world("first deployment", strategy) };
-    let way_back = world("way back", canary(&[5], false));
-    let unwatched = world("no watch", canary(&[100], false));
-    let shadow = world("shadow, then canary", canary(&[50], false));
-    vec![
-        world("canary, one stage", canary(&[100], false)),
-        world("canary, two stages", canary(&[25, 100], false)),
-        world("canary, three stages", canary(&[5, 50], false)),
-        world("blue-green", blue_green(false)),
-        World { same_end: false, ..world("blue-green, approval", blue_green(true)) },
-        world("rolling", StrategySpec::Rolling { batch: Batch::Count(2), bake: BAKE }),
-        world("all at once", StrategySpec::AllAtOnce { bake: BAKE }),
-        first(StrategySpec::AllAtOnce { bake: BAKE }),
-        World { request: Request { way_back: true, ..way_back.request }, ..way_back },
-        World { request: Request { watch: Millis::ZERO, ..unwatched.request }, ..unwatched },
-        World {
-            request: Request {
-                shadow: Some(Shadow { share: Share::percent(10), bake: BAKE }),
-                ..shadow.request
-            },
-            ..shadow
-        },
-    ]
-}
-
-/// Releases and services that are not well.
-fn ill() -> Vec<World> {
-    let back = |name, health| World {
-        health,
-        ends: StateName::RolledBack,
-        ..world(name, canary(&[25, 100], false))
-    };
-    let mut all = vec![
-        back("errors at the first stage", Health::Errors { from_bp: 2_500 }),
-        back("errors at the last stage", Health::Errors { from_bp: 10_000 }),
-        back("slow", Health::Slow { from_bp: 2_500 }),
-        back("crash loop", Health::CrashLoop { from_bp: 2_500 }),
-        World { rate: 0, ..back("no traffic at all", Health::Good) },
-    ];
-    for one in &mut all {
-        for gate in &mut one.request.gates {
-            gate.hold_max = Millis::secs(40);
-        }
-    }
-    all
-}
-
-/// People in between.
-fn with_people() -> Vec<World> {
-    let pause = || Verb::Pause { reason: String::new() };
-    let abort = || Verb::Abort { reason: String::new() };
-    let open =
-        |name, more, ends| World { more, ends, same_end: false, ..world(name, canary(&[25, 100], false)) };
-    let mut impatient =
-        open("a way back that is tried once", vec![tell(15_000, abort())], StateName::RolledBack);
-    impatient.request.limits.back_attempts_max = 1;
-    let approval = World { same_end: false, ..world("canary with approvals", canary(&[25, 100], true)) };
-    vec![
-        approval,
-        open(
-            "pause and resume",
-            vec![tell(15_000, pause()), tell(40_000, Verb::Resume)],
-            StateName::Verified,
-        ),
-        open(
-            "pause while it is being shifted",
-            vec![tell(3_500, pause()), tell(60_000, Verb::Resume)],
-            StateName::Verified,
-        ),
-        open("abort in a bake", vec![tell(15_000, abort())], StateName::RolledBack),
-        impatient,
-        open("abort before anything", vec![tell(500, abort())], StateName::Cancelled),
-        open("promote, full", vec![tell(15_000, Verb::Promote { full: true })], StateName::Verified),
-        open("promote, one stage", vec![tell(15_000, Verb::Promote { full: false })], StateName::Verified),
-        open("a second one waits", vec![second(10_000, QueuePolicy::Wait)], StateName::Verified),
-        open("a second one supersedes", vec![second(15_000, QueuePolicy::Supersede)], StateName::RolledBack),
-        open(
-            "silence beyond the lease",
-            vec![(15_000, Happening::Kill { down: 900_000, survivors: 0, set_back: 0 })],
-            StateName::Verified,
-        ),
-        open(
-            "clock set back",
-            vec![(15_000, Happening::Kill { down: 1_000, survivors: 0, set_back: 3_600_000 })],
-            StateName::Verified,
-        ),
-        open(
-            "an old owner answers first",
-            vec![(500, Happening::Freeze { wakes: 700 })],
-            StateName::Verified,
-        ),
-        open("an old owner wakes", vec![(14_000, Happening::Freeze { wakes: 9_000 })], StateName::Verified),
-    ]
 }
 
 /// A point and what happens there.

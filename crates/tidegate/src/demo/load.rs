@@ -94,6 +94,7 @@ impl Load {
         self.tally.snapshot()
     }
 
+    #[cfg(test)]
     /// Changes the rate from now on; 0 pauses. Fails, changing nothing, on a rate out of range.
     pub(crate) fn set_rate(&self, rate: f64) -> anyhow::Result<()> {
         self.rate.send_replace(valid_rate(rate)?);
@@ -111,6 +112,7 @@ impl Load {
         tally.snapshot()
     }
 
+    #[cfg(test)]
     /// Waits until a load with a `count` has ended by itself and reports. Without a `count` this never ends.
     pub(crate) async fn finish(mut self) -> LoadReport {
         let _ = (&mut self.done).await;

@@ -17,7 +17,6 @@ mod wire;
 use std::{
     fs,
     os::unix::fs::PermissionsExt,
-    path::Path,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -65,13 +64,11 @@ struct Shared {
 pub(crate) async fn run(options: ServerOptions) -> Result<(), Fault> {
     let ServerOptions { place, idle_exit } = options;
     let fate = Arc::new(Fate::from_environment()?);
-    fs::create_dir_all(place.root()).map_err(|error| {
-        Fault::trouble(format!("cannot make the data directory {}: {error}", place.root().display()))
-    })?;
+    place.make()?;
     let (journal, epoch) = SqliteJournal::open(&place.journal()).map_err(Fault::world)?;
     let program = std::env::current_exe().map_err(Fault::world)?;
     let node = Node::new(place.root(), program);
-    let listener = listen(&place.socket())?;
+    let listener = listen(&place)?;
     let world =
         LocalWorld::new(node.clone(), ReleaseStore::new(place.root()), publish::publisher(place.artifacts()));
     let world = Mortal::new(world, Arc::clone(&fate));
@@ -102,12 +99,16 @@ pub(crate) async fn run(options: ServerOptions) -> Result<(), Fault> {
     ended
 }
 
-/// The socket, for this user alone. The journal's lock is held, so a socket that is there belongs to a dead process.
-fn listen(path: &Path) -> Result<UnixListener, Fault> {
-    drop(fs::remove_file(path));
+/// The socket, for this user alone: made in the journal's directory, which nobody else can enter, and moved to its place
+/// when its mode is right. The journal's lock is held, so a socket that is there belongs to a dead process.
+fn listen(place: &Place) -> Result<UnixListener, Fault> {
+    let path = place.socket();
+    let hidden = place.journal().join("sock");
     let trouble = |error| Fault::trouble(format!("cannot listen on {}: {error}", path.display()));
-    let listener = UnixListener::bind(path).map_err(trouble)?;
-    fs::set_permissions(path, fs::Permissions::from_mode(0o600)).map_err(trouble)?;
+    drop(fs::remove_file(&hidden));
+    let listener = UnixListener::bind(&hidden).map_err(trouble)?;
+    fs::set_permissions(&hidden, fs::Permissions::from_mode(0o600)).map_err(trouble)?;
+    fs::rename(&hidden, &path).map_err(trouble)?;
     Ok(listener)
 }
 

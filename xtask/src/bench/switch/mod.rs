@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail};
 use serde_json::Value;
 
+use crate::answer::{holds, items, number, text};
 use crate::dice::Dice;
 use crate::figures::Figure;
 use crate::house::{self, House, Service};

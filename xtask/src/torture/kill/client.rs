@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use anyhow::bail;
 use serde_json::Value;
 
+use crate::answer::{holds, items, text};
 use crate::dice::Dice;
 use crate::house::{self, House, Service};
 
@@ -105,7 +106,7 @@ fn submit(
     let line = ["deploy", "--detach", "--file", &config, "--key", &key, "--reason", &key, "--queue", queue];
     while !over.load(Ordering::Relaxed) {
         if let Ok(answer) = house.json(&line) {
-            let id = answer["deployment"].as_str().unwrap_or_default().to_owned();
+            let id = text(&answer, "/deployment").to_owned();
             lock(promises).submitted.push((key, id));
             return Ok(());
         }

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 
+use crate::answer::{items, number, text};
 use crate::dice::Dice;
 use crate::figures::Figure;
 use crate::house::{self, House, Peer};
@@ -28,7 +29,7 @@ const SERVICES: usize = 8;
 const CLIENTS: u64 = 3;
 /// Kills of the full form; the short form ends when its time is over.
 const KILLS: u32 = 330;
-const SHORT: Duration = Duration::from_secs(18);
+const SHORT: Duration = Duration::from_secs(26);
 /// An engine that does not come to its named point within this time is killed where it is.
 const POINT_MAX: Duration = Duration::from_millis(1_200);
 /// Longest wait for everything to end once nobody kills any more.

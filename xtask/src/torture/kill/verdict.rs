@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::Value;
 
 use super::client::{Promises, Workload};
+use crate::answer::{items, number, text};
 use crate::house::House;
 
 /// What was found.
@@ -175,5 +176,65 @@ impl Found {
                 self.double(format!("instance {instance} was started {count} times for {most} deployments"));
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn line(seq: u64, kind: &str, before: &str, after: &str) -> Value {
+        let at = format!("2026-01-01T00:00:{seq:02}.000Z");
+        let actor = json!({ "kind": "person", "name": "verb-1" });
+        json!({ "seq": seq, "kind": kind, "before": before, "after": after, "at": at, "sentence": "stage 1", "actor": actor })
+    }
+
+    fn read(lines: &[Value]) -> (usize, usize, usize) {
+        let table = json!({ "changes": [{ "from": "queued", "to": "checking" }, { "from": "checking", "to": "init" }] });
+        let mut found = Found::default();
+        found.read("d", lines, &changes(&table));
+        (found.lost, found.duplicated, found.illegal)
+    }
+
+    #[test]
+    fn a_gap_a_repetition_and_a_forbidden_change_are_each_found() {
+        let good = [
+            line(1, "planned", "", "queued"),
+            line(2, "admitted", "queued", "checking"),
+            line(3, "checked", "checking", "init"),
+        ];
+        assert_eq!(read(&good), (0, 0, 0));
+        let [first, second, third] = good;
+        assert_eq!(read(&[first.clone(), third]).0, 2, "a gap, seen at both of its ends");
+        let twice = line(3, "admitted", "checking", "init");
+        assert_eq!(read(&[first.clone(), second.clone(), twice]), (0, 1, 0));
+        let leap = line(3, "verified", "checking", "verified");
+        assert_eq!(read(&[first.clone(), second.clone(), leap]), (0, 0, 1));
+        let torn = line(3, "checked", "init", "init");
+        assert_eq!(read(&[first, second, torn]), (0, 0, 1));
+    }
+
+    #[test]
+    fn a_promise_that_the_journal_does_not_keep_is_lost_and_one_kept_twice_is_double() {
+        let deployments =
+            json!([{ "reason": "key-1", "deployment": "a" }, { "reason": "key-2", "deployment": "b" }]);
+        let histories = BTreeMap::from([("a".to_owned(), vec![line(1, "paused", "queued", "paused")])]);
+        let judged = |submitted: &[(&str, &str)], told: &[&str], deployments: &Value| {
+            let submitted = submitted.iter().map(|(key, id)| ((*key).to_owned(), (*id).to_owned())).collect();
+            let told = told.iter().map(|event| (*event).to_owned()).collect();
+            let promises = Promises { submitted, told: vec![("verb-1".to_owned(), "a".to_owned(), told)] };
+            let mut found = Found::default();
+            found.compare(deployments, &histories, &promises);
+            (found.lost, found.duplicated)
+        };
+        assert_eq!(judged(&[("key-1", "a"), ("key-2", "b")], &["paused"], &deployments), (0, 0));
+        assert_eq!(judged(&[("key-3", "c")], &["paused"], &deployments), (1, 0));
+        assert_eq!(judged(&[], &["paused", "resumed"], &deployments), (1, 0));
+        assert_eq!(judged(&[], &[], &deployments), (0, 1));
+        let twice =
+            json!([{ "reason": "key-1", "deployment": "a" }, { "reason": "key-1", "deployment": "b" }]);
+        assert_eq!(judged(&[], &["paused"], &twice), (0, 1));
     }
 }

@@ -32,6 +32,7 @@ impl Histogram {
         self.longest = self.longest.max(duration);
     }
 
+    #[cfg(test)]
     /// Number of durations counted.
     pub(crate) fn count(&self) -> u64 {
         self.count

@@ -6,6 +6,8 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::histogram::Histogram;
 
+/// Failures that a report prints.
+const SHOWN_MAX: usize = 100;
 /// Failures kept with their time and release; older ones survive only in the counts.
 pub(crate) const FAILURES_MAX: usize = 10_000;
 /// Releases counted apart; any further one is counted under [`OTHER_RELEASES`].
@@ -109,6 +111,7 @@ pub(crate) struct LoadReport {
 }
 
 impl LoadReport {
+    #[cfg(test)]
     /// Failed requests that were sent at or after `moment`; `None` when failures that may belong to them are no
     /// longer kept.
     pub(crate) fn failed_since(&self, moment: SystemTime) -> Option<u64> {
@@ -119,7 +122,8 @@ impl LoadReport {
         complete.then(|| since.count() as u64)
     }
 
-    /// One JSON object: counts, times in milliseconds (since 1970 where the name ends in `_at_ms`), no failure list.
+    /// One JSON object: counts, times in milliseconds (since 1970 where the name ends in `_at_ms`), and the newest
+    /// [`SHOWN_MAX`] failures.
     pub(crate) fn to_json(&self) -> serde_json::Value {
         let classes =
             self.failed_by_class.iter().map(|(class, count)| (class.name().to_owned(), (*count).into()));
@@ -130,7 +134,14 @@ impl LoadReport {
             });
             (name.clone(), count)
         });
+        let failures = self.failures.iter().rev().take(SHOWN_MAX).map(|failure| {
+            serde_json::json!({
+                "sent_at_ms": unix_ms(failure.sent_at), "failed_at_ms": unix_ms(failure.failed_at),
+                "class": failure.class.name(), "release": failure.release,
+            })
+        });
         serde_json::json!({
+            "failures": failures.collect::<Vec<_>>(),
             "elapsed_ms": ms(self.elapsed), "scheduled": self.scheduled, "sent": self.sent, "ok": self.ok,
             "failed": self.failed, "failed_by_class": classes.collect::<serde_json::Map<_, _>>(),
             "not_sent": self.not_sent, "in_flight": self.in_flight, "reconnected": self.reconnected,
