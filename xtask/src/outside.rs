@@ -42,8 +42,9 @@ pub(crate) fn figures(package: &str, example: &str, arguments: &[&str]) -> anyho
 }
 
 fn figure(mut raw: Value) -> anyhow::Result<Figure> {
-    if let Some(bound) = raw.get("goal").and_then(Value::as_f64) {
-        raw["goal"] = format!(">= {bound}").into();
+    let bound = raw.get("goal").and_then(Value::as_f64);
+    if let (Some(bound), Some(goal)) = (bound, raw.get_mut("goal")) {
+        *goal = format!(">= {bound}").into();
     }
     let Figure { id, value, unit, goal, against } =
         serde_json::from_value(raw).context("a figure lacks one of its fields")?;

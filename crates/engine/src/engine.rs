@@ -1,7 +1,7 @@
 //! The engine: takes requests, gives slots, keeps one task per deployment, and survives any one of them.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -153,8 +153,15 @@ impl<J: Journal, W: World> Engine<J, W> {
         for kept in &active {
             engine.take_over(kept).await;
         }
-        for kept in &active {
-            engine.admit_next(&kept.row.service, &kept.row.environment).await;
+        engine.make_room_again(&active).await;
+        // Asking who is next reads the whole queue: once per service, and only where nothing runs. The end of what runs asks
+        // by itself.
+        let service = |kept: &Kept| (kept.row.service.clone(), kept.row.environment.clone());
+        let running = active.iter().filter(|kept| kept.row.standing == Standing::Running);
+        let busy: BTreeSet<_> = running.map(service).collect();
+        let free: BTreeSet<_> = active.iter().map(service).filter(|one| !busy.contains(one)).collect();
+        for (service, environment) in &free {
+            engine.admit_next(service, environment).await;
         }
         tokio::spawn(engine.clone().tell_ends_again());
         Ok(engine)
@@ -210,6 +217,7 @@ impl<J: Journal, W: World> Engine<J, W> {
         if let (QueuePolicy::Reject, Some(other), false) = (queue, before.first(), repeated) {
             return Err(SubmitError::Busy { service: request.service, by: other.deployment.clone() });
         }
+        request.supersedes = queue == QueuePolicy::Supersede;
         request.turn = self.inner.journal.next_turn(&request.service, &request.environment).await?;
         request.deployment = fleet::id(&request.service, &request.environment, request.turn);
         request.stable = self.last_good(&request.service, &request.environment).await?;
@@ -223,18 +231,41 @@ impl<J: Journal, W: World> Engine<J, W> {
             return Ok(answered);
         }
         if queue == QueuePolicy::Supersede {
-            for other in &before {
-                let verb = Verb::Supersede { by: id.clone() };
-                if let Err(why) = self.tell(&other.deployment, actor.clone(), verb).await {
-                    tracing::info!(deployment = other.deployment, %why, "does not make room yet");
-                }
-            }
+            self.make_room(&id, &before, &actor).await;
         }
         if let Some(kept) = self.inner.journal.deployment(&id).await? {
             self.take_over(&kept).await;
             self.admit_next(&kept.row.service, &kept.row.environment).await;
         }
         Ok(id)
+    }
+
+    /// Asks these deployments to make room for `id`. One that cannot just now is asked by nobody again: it ends by itself.
+    async fn make_room(&self, id: &str, others: &[Kept], actor: &Actor) {
+        for other in others {
+            let verb = Verb::Supersede { by: id.to_owned() };
+            if let Err(why) = self.tell(&other.deployment, actor.clone(), verb).await {
+                tracing::info!(deployment = other.deployment, %why, "does not make room");
+            }
+        }
+    }
+
+    /// An engine that died between writing a superseding request down and asking the others left that to this one.
+    async fn make_room_again(&self, active: &[Kept]) {
+        for queued in active.iter().filter(|kept| kept.row.standing == Standing::Queued) {
+            let first =
+                self.inner.journal.read(&queued.deployment, 0, 1).await.ok().and_then(|mut page| page.pop());
+            let Some(first) = first.and_then(|kept| record::decode(&kept).ok()) else { continue };
+            if !matches!(&first.event, Event::Planned { request, .. } if request.supersedes) {
+                continue;
+            }
+            let same = |other: &&Kept| {
+                let (row, own) = (&other.row, &queued.row);
+                row.service == own.service && row.environment == own.environment && row.turn < own.turn
+            };
+            let before: Vec<Kept> = active.iter().filter(same).cloned().collect();
+            self.make_room(&queued.deployment, &before, &first.actor).await;
+        }
     }
 
     /// Hands a person's verb to a deployment and answers with what came of it, once it is durable.
@@ -403,7 +434,12 @@ impl<J: Journal, W: World> Engine<J, W> {
             Ok(unfinished) => unfinished,
             Err(why) => return tracing::error!(service, %why, "cannot read the queue"),
         };
-        let candidates = unfinished.iter().map(|kept| fleet::Candidate {
+        // One that cannot be read is set aside; it must not keep the others of its service waiting.
+        let readable = |kept: &&Kept| {
+            let aside = self.held().get(&kept.deployment).is_some_and(|held| held.quarantined.is_some());
+            kept.row.standing == Standing::Running || !aside
+        };
+        let candidates = unfinished.iter().filter(readable).map(|kept| fleet::Candidate {
             id: &kept.deployment,
             turn: kept.row.turn,
             running: kept.row.standing == Standing::Running,
@@ -412,7 +448,11 @@ impl<J: Journal, W: World> Engine<J, W> {
         let Some(id) = fleet::next(candidates) else { return };
         let replanned = match self.replanned(id).await {
             Ok(replanned) => replanned,
-            Err(why) => return self.quarantine(id, &why.to_string()),
+            Err(why) => {
+                self.quarantine(id, &why.to_string());
+                // Boxed: the next one in the queue may be unreadable as well.
+                return Box::pin(self.admit_next(service, environment)).await;
+            }
         };
         let inbox = self.held().get(id).map(|held| held.inbox.clone());
         if let Some(inbox) = inbox {

@@ -72,7 +72,13 @@ fn an_event_of_a_newer_format_is_refused_by_name_and_a_broken_one_too() {
     };
     let newer = record::decode(&kept(r#"{"v":99,"something":"else"}"#)).unwrap_err().to_string();
     assert!(newer.contains("event 7 of shop-1 has format 99"), "{newer}");
-    for broken in ["", "{", "null", r#"{"v":1}"#, r#"{"v":1,"actor":{"kind":"engine","name":"x"},"event":{"type":"no_such"}}"#] {
+    for broken in [
+        "",
+        "{",
+        "null",
+        r#"{"v":1}"#,
+        r#"{"v":1,"actor":{"kind":"engine","name":"x"},"event":{"type":"no_such"}}"#,
+    ] {
         let said = record::decode(&kept(broken)).unwrap_err().to_string();
         assert!(said.contains("event 7 of shop-1 cannot be read"), "{broken}: {said}");
     }

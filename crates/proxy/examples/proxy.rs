@@ -4,6 +4,9 @@ use std::process::ExitCode;
 
 use tidegate_proxy::{Options, run};
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     let mut arguments = std::env::args().skip(1);
     let Some(data) = arguments.next() else {

@@ -351,3 +351,50 @@ pub(crate) const fn generation(effect: &Effect) -> Option<u64> {
         Effect::Check | Effect::Build | Effect::Measure { .. } | Effect::Wake { .. } => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use tidegate_core::{deployment::table::sample_plan, model::Millis};
+
+    use super::*;
+
+    fn order(epoch: u64, generation: u64, percent: u8) -> Order {
+        Order {
+            key: format!("sample/{generation}/shift"),
+            attempt: 0,
+            epoch,
+            plan: Arc::new(sample_plan()),
+            effect: Effect::Shift { share: Share::percent(percent), mirror: Share::NONE, generation },
+        }
+    }
+
+    fn acted(target: &mut Target, order: &Order, now: i64) -> Acted {
+        target.act(order, Timestamp(now), now).0
+    }
+
+    #[test]
+    fn an_older_epoch_or_generation_is_refused_and_a_known_key_changes_nothing() {
+        let mut target = Target::new(Some(("old", 4)), 10, 0);
+        assert_eq!(acted(&mut target, &order(2, 5, 50), 1), Acted::Changed);
+        assert_eq!(acted(&mut target, &order(1, 9, 100), 2), Acted::Refused, "an older epoch");
+        assert_eq!(acted(&mut target, &order(2, 4, 100), 3), Acted::Refused, "an older generation");
+        assert_eq!(acted(&mut target, &order(2, 7, 100), 4), Acted::Changed);
+        assert_eq!(acted(&mut target, &order(2, 5, 50), 5), Acted::Same, "a repeated key");
+        assert_eq!(target.view().weight("new"), 10_000);
+    }
+
+    #[test]
+    fn a_lease_that_is_not_renewed_returns_traffic_and_says_so() {
+        let mut target = Target::new(Some(("old", 4)), 10, 0);
+        let lease = i64::try_from(sample_plan().lease.unwrap_or(Millis::ZERO).0).unwrap();
+        assert_eq!(acted(&mut target, &order(1, 5, 50), 0), Acted::Changed);
+        target.pass(lease - 1);
+        assert_eq!(target.view().weight("new"), 5_000);
+        target.pass(lease);
+        assert_eq!((target.view().weight("new"), target.view().weight("old")), (0, 10_000));
+        let measure = Order { effect: Effect::Measure { every: Millis::ZERO }, ..order(1, 0, 0) };
+        assert_eq!(target.act(&measure, Timestamp(lease), lease).1, Outcome::LeaseEnded);
+    }
+}

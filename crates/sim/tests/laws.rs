@@ -21,14 +21,14 @@ fn well(failing: &[Failing]) {
 
 #[test]
 fn no_crash_and_no_failed_call_in_a_small_world_breaks_a_law() {
-    let done = exhaustive(Programme { seed: 3, crash_states_min: 0, every: 9, stop_at_first: false });
+    let done = exhaustive(Programme { seed: 3, crash_states_min: 0, every: 12, stop_at_first: false });
     well(&done.failing);
     assert!(done.crash_states > 400, "only {} crash states were reached", done.crash_states);
 }
 
 #[test]
 fn no_large_world_breaks_a_law() {
-    let done = large(1_000, 600.0);
+    let done = large(1_000, 1_500.0);
     well(&done.failing);
     assert!(done.faults > 100 && done.restarts > 20, "too little went wrong: {done:?}");
 }

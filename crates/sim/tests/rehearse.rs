@@ -35,6 +35,7 @@ fn request() -> Request {
         limits: Limits::default(),
         way_back: false,
         again: false,
+        supersedes: false,
     }
 }
 
@@ -43,6 +44,25 @@ fn told(faults: &[Fault]) -> Transcript {
     let transcript = rehearse(request(), faults, 7).unwrap();
     assert_eq!(transcript.violations, Vec::new());
     transcript
+}
+
+/// A transcript is kept in `scenarios/`, so that a change in what a plan does shows as a difference to read.
+/// `TIDEGATE_BLESS=1` writes it anew.
+#[test]
+fn the_transcripts_are_those_in_the_scenarios() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../scenarios");
+    for (name, faults) in [
+        ("good", &[][..]),
+        ("errors-from-the-second-stage", &[Fault::ErrorsFrom(1)]),
+        ("killed-in-the-middle", &[Fault::ControlPlaneKilled { away: Millis::secs(5) }]),
+        ("silent-beyond-the-lease", &[Fault::ControlPlaneKilled { away: Millis::minutes(20) }]),
+    ] {
+        let (path, now) = (root.join(format!("{name}.txt")), told(faults).to_string());
+        if std::env::var_os("TIDEGATE_BLESS").is_some() {
+            std::fs::write(&path, &now).unwrap();
+        }
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), now, "{name}");
+    }
 }
 
 #[test]

@@ -53,21 +53,18 @@ pub(crate) fn write(directory: &Path, history: &[Recorded]) -> Result<Vec<PathBu
     .collect()
 }
 
-/// Whether a deployment's artifacts were all written.
-pub(crate) fn are_there(directory: &Path, id: &str) -> bool {
-    ["deployment_artifact", "deployment", "evidence", "manifest"]
-        .iter()
-        .all(|kind| directory.join(format!("{kind}_{id}.json")).is_file())
-}
-
-/// Writes beside the place and renames, so that nobody reads half a file.
+/// Writes beside the place and renames, so that nobody reads half a file. What is there already is left alone: the
+/// newest artifacts are asked for at every start.
 fn replace(path: &Path, value: &serde_json::Value) -> Result<PathBuf, Fault> {
     let half = path.with_extension("json.part");
-    let text = serde_json::to_vec_pretty(value).map_err(Fault::internal)?;
+    let mut text = serde_json::to_vec_pretty(value).map_err(Fault::internal)?;
+    text.push(b'\n');
+    if fs::read(path).is_ok_and(|there| there == text) {
+        return Ok(path.to_owned());
+    }
     let write = || {
         let mut file = File::create(&half)?;
         file.write_all(&text)?;
-        file.write_all(b"\n")?;
         file.sync_all()?;
         fs::rename(&half, path)
     };

@@ -112,12 +112,21 @@ impl Client {
         text.lines().rev().take(4).any(|line| line.contains("is in use by process"))
     }
 
-    /// The server ended at once: its last line says why.
+    /// The server ended at once: its last error says why, when it ended with one.
     fn start_failed(&self, ended: std::process::ExitStatus) -> Fault {
         let text = std::fs::read_to_string(self.place.log()).unwrap_or_default();
-        let why = text.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or("it wrote nothing");
-        let why = why.strip_prefix("error: ").unwrap_or(why);
-        if ended.code() == Some(2) { Fault::refuse(why) } else { Fault::trouble(why) }
+        let error = text.lines().rev().find_map(|line| line.strip_prefix("error: "));
+        match (ended.code(), error) {
+            (Some(2), Some(why)) => Fault::refuse(why),
+            (Some(_), Some(why)) => Fault::trouble(why),
+            (_, None) | (None, _) => {
+                let log = self.place.log();
+                Fault::trouble(format!(
+                    "the engine ended as soon as it was started ({ended}): see {}",
+                    log.display()
+                ))
+            }
+        }
     }
 
     pub(crate) async fn submit(&self, submit: &Submit) -> Result<String, Fault> {

@@ -55,6 +55,7 @@ pub(crate) fn request(name: &str, service: &config::Service, release: Release) -
         },
         way_back: false,
         again: false,
+        supersedes: false,
     })
 }
 

@@ -449,9 +449,14 @@ fn end_of_watch(plan: &Plan, mut events: Vec<Event>) -> Vec<Event> {
 fn operator(plan: &Plan, state: &State, verb: &Verb, now: Timestamp) -> Result<Vec<Event>, Refusal> {
     match verb {
         Verb::Retry if state.phase == Phase::Stuck => Ok(vec![Event::Unstuck]),
-        _ if state.phase == Phase::Stuck => {
-            Err(wrong(verb, state, "use `tidegate retry` to try the way back again"))
+        Verb::Abort { reason } if state.phase == Phase::Stuck => {
+            Ok(vec![Event::Abandoned { reason: reason.clone() }])
         }
+        _ if state.phase == Phase::Stuck => Err(wrong(
+            verb,
+            state,
+            "use `tidegate retry` to try the way back again, or `tidegate abort` to give it up",
+        )),
         _ if state.is_terminal() => {
             let advice = "start a new deployment, or use `tidegate rollback`";
             Err(Refusal::Over { state: state.name(), advice })

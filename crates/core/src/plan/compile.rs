@@ -51,6 +51,10 @@ pub struct Request {
     pub way_back: bool,
     /// Whether a release that is identical to the running one is rolled out all the same.
     pub again: bool,
+    /// Whether whatever is under way for the service has to make room. Kept here so that an engine that dies between
+    /// taking the request and asking the others asks them after its restart.
+    #[serde(default)]
+    pub supersedes: bool,
 }
 
 /// A strategy with its settings.
@@ -409,6 +413,7 @@ pub(crate) mod tests {
             limits: Limits::default(),
             way_back: false,
             again: false,
+            supersedes: false,
         }
     }
 

@@ -50,6 +50,7 @@ pub(super) fn request(strategy: StrategySpec) -> Request {
         limits: Limits::default(),
         way_back: false,
         again: false,
+        supersedes: false,
     }
 }
 

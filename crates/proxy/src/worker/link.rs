@@ -1,5 +1,6 @@
 //! A connection's byte stream with bounds on silence: a user who never sends or never reads, an instance that never reads.
 
+use std::cell::{Cell, RefCell};
 use std::future::Future as _;
 use std::io;
 use std::pin::Pin;
@@ -11,7 +12,27 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep};
 
+use super::TICK;
 use super::framing::Framing;
+
+/// Writes up to this size are copied together: that costs less than a gathering system call.
+const GATHER_MAX: usize = 4_096;
+
+thread_local! {
+    static GATHERED: RefCell<Vec<u8>> = RefCell::new(Vec::with_capacity(GATHER_MAX));
+    static ROUGHLY_NOW: Cell<Option<Instant>> = const { Cell::new(None) };
+}
+
+/// Sets this thread's rough clock. Called once per [`TICK`].
+pub(crate) fn set_rough_clock() {
+    ROUGHLY_NOW.set(Some(Instant::now() + TICK));
+}
+
+/// At most two ticks later than now, never earlier: silences between requests need no better clock, and two exact
+/// readings per request are dear.
+fn roughly_now() -> Instant {
+    ROUGHLY_NOW.get().unwrap_or_else(Instant::now)
+}
 
 /// Longest silences of one connection.
 #[derive(Clone, Copy, Debug)]
@@ -137,7 +158,7 @@ impl Listening {
         if self.phase.busy.load(Relaxed) > 0 {
             self.waiting = Waiting::Busy;
         } else if self.waiting == Waiting::Busy || begun != self.begun {
-            self.waiting = Waiting::Idle(Instant::now());
+            self.waiting = Waiting::Idle(roughly_now());
         }
         self.begun = begun;
     }
@@ -149,7 +170,7 @@ impl Listening {
             self.phase.ambiguous.store(true, Relaxed);
         }
         if idle && matches!(self.waiting, Waiting::Idle(_)) {
-            self.waiting = Waiting::Head(Instant::now());
+            self.waiting = Waiting::Head(roughly_now());
         }
     }
 
@@ -192,7 +213,17 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Link<S> {
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
-        let result = Pin::new(&mut this.stream).poll_write_vectored(cx, bufs);
+        let result = if bufs.iter().map(|buf| buf.len()).sum::<usize>() <= GATHER_MAX {
+            GATHERED.with_borrow_mut(|whole| {
+                whole.clear();
+                for buf in bufs {
+                    whole.extend_from_slice(buf);
+                }
+                Pin::new(&mut this.stream).poll_write(cx, whole)
+            })
+        } else {
+            Pin::new(&mut this.stream).poll_write_vectored(cx, bufs)
+        };
         this.bound_write(result, cx)
     }
 

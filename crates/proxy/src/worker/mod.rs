@@ -130,7 +130,10 @@ impl Inside {
                         return;
                     }
                 }
-                _ = tick.tick() => self.services.borrow().values().for_each(|service| service.tick()),
+                _ = tick.tick() => {
+                    link::set_rough_clock();
+                    self.services.borrow().values().for_each(|service| service.tick());
+                }
             }
         }
     }

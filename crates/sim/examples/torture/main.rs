@@ -12,7 +12,7 @@ use std::process::ExitCode;
 use serde_json::{Value, json};
 use tidegate_sim::{
     law::Law,
-    torture::{Broken, Failing, Programme, exhaustive, large, trace},
+    torture::{Broken, Exhaustive, Failing, Large, Programme, exhaustive, large, trace},
 };
 
 const FIGURES: [&str; 7] =
@@ -71,30 +71,9 @@ fn only_large(seed: u64, hours: u64) -> ExitCode {
 
 fn torture(wish: &Wish) -> anyhow::Result<ExitCode> {
     lab::all_apply()?;
-    let started = std::time::Instant::now();
-    // The copy with the defects is built beside the runs, which need one core only.
+    // The copy with the defects is built beside the runs.
     let lab = std::thread::spawn(lab::Lab::build);
-    let programme = Programme { seed: wish.seed, crash_states_min: 10_000, every: 1, stop_at_first: false };
-    let small =
-        exhaustive(if wish.short { programme } else { Programme { crash_states_min: 25_000, ..programme } });
-    println!(
-        "{} small worlds: {} crash states, {} with those that the control plane survives ({:.1} s)",
-        small.worlds,
-        small.crash_states,
-        small.fault_states,
-        started.elapsed().as_secs_f64()
-    );
-    let hurt = large(wish.seed, if wish.short { 10_000.0 } else { 30_000.0 });
-    println!(
-        "{} large worlds: {:.0} hours, {} deployments, {} events, {} faults, {} starts (until {:.1} s)",
-        hurt.worlds,
-        hurt.hours,
-        hurt.deployments,
-        hurt.events,
-        hurt.faults,
-        hurt.restarts,
-        started.elapsed().as_secs_f64()
-    );
+    let (small, hurt) = runs(wish)?;
     small.failing.iter().chain(&hurt.failing).for_each(tell);
     // The short form tries a few defects, others for every seed.
     let few = |number: usize| (number as u64 + wish.seed).is_multiple_of(8);
@@ -159,6 +138,31 @@ impl Figure {
         let Self { id, value, unit, goal, against, .. } = self;
         json!({ "id": id, "value": value, "unit": unit, "goal": goal, "against": against })
     }
+}
+
+/// Small and large worlds, each on a core of its own.
+fn runs(wish: &Wish) -> anyhow::Result<(Exhaustive, Large)> {
+    let started = std::time::Instant::now();
+    let (seed, hours) = (wish.seed, if wish.short { 10_000.0 } else { 30_000.0 });
+    let hurt = std::thread::spawn(move || large(seed, hours));
+    let crash_states_min = if wish.short { 10_000 } else { 25_000 };
+    let small = exhaustive(Programme { seed, crash_states_min, every: 1, stop_at_first: false });
+    println!(
+        "{} small worlds: {} crash states, {} with those that the control plane survives",
+        small.worlds, small.crash_states, small.fault_states
+    );
+    let hurt = hurt.join().map_err(|_| anyhow::anyhow!("the large worlds broke down"))?;
+    println!(
+        "{} large worlds: {:.0} hours, {} deployments, {} events, {} faults, {} starts; {:.1} s",
+        hurt.worlds,
+        hurt.hours,
+        hurt.deployments,
+        hurt.events,
+        hurt.faults,
+        hurt.restarts,
+        started.elapsed().as_secs_f64()
+    );
+    Ok((small, hurt))
 }
 
 fn tell(failing: &Failing) {

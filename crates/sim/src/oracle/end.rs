@@ -37,7 +37,11 @@ impl Oracle {
                 self.check(on_stable && idle, Law::EndedOnStable, || format!("{id}: {view:?}"));
             }
             Phase::Failed | Phase::Cancelled => {
-                self.check(!watched.touched(), Law::CancelledUntouched, || format!("{id}: {view:?}"));
+                // Given up by a person on a stuck way back: that person has seen where traffic is.
+                let abandoned = batch.iter().any(|one| matches!(one.event, Event::Abandoned { .. }));
+                self.check(abandoned || !watched.touched(), Law::CancelledUntouched, || {
+                    format!("{id}: {view:?}")
+                });
             }
             Phase::Verified => {
                 let all = view.weight(tag) == Share::ALL.basis_points();

@@ -68,6 +68,7 @@ pub(super) fn request(tag: &str, strategy: StrategySpec) -> Request {
         },
         way_back: false,
         again: false,
+        supersedes: false,
     }
 }
 
@@ -118,6 +119,7 @@ pub(super) fn worlds() -> Vec<World> {
     let mut all = plain();
     all.extend(ill());
     all.extend(with_people());
+    all.extend(with_trouble());
     all
 }
 
@@ -171,12 +173,14 @@ fn ill() -> Vec<World> {
     all
 }
 
+fn open(name: &'static str, more: Vec<(i64, Happening)>, ends: StateName) -> World {
+    World { more, ends, same_end: false, ..world(name, canary(&[25, 100], false)) }
+}
+
 /// People in between.
 fn with_people() -> Vec<World> {
     let pause = || Verb::Pause { reason: String::new() };
     let abort = || Verb::Abort { reason: String::new() };
-    let open =
-        |name, more, ends| World { more, ends, same_end: false, ..world(name, canary(&[25, 100], false)) };
     let mut impatient =
         open("a way back that is tried once", vec![tell(15_000, abort())], StateName::RolledBack);
     impatient.request.limits.back_attempts_max = 1;
@@ -210,6 +214,12 @@ fn with_people() -> Vec<World> {
             ],
             StateName::Verified,
         ),
+    ]
+}
+
+/// Poison, silence, clocks and old owners.
+fn with_trouble() -> Vec<World> {
+    vec![
         open(
             "the world breaks down for one",
             vec![poison(12_000, false, true), (60_000, Happening::Cure)],

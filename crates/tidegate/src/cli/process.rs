@@ -1,6 +1,9 @@
 //! `proxy` and `server`: Tidegate's own processes.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
 
 use clap::{Args, Subcommand};
 use tidegate_adapters::local::{Node, NodeError};
@@ -12,6 +15,9 @@ use crate::{
     place::Place,
     server::{self, ServerOptions},
 };
+
+/// An idle engine ends within this time.
+const ENGINE_STOP: Duration = Duration::from_secs(5);
 
 #[derive(Args)]
 pub(super) struct ProxyArgs {
@@ -75,6 +81,7 @@ pub(super) fn proxy(common: &Common, args: ProxyArgs) -> Result<Exit, Fault> {
             Ok(Exit::Success)
         })?,
         ProxyVerb::Stop { instances } => block_on(async {
+            stop_idle_engine(&Client::new(common.place()?)).await?;
             node(&common.place()?)?.shutdown(instances).await.map_err(node_fault)?;
             if common.json {
                 print_json(&serde_json::json!({ "stopped": true, "instances": instances }))?;
@@ -85,6 +92,26 @@ pub(super) fn proxy(common: &Common, args: ProxyArgs) -> Result<Exit, Fault> {
             Ok(Exit::Success)
         })?,
     }
+}
+
+/// An engine keeps its proxy running, so it has to go first; one that drives deployments stays, and so does the proxy.
+async fn stop_idle_engine(client: &Client) -> Result<(), Fault> {
+    let Ok(status) = client.status().await else { return Ok(()) };
+    if !status.active.is_empty() {
+        let under_way = status.active.join(", ");
+        return Err(Fault::refuse(format!(
+            "{under_way} is under way and needs the proxy: wait for it, or abort it"
+        )));
+    }
+    client.shutdown().await?;
+    let late = Instant::now() + ENGINE_STOP;
+    while client.status().await.is_ok() {
+        if Instant::now() > late {
+            return Err(Fault::trouble("the engine does not stop, and would start the proxy again"));
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    Ok(())
 }
 
 async fn proxy_status(common: &Common) -> Result<Exit, Fault> {

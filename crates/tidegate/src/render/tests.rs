@@ -40,6 +40,7 @@ fn request() -> Request {
         limits: Limits::default(),
         way_back: false,
         again: false,
+        supersedes: false,
     }
 }
 

@@ -11,12 +11,12 @@
 mod api;
 mod mortal;
 mod prune;
-mod publish;
 mod wire;
 
 use std::{
     fs,
     os::unix::fs::PermissionsExt,
+    path::PathBuf,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -24,6 +24,7 @@ use std::{
 use hyper::{body::Incoming, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tidegate_adapters::local::{LocalWorld, Node, ReleaseStore};
+use tidegate_core::deployment::Recorded;
 use tidegate_engine::{Engine, journal::SqliteJournal};
 use tokio::{net::UnixListener, sync::Semaphore};
 
@@ -31,7 +32,7 @@ pub(crate) use wire::{Action, Glimpse, ServerStatus, Submit, Submitted, Tell, To
 
 use mortal::{Fate, Mortal};
 
-use crate::{fault::Fault, place::Place};
+use crate::{artifacts, fault::Fault, place::Place};
 
 /// Connections served at once; more wait in the socket's own queue.
 const CONNECTIONS_MAX: usize = 64;
@@ -69,8 +70,7 @@ pub(crate) async fn run(options: ServerOptions) -> Result<(), Fault> {
     let program = std::env::current_exe().map_err(Fault::world)?;
     let node = Node::new(place.root(), program);
     let listener = listen(&place)?;
-    let world =
-        LocalWorld::new(node.clone(), ReleaseStore::new(place.root()), publish::publisher(place.artifacts()));
+    let world = LocalWorld::new(node.clone(), ReleaseStore::new(place.root()), publisher(place.artifacts()));
     let world = Mortal::new(world, Arc::clone(&fate));
     let engine = Engine::start(Arc::new(journal), Arc::new(world)).await.map_err(Fault::world)?;
     let shared = Arc::new(Shared {
@@ -82,7 +82,6 @@ pub(crate) async fn run(options: ServerOptions) -> Result<(), Fault> {
         stop: tokio::sync::Notify::new(),
     });
     tracing::info!(epoch = epoch.0, active = shared.engine.active().len(), "the engine runs");
-    publish::missing(&**shared.engine.journal(), &shared.place.artifacts()).await;
     let mut halted = shared.engine.halted();
     let ended = tokio::select! {
         ended = serve(&shared, listener) => ended,
@@ -175,4 +174,13 @@ async fn terminated() {
         _ = term.recv() => {}
         _ = int.recv() => {}
     }
+}
+
+/// Writes a deployment's artifacts when it has ended.
+fn publisher(directory: PathBuf) -> tidegate_adapters::local::Publisher {
+    Arc::new(move |history: &[Recorded]| {
+        if let Err(why) = artifacts::write(&directory, history) {
+            tracing::error!(%why, "the artifacts could not be written; `tidegate artifacts` writes them again");
+        }
+    })
 }

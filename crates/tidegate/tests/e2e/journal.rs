@@ -81,7 +81,7 @@ fn a_data_directory_that_may_not_be_written_is_named() {
     shop.write();
     fs::create_dir(shop.data()).expect("a directory");
     let mode = |path: PathBuf, mode| {
-        fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("permissions")
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("permissions");
     };
     mode(shop.data(), 0o555);
     mode(shop.root().to_owned(), 0o755);

@@ -2,6 +2,13 @@
 //!
 //! Every test has a project of its own in a temporary directory and leaves no process behind, whatever happens.
 
+#![expect(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a panic is how a test reports"
+)]
+
 mod bad_first;
 mod bad_input;
 mod deploy;

@@ -68,13 +68,13 @@ fn an_upgrade_of_the_proxy_under_load_loses_no_request_and_touches_no_instance()
 fn a_stopped_proxy_comes_back_with_the_stable_release_at_the_next_deployment() {
     let mut shop = Project::new();
     shop.deploy().code(0);
-    shop.stop_engine();
     shop.run(&["proxy", "stop", "--instances"]).code(0);
     until(|| shop.proxy().is_none(), || "the proxy does not stop".to_owned());
     assert_eq!(shop.asks(), None);
     let id = shop.version("v2").bake("50%", "60s").begin();
     shop.reaches(&id, "canary_waiting");
     assert!(shop.weights().values().all(|weight| *weight == 5_000), "{:?}", shop.weights());
+    shop.run(&["proxy", "stop"]).code(2).complains(&id).complains("under way");
     shop.run(&["abort"]).code(0);
     shop.run(&["watch"]).code(4);
     assert_eq!(shop.asks().as_deref(), Some("v1"));

@@ -68,3 +68,18 @@ fn the_same_key_answers_with_the_same_deployment_and_another_request_with_it_is_
     ask(&shop).code(2).complains("monday").complains("new key");
     assert_eq!(shop.run(&["history", "--json"]).code(0).json().as_array().map(Vec::len), Some(1));
 }
+
+#[test]
+fn commands_that_come_at_once_to_a_directory_without_an_engine_start_one_engine() {
+    let shop = Project::new();
+    shop.write();
+    let asked = std::thread::scope(|scope| {
+        let ask = || shop.run(&["deploy", "--detach", "--json", "--key", "rush"]);
+        let running: Vec<_> = (0..6).map(|_| scope.spawn(ask)).collect();
+        running.into_iter().map(|one| one.join().expect("an answer")).collect::<Vec<_>>()
+    });
+    for ran in asked {
+        assert_eq!(ran.code(0).json()["deployment"], "shop-1");
+    }
+    shop.reaches("shop-1", "verified");
+}

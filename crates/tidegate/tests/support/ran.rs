@@ -11,7 +11,7 @@ use std::{
 use serde_json::Value;
 
 /// No command of the tests takes longer.
-const LONGEST: Duration = Duration::from_secs(60);
+const LONGEST: Duration = Duration::from_mins(1);
 
 /// How a command ended.
 #[derive(Debug)]

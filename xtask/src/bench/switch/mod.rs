@@ -99,18 +99,21 @@ fn run(terms: &Terms) -> anyhow::Result<Vec<Figure>> {
 }
 
 fn figures(services: &[(Switched, Value)]) -> anyhow::Result<Vec<Figure>> {
-    let sum =
-        |field: &str| services.iter().map(|(_, report)| report[field].as_u64().unwrap_or(0)).sum::<u64>();
+    let sum = |field: &str| {
+        services.iter().map(|(_, report)| number(report, &format!("/{field}")).unwrap_or(0)).sum::<u64>()
+    };
     let (requests, failed) = (sum("sent"), sum("failed"));
     let switches: u64 = services.iter().map(|(switched, _)| switched.switches).sum();
     let mut took = Vec::new();
     for (switched, report) in services {
         for (decided, engine, release) in &switched.decisions {
-            let last = report["releases"][release]["last_at_ms"].as_i64();
+            let last = report.pointer(&format!("/releases/{release}/last_at_ms")).and_then(Value::as_i64);
             took.push((*engine).max(last.map_or(0, |last| last - decided)));
         }
-        if report["failed"] != 0 {
-            println!("failed: {}", report["failed_by_class"]);
+        if let Some(classes) =
+            report.pointer("/failed_by_class").filter(|_| number(report, "/failed") != Some(0))
+        {
+            println!("failed: {classes}");
         }
     }
     took.sort_unstable();
@@ -175,7 +178,7 @@ fn deploy(house: &House, name: &str, listen: u16, version: &str, strategy: &str)
 
 fn begin(house: &House, config: &Path) -> anyhow::Result<String> {
     let answer = house.json(&["deploy", "--detach", "--file", &config.to_string_lossy()])?;
-    Ok(answer["deployment"].as_str().context("the answer names no deployment")?.to_owned())
+    Ok(text(&answer, "/deployment").to_owned())
 }
 
 /// Waits until a deployment is in a state; one that ended otherwise is an error.
@@ -183,12 +186,12 @@ fn reach(house: &House, id: &str, so: impl Fn(&str) -> bool) -> anyhow::Result<(
     let late = Instant::now() + STEP_MAX;
     loop {
         let status = house.json(&["status", id])?;
-        let state = status[0]["state"].as_str().unwrap_or_default();
+        let state = text(&status, "/0/state");
         if so(state) {
             return Ok(());
         }
-        if status[0]["over"] == true || Instant::now() > late {
-            bail!("{id} is {state}: {}", status[0]["cause"]);
+        if holds(&status, "/0/over") || Instant::now() > late {
+            bail!("{id} is {state}: {}", text(&status, "/0/cause"));
         }
         thread::sleep(Duration::from_millis(10));
     }
@@ -196,14 +199,14 @@ fn reach(house: &House, id: &str, so: impl Fn(&str) -> bool) -> anyhow::Result<(
 
 impl Switched {
     fn read(&mut self, house: &House, id: &str) -> anyhow::Result<()> {
-        let release = house.json(&["status", id])?[0]["release"].as_str().unwrap_or_default().to_owned();
+        let release = text(&house.json(&["status", id])?, "/0/release").to_owned();
         let mut decided = None;
-        for line in house.json(&["history", id])?.as_array().into_iter().flatten() {
-            let at = line["at"].as_str().and_then(unix_ms).context("an event has no moment")?;
-            match line["kind"].as_str() {
-                Some("exposed" | "promoted") => self.switches += 1,
-                Some("rollback_began") => decided = Some(at),
-                Some("restored") => {
+        for line in items(&house.json(&["history", id])?, "") {
+            let at = unix_ms(text(line, "/at")).context("an event has no moment")?;
+            match text(line, "/kind") {
+                "exposed" | "promoted" => self.switches += 1,
+                "rollback_began" => decided = Some(at),
+                "restored" => {
                     self.switches += 1;
                     let decided = decided.context("traffic came back without a decision")?;
                     self.decisions.push((decided, at - decided, release.clone()));

@@ -131,7 +131,7 @@ fn tell(workload: &Workload<'_>, promises: &Mutex<Promises>, dice: &mut Dice) ->
     if output.status.success()
         && let Ok(answer) = serde_json::from_slice::<Value>(&output.stdout)
     {
-        let events = answer["events"].as_array().into_iter().flatten();
+        let events = items(&answer, "/events").iter();
         let events = events.filter_map(|event| event.as_str().map(str::to_owned)).collect();
         lock(promises).told.push((who, id.clone(), events));
     }
@@ -143,13 +143,9 @@ pub(super) fn let_end(house: &House, most: Duration) -> anyhow::Result<()> {
     let late = Instant::now() + most;
     loop {
         let all = house.json(&["history", "-n", "100000"])?;
-        let open: Vec<(&str, &str)> = all
-            .as_array()
-            .into_iter()
-            .flatten()
-            .filter(|one| one["over"] != true)
-            .filter_map(|one| Some((one["deployment"].as_str()?, one["state"].as_str()?)))
-            .collect();
+        let open = items(&all, "").iter().filter(|one| !holds(one, "/over"));
+        let open: Vec<(&str, &str)> =
+            open.map(|one| (text(one, "/deployment"), text(one, "/state"))).collect();
         if open.is_empty() {
             return Ok(());
         }

@@ -40,13 +40,13 @@ pub(super) fn judge(house: &House, workload: &Workload<'_>, promises: &Promises)
     let changes = changes(&house.json(&["states"])?);
     let deployments = house.json(&["history", "-n", "100000"])?;
     let mut histories = BTreeMap::new();
-    for one in deployments.as_array().into_iter().flatten() {
-        let Some(id) = one["deployment"].as_str() else { continue };
+    for one in items(&deployments, "") {
+        let id = text(one, "/deployment");
         let lines = house.json(&["history", id])?.as_array().cloned().unwrap_or_default();
         found.read(id, &lines, &changes);
         let artifact = house.data().join("artifacts").join(format!("deployment_{id}.json"));
         if !artifact.is_file() {
-            found.lose(format!("{id} has no {}", artifact.display()));
+            found.lose(&format!("{id} has no {}", artifact.display()));
         }
         histories.insert(id.to_owned(), lines);
     }
@@ -54,31 +54,35 @@ pub(super) fn judge(house: &House, workload: &Workload<'_>, promises: &Promises)
     found.count_starts(&std::fs::read_to_string(&workload.starts).unwrap_or_default(), &deployments);
     let audit = house.run(&["audit"])?;
     if !audit.status.success() {
-        found.lose(format!("audit: {}", String::from_utf8_lossy(&audit.stderr).trim()));
+        found.lose(&format!("audit: {}", String::from_utf8_lossy(&audit.stderr).trim()));
     }
     println!("{} deployments were judged", histories.len());
     Ok(found)
 }
 
+/// Whether this actor made the event.
+fn said_by(line: &Value, who: &str) -> bool {
+    line.get("actor").is_some_and(|actor| actor.to_string().contains(&format!("{who}\"")))
+}
+
 /// The changes of state that there are.
 fn changes(states: &Value) -> BTreeSet<(String, String)> {
-    let all = states["changes"].as_array().into_iter().flatten();
-    all.filter_map(|change| Some((change["from"].as_str()?.to_owned(), change["to"].as_str()?.to_owned())))
-        .collect()
+    let all = items(states, "/changes").iter();
+    all.map(|change| (text(change, "/from").to_owned(), text(change, "/to").to_owned())).collect()
 }
 
 impl Found {
-    fn lose(&mut self, what: String) {
+    fn lose(&mut self, what: &str) {
         self.lost += 1;
         self.lines.push(format!("LOST {what}"));
     }
 
-    fn double(&mut self, what: String) {
+    fn double(&mut self, what: &str) {
         self.duplicated += 1;
         self.lines.push(format!("DUPLICATED {what}"));
     }
 
-    fn forbid(&mut self, what: String) {
+    fn forbid(&mut self, what: &str) {
         self.illegal += 1;
         self.lines.push(format!("ILLEGAL {what}"));
     }
@@ -88,35 +92,35 @@ impl Found {
         let mut before: Option<&Value> = None;
         let mut kinds: BTreeMap<&str, usize> = BTreeMap::new();
         let mut exposed: BTreeMap<&str, usize> = BTreeMap::new();
-        for (number, line) in (1..).zip(lines) {
-            let text = |field: &str| line[field].as_str().unwrap_or_default();
-            if line["seq"].as_u64() != Some(number) {
-                self.lose(format!("{id}: event {number} is missing"));
+        for (place, line) in (1..).zip(lines) {
+            let kind = text(line, "/kind");
+            if number(line, "/seq") != Some(place) {
+                self.lose(&format!("{id}: event {place} is missing"));
             }
-            *kinds.entry(text("kind")).or_default() += 1;
-            if text("kind") == "exposed" {
-                *exposed.entry(text("sentence")).or_default() += 1;
+            *kinds.entry(kind).or_default() += 1;
+            if kind == "exposed" {
+                *exposed.entry(text(line, "/sentence")).or_default() += 1;
             }
             if let Some(before) = before {
-                let (from, to) = (text("before"), text("after"));
-                if before["after"] != line["before"] || before["at"].as_str() > line["at"].as_str() {
-                    self.forbid(format!("{id}: event {number} does not follow on the one before"));
+                let (from, to) = (text(line, "/before"), text(line, "/after"));
+                if text(before, "/after") != from || text(before, "/at") > text(line, "/at") {
+                    self.forbid(&format!("{id}: event {place} does not follow on the one before"));
                 }
                 if from != to && !changes.contains(&(from.to_owned(), to.to_owned())) {
-                    self.forbid(format!("{id}: {from} became {to} at event {number}"));
+                    self.forbid(&format!("{id}: {from} became {to} at event {place}"));
                 }
             }
             before = Some(line);
         }
         for once in ONCE {
             if kinds.get(once).is_some_and(|count| *count > 1) {
-                self.double(format!("{id}: {once} more than once"));
+                self.double(&format!("{id}: {once} more than once"));
             }
         }
         let again = kinds.get("reopened").copied().unwrap_or(0);
         for (stage, count) in exposed {
             if count > 1 + again {
-                self.double(format!("{id}: {count} times {stage}"));
+                self.double(&format!("{id}: {count} times {stage}"));
             }
         }
     }
@@ -129,29 +133,27 @@ impl Found {
         promises: &Promises,
     ) {
         let mut by_key: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
-        for one in deployments.as_array().into_iter().flatten() {
-            if let (Some(key), Some(id)) = (one["reason"].as_str(), one["deployment"].as_str()) {
-                by_key.entry(key).or_default().push(id);
-            }
+        for one in items(deployments, "") {
+            by_key.entry(text(one, "/reason")).or_default().push(text(one, "/deployment"));
         }
         for (key, ids) in by_key.iter().filter(|(key, _)| key.starts_with("key-")) {
             if ids.len() > 1 {
-                self.double(format!("{key} made {}", ids.join(", ")));
+                self.double(&format!("{key} made {}", ids.join(", ")));
             }
         }
         for (key, id) in &promises.submitted {
             if !by_key.get(key.as_str()).is_some_and(|ids| ids.contains(&id.as_str())) {
-                self.lose(format!("{id}, acknowledged for {key}"));
+                self.lose(&format!("{id}, acknowledged for {key}"));
             }
         }
         for (who, id, events) in &promises.told {
             let lines = histories.get(id).map_or(&[][..], Vec::as_slice);
-            let mine = lines.iter().filter(|line| line["actor"].to_string().contains(&format!("{who}\"")));
-            let mine: Vec<&str> = mine.filter_map(|line| line["kind"].as_str()).collect();
+            let mine = lines.iter().filter(|line| said_by(line, who));
+            let mine: Vec<&str> = mine.map(|line| text(line, "/kind")).collect();
             if mine.len() < events.len() {
-                self.lose(format!("{who} was told {events:?} of {id}, and the journal has {mine:?}"));
+                self.lose(&format!("{who} was told {events:?} of {id}, and the journal has {mine:?}"));
             } else if mine.len() > events.len() {
-                self.double(format!("{who} was told {events:?} of {id}, and the journal has {mine:?}"));
+                self.double(&format!("{who} was told {events:?} of {id}, and the journal has {mine:?}"));
             }
         }
     }
@@ -160,8 +162,7 @@ impl Found {
     /// deploys an older one again.
     fn count_starts(&mut self, starts: &str, deployments: &Value) {
         let mut wanted: BTreeMap<&str, usize> = BTreeMap::new();
-        for release in deployments.as_array().into_iter().flatten().filter_map(|one| one["release"].as_str())
-        {
+        for release in items(deployments, "").iter().map(|one| text(one, "/release")) {
             *wanted.entry(release).or_default() += 1;
         }
         let mut counted: BTreeMap<&str, usize> = BTreeMap::new();
@@ -173,7 +174,7 @@ impl Found {
             let most =
                 instance.split('/').nth(1).and_then(|release| wanted.get(release)).copied().unwrap_or(0);
             if count > most {
-                self.double(format!("instance {instance} was started {count} times for {most} deployments"));
+                self.double(&format!("instance {instance} was started {count} times for {most} deployments"));
             }
         }
     }
@@ -207,7 +208,7 @@ mod tests {
         ];
         assert_eq!(read(&good), (0, 0, 0));
         let [first, second, third] = good;
-        assert_eq!(read(&[first.clone(), third]).0, 2, "a gap, seen at both of its ends");
+        assert_eq!(read(&[first.clone(), third]), (1, 0, 1), "what follows a gap does not follow");
         let twice = line(3, "admitted", "checking", "init");
         assert_eq!(read(&[first.clone(), second.clone(), twice]), (0, 1, 0));
         let leap = line(3, "verified", "checking", "verified");
