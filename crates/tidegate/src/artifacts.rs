@@ -32,9 +32,8 @@ pub(crate) fn write(directory: &Path, history: &[Recorded]) -> Result<Vec<PathBu
     }
     let evidence = serde_json::to_value(view::evidence(history)).map_err(Fault::internal)?;
     let log = serde_json::to_value(view::state_log(history)).map_err(Fault::internal)?;
-    let requested = history.first().and_then(|first| match &first.event {
-        Event::Planned { request, .. } => Some(request.strategy.clone()),
-        _ => None,
+    let requested = history.first().and_then(|first| {
+        if let Event::Planned { request, .. } = &first.event { Some(request.strategy.clone()) } else { None }
     });
     let manifest = serde_json::json!({
         "release": plan.release,

@@ -76,7 +76,7 @@ pub(crate) fn release(
     image: Option<String>,
     at_secs: i64,
 ) -> Result<Release, Fault> {
-    let mut spec = spec(root, service)?;
+    let mut spec = spec(root, service);
     let artifact = match (&mut spec.program, image) {
         (Program::Container(container), Some(reference)) => {
             container.image.clone_from(&reference);
@@ -96,7 +96,7 @@ pub(crate) fn release(
     })
 }
 
-fn spec(root: &Path, service: &config::Service) -> Result<LocalSpec, Fault> {
+fn spec(root: &Path, service: &config::Service) -> LocalSpec {
     let run = &service.run;
     let program = match &run.kind {
         config::RunKind::Command(command) => Program::Command {
@@ -119,7 +119,7 @@ fn spec(root: &Path, service: &config::Service) -> Result<LocalSpec, Fault> {
             memory_bytes: container.memory_bytes,
         }),
     };
-    Ok(LocalSpec {
+    LocalSpec {
         program,
         instances: run.instances,
         ready: wire::Readiness {
@@ -145,9 +145,9 @@ fn spec(root: &Path, service: &config::Service) -> Result<LocalSpec, Fault> {
             cpu_milli: run.resources.cpu_milli,
             memory_bytes: run.resources.memory_bytes,
         },
-        routing: routing(root, service)?,
+        routing: routing(root, service),
         keep_releases: service.keep_releases,
-    })
+    }
 }
 
 /// A path of the configuration, which may be relative to it.
@@ -163,14 +163,14 @@ fn env(root: &Path, env: &BTreeMap<String, config::EnvValue>) -> BTreeMap<String
     env.iter().map(|(name, given)| (name.clone(), value(given))).collect()
 }
 
-fn routing(root: &Path, service: &config::Service) -> Result<Routing, Fault> {
+fn routing(root: &Path, service: &config::Service) -> Routing {
     let tls = service.tls.as_ref().map(|tls| wire::TlsFiles {
         certificate: absolute(root, &tls.certificate),
         key: absolute(root, &tls.key),
     });
     let routing::Routing { sticky, rules, health, limits, maintenance } = &service.routing;
     let shadow = service.shadow.as_ref();
-    Ok(Routing {
+    Routing {
         listen: service
             .listen
             .iter()
@@ -214,7 +214,7 @@ fn routing(root: &Path, service: &config::Service) -> Result<Routing, Fault> {
         mirror_methods: shadow.map(|shadow| shadow.methods.clone()).unwrap_or_default(),
         mirror_body_max: shadow.map_or(0, |shadow| shadow.body_max_bytes),
         mirror_ignore: shadow.and_then(|shadow| shadow.json_ignore.clone()),
-    })
+    }
 }
 
 fn rule(rule: &routing::Rule) -> RuleSpec {

@@ -16,15 +16,29 @@ use crate::instance::{Instance, reply};
 use crate::process::{Proxy, table, until, with};
 use crate::user::{Answer, User};
 
-fn tls_file(name: &str) -> String {
-    format!("{}/tests/proxy/tls/{name}", env!("CARGO_MANIFEST_DIR"))
+/// A certificate for `shop.test` and its key, made for one test.
+struct Certificate {
+    folder: tempfile::TempDir,
 }
 
-fn client_config(protocol: &[u8]) -> rustls::ClientConfig {
+impl Certificate {
+    fn made() -> Self {
+        let folder = tempfile::tempdir().expect("a directory");
+        let made = rcgen::generate_simple_self_signed(["shop.test".to_owned()]).expect("a certificate");
+        std::fs::write(folder.path().join("certificate.pem"), made.cert.pem()).expect("written");
+        std::fs::write(folder.path().join("key.pem"), made.signing_key.serialize_pem()).expect("written");
+        Self { folder }
+    }
+
+    fn file(&self, name: &str) -> String {
+        self.folder.path().join(name).display().to_string()
+    }
+}
+
+fn client_config(certificate: &Certificate, protocol: &[u8]) -> rustls::ClientConfig {
     let mut roots = rustls::RootCertStore::empty();
-    roots
-        .add(CertificateDer::from_pem_file(tls_file("certificate.pem")).expect("certificate"))
-        .expect("root");
+    let trusted = CertificateDer::from_pem_file(certificate.file("certificate.pem")).expect("certificate");
+    roots.add(trusted).expect("root");
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let builder = rustls::ClientConfig::builder_with_provider(provider);
     let builder = builder.with_safe_default_protocol_versions().expect("versions");
@@ -33,8 +47,12 @@ fn client_config(protocol: &[u8]) -> rustls::ClientConfig {
     config
 }
 
-async fn tls(address: &str, protocol: &[u8]) -> tokio_rustls::client::TlsStream<TcpStream> {
-    let connector = tokio_rustls::TlsConnector::from(Arc::new(client_config(protocol)));
+async fn tls(
+    certificate: &Certificate,
+    address: &str,
+    protocol: &[u8],
+) -> tokio_rustls::client::TlsStream<TcpStream> {
+    let connector = tokio_rustls::TlsConnector::from(Arc::new(client_config(certificate, protocol)));
     let stream = TcpStream::connect(address).await.expect("connected");
     connector.connect(ServerName::try_from("shop.test").expect("name"), stream).await.expect("handshake")
 }
@@ -73,10 +91,9 @@ where
 fn http_2_is_spoken_over_tls_and_without_it_and_http_1_over_tls() {
     let echo = Instance::start(|seen, stream| reply(stream, "200 OK", &String::from_utf8_lossy(&seen.body)));
     let proxy = Proxy::start();
-    let listen = json!({"listen": [
-        {"address": "127.0.0.1:0"},
-        {"address": "127.0.0.1:0", "tls": {"certificate": tls_file("certificate.pem"), "key": tls_file("key.pem")}},
-    ]});
+    let made = Certificate::made();
+    let files = json!({"certificate": made.file("certificate.pem"), "key": made.file("key.pem")});
+    let listen = json!({"listen": [{"address": "127.0.0.1:0"}, {"address": "127.0.0.1:0", "tls": files}]});
     proxy.put(&with(table(1, &[("v1", 10_000, &[&echo.address])]), &listen));
     let listening = proxy.get("/v1/services/shop")["listening"].clone();
     let (plain, secure) = (listening[0].as_str().expect("address"), listening[1].as_str().expect("address"));
@@ -84,7 +101,7 @@ fn http_2_is_spoken_over_tls_and_without_it_and_http_1_over_tls() {
     run(async {
         let stream = TcpStream::connect(plain).await.expect("connected");
         assert_eq!(over_http2(stream, "http").await, expected);
-        assert_eq!(over_http2(tls(secure, b"h2").await, "https").await, expected);
+        assert_eq!(over_http2(tls(&made, secure, b"h2").await, "https").await, expected);
     });
     let last = echo.last();
     assert_eq!(
@@ -93,7 +110,7 @@ fn http_2_is_spoken_over_tls_and_without_it_and_http_1_over_tls() {
     );
     let text = run(async {
         use tokio::io::{AsyncReadExt, AsyncWriteExt};
-        let mut stream = tls(secure, b"http/1.1").await;
+        let mut stream = tls(&made, secure, b"http/1.1").await;
         stream.write_all(b"GET / HTTP/1.1\r\nHost: shop\r\nConnection: close\r\n\r\n").await.expect("sent");
         let mut text = String::new();
         stream.read_to_string(&mut text).await.expect("read");

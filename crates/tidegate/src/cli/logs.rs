@@ -57,13 +57,15 @@ pub(super) async fn logs(common: &Common, args: LogsArgs) -> Result<Exit, Fault>
     if open.is_empty() {
         return Err(Fault::refuse(format!("no instance of `{service}` is known; see `tidegate status`")));
     }
-    while args.follow {
+    if !args.follow {
+        return Ok(Exit::Success);
+    }
+    loop {
         tokio::time::sleep(Duration::from_millis(200)).await;
         for (id, log, end) in &mut open {
             *end = print_from(common, id, Path::new(log), *end)?;
         }
     }
-    Ok(Exit::Success)
 }
 
 /// Prints the last lines and says where the file ended.

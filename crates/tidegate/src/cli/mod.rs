@@ -123,7 +123,7 @@ pub(crate) fn dispatch(arguments: Cli) -> Result<Exit, Fault> {
         Verb::Completions(args) => Ok(reference::completions(&args)),
         Verb::Man(args) => reference::man(&args),
         Verb::Gen(args) => reference::write_all(&args),
-        Verb::Proxy(args) => process::proxy(&common, args),
+        Verb::Proxy(args) => process::proxy(&common, &args),
         Verb::Server(args) => process::server(&common, &args),
         Verb::Sample(options) => {
             block_on(async { demo::sample::serve(options).await.map_err(process::any) })?

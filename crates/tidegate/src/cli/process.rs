@@ -58,7 +58,7 @@ pub(super) struct ServerArgs {
     stop: bool,
 }
 
-pub(super) fn proxy(common: &Common, args: ProxyArgs) -> Result<Exit, Fault> {
+pub(super) fn proxy(common: &Common, args: &ProxyArgs) -> Result<Exit, Fault> {
     match args.verb {
         ProxyVerb::Run { workers, metrics } => {
             log_to_stderr();

@@ -14,7 +14,7 @@ use tokio::process::Command;
 use crate::{client::Client, fault::Fault, place::Place};
 
 /// Longest wait for one deployment of the story; a healthy one takes fifteen seconds.
-const DEPLOY_MAX: Duration = Duration::from_secs(60);
+const DEPLOY_MAX: Duration = Duration::from_mins(1);
 
 /// A project that can be deployed, and everything that runs for it.
 pub(super) struct Stage {

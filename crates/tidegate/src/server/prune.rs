@@ -18,7 +18,7 @@ use tidegate_engine::{
 use crate::fault::Fault;
 
 /// Files younger than this stay, whatever the journal says.
-const YOUNG: Duration = Duration::from_secs(600);
+const YOUNG: Duration = Duration::from_mins(10);
 
 /// Removes the files of releases that no service needs any more: kept are those of everything that has not ended, and of
 /// each service its last `keep_releases` releases that were good, by the newest one's own setting. Answers how many left.
@@ -58,9 +58,12 @@ pub(super) async fn prune(journal: &impl History, store: &ReleaseStore) -> Resul
 
 /// The releases of a deployment that may still be run: its own, and while it is under way also the one it returns to.
 fn releases(history: &[Recorded], under_way: bool) -> Vec<&Release> {
-    let plans = history.iter().filter_map(|recorded| match &recorded.event {
-        Event::Planned { plan, .. } | Event::Replanned { plan } => Some(plan),
-        _ => None,
+    let plans = history.iter().filter_map(|recorded| {
+        if let Event::Planned { plan, .. } | Event::Replanned { plan } = &recorded.event {
+            Some(plan)
+        } else {
+            None
+        }
     });
     plans
         .flat_map(|plan| [Some(&plan.release), plan.stable.as_ref().filter(|_| under_way)])
