@@ -203,8 +203,8 @@ fn processes(folder: &str) -> Vec<u32> {
 
 /// Loopback ports that nobody listens on, below those that the kernel gives out to connections.
 pub(crate) fn ports(count: usize) -> anyhow::Result<Vec<u16>> {
-    let start = 20_000 + u16::try_from(std::process::id() % 80)? * 100;
-    let free = (start..32_000).filter(|port| std::net::TcpListener::bind(("127.0.0.1", *port)).is_ok());
+    let start = 10_000 + u16::try_from(std::process::id() % 50)? * 100;
+    let free = (start..18_000).filter(|port| std::net::TcpListener::bind(("127.0.0.1", *port)).is_ok());
     let free: Vec<u16> = free.take(count).collect();
     if free.len() < count {
         bail!("there are not {count} free ports");

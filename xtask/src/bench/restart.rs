@@ -9,7 +9,6 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
-use serde_json::Value;
 
 use crate::answer::{items, text};
 use crate::figures::Figure;
@@ -27,7 +26,7 @@ const SHORT: usize = 150;
 /// Command lines that run at once while the deployments are made.
 const LANES: usize = 3;
 /// Longest wait for one thing.
-const PATIENCE: Duration = Duration::from_mins(4);
+const PATIENCE: Duration = Duration::from_mins(1);
 /// Time in which an idle process comes to rest before its memory is read.
 const REST: Duration = Duration::from_secs(2);
 
@@ -43,7 +42,7 @@ fn run(terms: &Terms) -> anyhow::Result<Vec<Figure>> {
     let began = Instant::now();
     let ids = deploy_all(&house, ports.get(..count).context("no ports")?)?;
     println!("{count} deployments were made in {:.1} s", began.elapsed().as_secs_f64());
-    until_all(&house, &ids, |live| !items(live, "/judgements").is_empty())?;
+    until_driven(&house, &ids)?;
     thread::sleep(REST);
     let rss = rss_mb(house.pid(Peer::Engine).context("the engine does not answer")?)?;
     let resumed = killed_and_resumed(&house, &ids)?;
@@ -115,17 +114,21 @@ fn killed_and_resumed(house: &House, ids: &[String]) -> anyhow::Result<f64> {
     if active != ids.len() {
         bail!("{active} of {} deployments were taken over", ids.len());
     }
-    until_all(house, ids, |live| !items(live, "/judgements").is_empty())?;
+    until_driven(house, ids)?;
     Ok(began.elapsed().as_secs_f64())
 }
 
-/// Waits until the engine says this of every deployment.
-fn until_all(house: &House, ids: &[String], so: impl Fn(&Value) -> bool) -> anyhow::Result<()> {
+/// Waits until the engine has asked every deployment's gates.
+fn until_driven(house: &House, ids: &[String]) -> anyhow::Result<()> {
     for id in ids {
         let path = format!("/v1/deployments/{id}/live");
-        house::wait_for(&format!("{id} in the engine's hands"), PATIENCE, || {
-            house.ask(Peer::Engine, &path).ok().filter(|live| so(live)).map(drop)
-        })?;
+        let driven =
+            || house.ask(Peer::Engine, &path).is_ok_and(|live| !items(&live, "/judgements").is_empty());
+        let came = house::wait_for("it", PATIENCE, || driven().then_some(()));
+        if came.is_err() {
+            let why = house.run(&["why", id])?;
+            bail!("{id} is not driven: {}", String::from_utf8_lossy(&why.stdout).trim());
+        }
     }
     Ok(())
 }

@@ -21,7 +21,7 @@ use super::{
     spec::{LocalSpec, Program, SpecError, Wanted, files_digest},
     store::{BuildError, ReleaseStore},
 };
-use crate::clock::Clock;
+use crate::{clock::Clock, unix_http::CallError};
 
 /// Time between two looks at instances that are starting or stopping.
 const LOOK: Duration = Duration::from_millis(25);
@@ -192,9 +192,21 @@ impl LocalWorld {
         }
     }
 
+    /// Looks at the counters. Repeated looks are many, a thousand deployments make two thousand a second: each asks the
+    /// proxy only what its plan needs, and looks whether the proxy runs only when nobody answers.
     async fn measure(&self, plan: &Plan, epoch: u64, renews: bool) -> Result<Outcome, EffectError> {
-        if renews {
-            self.node.ensure().await?;
+        match self.look(plan, epoch, renews).await {
+            Err(EffectError::Node(NodeError::Call(CallError::NoOne { .. }))) if renews => {
+                self.node.ensure().await?;
+                self.look(plan, epoch, renews).await
+            }
+            answer => answer,
+        }
+    }
+
+    async fn look(&self, plan: &Plan, epoch: u64, renews: bool) -> Result<Outcome, EffectError> {
+        // Without a release to return to there is no lease: see `shifted`.
+        if renews && plan.lease.is_some() && plan.stable.is_some() {
             self.node.renew(epoch, &plan.service).await?;
             let status = self.node.service(&plan.service).await?;
             if status.is_some_and(|status| matches!(status.lease, Lease::Ended { .. })) {

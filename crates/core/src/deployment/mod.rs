@@ -1,6 +1,6 @@
 //! One run of a plan: a state machine with a journal.
 //!
-//! [`decide`] is the only maker of events, [`evolve`] folds them and never fails, [`owed`] says what the state still owes
+//! [`decide()`] is the only maker of events, [`evolve()`] folds them and never fails, [`owed()`] says what the state still owes
 //! the world. All three are pure. The whole state × input table is printed by [`table::render`].
 
 mod decide;

@@ -247,6 +247,11 @@ fn ends() -> Vec<Arrow> {
             &[(1_046, row(9) - half), (1_046, row(7) + half)],
             Some(label(&["retry"], 1_054, row(8) + 4, Start)),
         ),
+        arrow(
+            &[(Stuck, Failed)],
+            &[(1_136, row(9) - half), (1_136, row(2)), (right, row(2))],
+            Some(label(&["abort:", "given up"], 1_130, row(5) + 4, End)),
+        ),
     ]
 }
 
