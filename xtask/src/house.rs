@@ -147,7 +147,7 @@ impl House {
 impl Drop for House {
     fn drop(&mut self) {
         for _ in 0..SWEEPS_MAX {
-            let all = processes(&self.root().to_string_lossy());
+            let all = processes(self.root());
             if all.is_empty() {
                 return;
             }
@@ -186,16 +186,20 @@ pub(crate) fn wait_for<T>(
     }
 }
 
-/// Every process but this one whose command line or environment names this folder.
-fn processes(folder: &str) -> Vec<u32> {
+/// Every process but this one whose command line names this folder, or that works in it, as instances do.
+fn processes(folder: &Path) -> Vec<u32> {
+    // The system names a working directory without links.
+    let real = std::fs::canonicalize(folder).unwrap_or_else(|_| folder.to_owned());
     let Ok(entries) = std::fs::read_dir("/proc") else { return Vec::new() };
-    let names = |entry: &std::fs::DirEntry, file: &str| {
-        let bytes = std::fs::read(entry.path().join(file)).unwrap_or_default();
-        String::from_utf8_lossy(&bytes).contains(folder)
+    let ours = |entry: &std::fs::DirEntry| {
+        let line = std::fs::read(entry.path().join("cmdline")).unwrap_or_default();
+        let works_in = std::fs::read_link(entry.path().join("cwd")).is_ok_and(|cwd| cwd.starts_with(&real));
+        // A process that has ended and was not waited for has no command line.
+        !line.is_empty() && (works_in || String::from_utf8_lossy(&line).contains(&*folder.to_string_lossy()))
     };
     entries
         .flatten()
-        .filter(|entry| names(entry, "cmdline") || names(entry, "environ"))
+        .filter(ours)
         .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
         .filter(|pid| *pid != std::process::id())
         .collect()

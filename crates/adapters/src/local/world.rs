@@ -14,6 +14,7 @@ use tidegate_proxy::protocol::{
     CountersReport, InstanceState, InstanceStatus, Lease, ListenAddress, ReleaseCounters, RunStatus,
     ServiceStatus,
 };
+use tokio::sync::Semaphore;
 
 use super::{
     image::{self, ImageError},
@@ -26,6 +27,10 @@ use crate::{clock::Clock, unix_http::CallError};
 /// Time between two looks at instances that are starting or stopping.
 const LOOK: Duration = Duration::from_millis(25);
 
+/// Looks at the counters that are on their way at once. With a thousand deployments the others wait here, so that no way
+/// back waits behind them at the proxy.
+const LOOKS_MAX: usize = 16;
+
 /// What writes artifacts when a deployment has ended; given by the binary, which knows their formats.
 pub type Publisher = Arc<dyn Fn(&[Recorded]) + Send + Sync>;
 
@@ -36,6 +41,7 @@ pub struct LocalWorld {
     store: ReleaseStore,
     clock: Arc<Clock>,
     publisher: Publisher,
+    looks: Arc<Semaphore>,
 }
 
 /// Why an effect did not happen.
@@ -94,7 +100,8 @@ fn chain(error: &dyn std::error::Error) -> String {
 impl LocalWorld {
     /// The world of a data directory.
     pub fn new(node: Node, store: ReleaseStore, publisher: Publisher) -> Self {
-        Self { node, store, clock: Arc::default(), publisher }
+        let looks = Arc::new(Semaphore::new(LOOKS_MAX));
+        Self { node, store, clock: Arc::default(), publisher, looks }
     }
 
     async fn effect(&self, order: &Order) -> Result<Outcome, EffectError> {
@@ -195,6 +202,7 @@ impl LocalWorld {
     /// Looks at the counters. Repeated looks are many, a thousand deployments make two thousand a second: each asks the
     /// proxy only what its plan needs, and looks whether the proxy runs only when nobody answers.
     async fn measure(&self, plan: &Plan, epoch: u64, renews: bool) -> Result<Outcome, EffectError> {
+        let Ok(_turn) = self.looks.acquire().await else { return self.look(plan, epoch, renews).await };
         match self.look(plan, epoch, renews).await {
             Err(EffectError::Node(NodeError::Call(CallError::NoOne { .. }))) if renews => {
                 self.node.ensure().await?;

@@ -9,11 +9,12 @@ fn a_killed_proxy_is_started_again_and_finds_its_instances() {
     let users = shop.users(50);
     let id = shop.version("v2").bake("50%", "4s").begin();
     shop.reaches(&id, "canary_waiting");
-    let before = instances(&shop);
+    let before = shop.instances();
+    assert_eq!(before.len(), 2);
     let proxy = shop.proxy().expect("a proxy");
     kill(proxy);
     until(|| shop.proxy().is_some_and(|pid| pid != proxy), || "the proxy is not started again".to_owned());
-    assert_eq!(instances(&shop), before, "the instances were not left alone");
+    assert_eq!(shop.instances(), before, "the instances were not left alone");
     shop.run(&["watch"]).code(0);
     assert_eq!(shop.asks().as_deref(), Some("v2"));
     let report = users.leave();
@@ -27,23 +28,6 @@ fn a_killed_proxy_is_started_again_and_finds_its_instances() {
     assert!(count("failed") < count("ok"), "{report}");
 }
 
-/// The processes of the service's instances, read from the system: the proxy is not asked.
-fn instances(shop: &Project) -> Vec<u32> {
-    let mut all: Vec<u32> = std::fs::read_dir("/proc")
-        .expect("a list of processes")
-        .flatten()
-        .filter_map(|folder| {
-            let line = std::fs::read(folder.path().join("cmdline")).ok()?;
-            let environment = std::fs::read(folder.path().join("environ")).ok()?;
-            let has = |bytes: &[u8], text: &str| String::from_utf8_lossy(bytes).contains(text);
-            let ours = has(&line, "sample") && has(&environment, &shop.root().to_string_lossy());
-            ours.then(|| folder.file_name().to_str()?.parse().ok()).flatten()
-        })
-        .collect();
-    all.sort_unstable();
-    all
-}
-
 #[test]
 fn an_upgrade_of_the_proxy_under_load_loses_no_request_and_touches_no_instance() {
     let mut shop = Project::new();
@@ -51,12 +35,13 @@ fn an_upgrade_of_the_proxy_under_load_loses_no_request_and_touches_no_instance()
     let users = shop.users(200);
     let id = shop.version("v2").bake("50%", "60s").begin();
     shop.reaches(&id, "canary_waiting");
-    let (before, old) = (instances(&shop), shop.proxy());
+    let (before, old) = (shop.instances(), shop.proxy());
+    assert_eq!(before.len(), 2);
     for _ in 0..2 {
         shop.run(&["proxy", "upgrade"]).code(0).says("the proxy is version");
     }
     assert_ne!(shop.proxy(), old);
-    assert_eq!(instances(&shop), before);
+    assert_eq!(shop.instances(), before);
     shop.run(&["promote", "--full"]).code(0);
     shop.run(&["watch"]).code(0);
     let report = users.leave();

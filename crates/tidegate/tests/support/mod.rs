@@ -234,6 +234,14 @@ impl Project {
         pid(&self.data().join("proxy/admin.sock"))
     }
 
+    /// The processes of the service's instances, read from the system: the proxy is not asked.
+    pub(crate) fn instances(&self) -> Vec<u32> {
+        let all = process::of(self.root()).into_iter().filter(|(_, line)| line.contains(" sample "));
+        let mut all: Vec<u32> = all.map(|(pid, _)| pid).collect();
+        all.sort_unstable();
+        all
+    }
+
     /// Kills the engine as `kill -9` does, and waits until it is gone.
     pub(crate) fn kill_engine(&self) -> &Self {
         kill(self.engine().expect("an engine that answers"));

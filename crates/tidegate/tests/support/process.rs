@@ -17,20 +17,18 @@ pub(super) fn send(pid: u32, signal: Signal) {
     }
 }
 
-/// Every process whose command line or environment names this directory, with its command line.
+/// Every process whose command line names this directory, or that works in it as instances do, with its command line.
 pub(super) fn of(root: &Path) -> Vec<(u32, String)> {
-    let root = root.to_string_lossy();
+    // The system names a working directory without links.
+    let real = fs::canonicalize(root).unwrap_or_else(|_| root.to_owned());
     let folders = fs::read_dir("/proc").expect("a list of processes").flatten();
     folders
         .filter_map(|folder| {
             let pid: u32 = folder.file_name().to_str()?.parse().ok()?;
-            let read = |name| {
-                let bytes = fs::read(folder.path().join(name)).unwrap_or_default();
-                String::from_utf8_lossy(&bytes).replace('\0', " ")
-            };
-            let line = read("cmdline");
-            let ours =
-                pid != std::process::id() && (line.contains(&*root) || read("environ").contains(&*root));
+            let bytes = fs::read(folder.path().join("cmdline")).ok()?;
+            let line = String::from_utf8_lossy(&bytes).replace('\0', " ");
+            let works_in = fs::read_link(folder.path().join("cwd")).is_ok_and(|cwd| cwd.starts_with(&real));
+            let ours = pid != std::process::id() && (works_in || line.contains(&*root.to_string_lossy()));
             (ours && !line.is_empty()).then_some((pid, line))
         })
         .collect()
