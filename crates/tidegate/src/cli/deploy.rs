@@ -208,8 +208,12 @@ async fn begin(common: &Common, submit: &Submit, detach: bool) -> Result<Exit, F
     if !detach {
         return follow::follow(common, &client, &id).await;
     }
+    detached(common, &id, &submit.request.release.tag)
+}
+
+fn detached(common: &Common, id: &str, release: &str) -> Result<Exit, Fault> {
     if common.json {
-        print_json(&serde_json::json!({ "deployment": id, "release": submit.request.release.tag }))?;
+        print_json(&serde_json::json!({ "deployment": id, "release": release }))?;
     } else {
         anstream::println!("{id} goes on by itself; `tidegate watch {id}` follows it");
     }
@@ -230,7 +234,12 @@ pub(super) async fn rollback(common: &Common, args: RollbackArgs) -> Result<Exit
         client.ensure().await?;
         let id = &running.deployment;
         client.tell(id, Action::Abort, person(), args.reason).await?;
-        return if args.detach { Ok(Exit::Success) } else { follow::follow(common, &client, id).await };
+        if args.detach {
+            return detached(common, id, &running.row.release);
+        }
+        // Turning back is what was asked for.
+        let exit = follow::follow(common, &client, id).await?;
+        return Ok(if exit == Exit::RolledBack { Exit::Success } else { exit });
     }
     let request = way_back(&client, &service, args.to.as_deref()).await?;
     let reason = if args.reason.is_empty() { "rollback".to_owned() } else { args.reason };
