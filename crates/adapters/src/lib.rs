@@ -4,3 +4,17 @@
 pub mod clock;
 pub mod local;
 pub mod unix_http;
+
+/// An error with its causes, each said once: what a person is told.
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        let said = inner.to_string();
+        if !text.contains(&said) {
+            text = format!("{text}: {said}");
+        }
+        cause = inner.source();
+    }
+    text
+}

@@ -87,7 +87,8 @@ fn options() -> Result<Options, Box<dyn Error>> {
 fn median(rounds: &[Rates], figure: impl Fn(&Rates) -> f64) -> f64 {
     let mut values: Vec<f64> = rounds.iter().map(figure).collect();
     values.sort_by(f64::total_cmp);
-    values.get(values.len() / 2).copied().unwrap_or(0.0)
+    // No rounds is no figure: not a number meets no goal.
+    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
 }
 
 fn json(figures: &[(&str, f64, f64)]) -> String {

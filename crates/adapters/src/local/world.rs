@@ -22,7 +22,7 @@ use super::{
     spec::{LocalSpec, Program, SpecError, Wanted, files_digest},
     store::{BuildError, ReleaseStore},
 };
-use crate::{clock::Clock, unix_http::CallError};
+use crate::{chain, clock::Clock, unix_http::CallError};
 
 /// Time between two looks at instances that are starting or stopping.
 const LOOK: Duration = Duration::from_millis(25);
@@ -81,20 +81,6 @@ impl EffectError {
         };
         Outcome::Failed { reason: chain(self), permanent }
     }
-}
-
-/// An error with its causes, once each.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        let said = inner.to_string();
-        if !text.contains(&said) {
-            text = format!("{text}: {said}");
-        }
-        cause = inner.source();
-    }
-    text
 }
 
 impl LocalWorld {
