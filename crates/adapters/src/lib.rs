@@ -2,6 +2,7 @@
 //! never a verdict.
 
 pub mod clock;
+pub mod evidence;
 pub mod local;
 pub mod unix_http;
 

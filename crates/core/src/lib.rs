@@ -12,8 +12,11 @@
 
 extern crate alloc;
 
+pub mod confidence;
 pub mod deployment;
+pub mod expression;
 pub mod gate;
+pub mod judge;
 pub mod model;
 pub mod plan;
 pub mod view;

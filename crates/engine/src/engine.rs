@@ -13,6 +13,7 @@ use tidegate_core::{
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::{
+    evidence::Evidence,
     fleet,
     journal::{Append, AppendError, Filter, Journal, Kept, ReadError, Request, Standing},
     record,
@@ -138,8 +139,7 @@ impl<J: Journal, W: World> Engine<J, W> {
     /// quarantined and named; the others go on. Must be called inside a tokio runtime.
     pub async fn start(journal: Arc<J>, world: Arc<W>) -> Result<Self, ReadError> {
         let active = journal.active().await?;
-        let latest = active.iter().map(|kept| kept.row.updated_unix_ms).max().unwrap_or(i64::MIN);
-        world.start_at(Timestamp(latest));
+        world.start_at(active.iter().map(|kept| Timestamp(kept.row.updated_unix_ms)).max());
         let engine = Self {
             inner: Arc::new(Inner {
                 position: watch::Sender::new(journal.position().await?),
@@ -221,6 +221,9 @@ impl<J: Journal, W: World> Engine<J, W> {
         request.turn = self.inner.journal.next_turn(&request.service, &request.environment).await?;
         request.deployment = fleet::id(&request.service, &request.environment, request.turn);
         request.stable = self.last_good(&request.service, &request.environment).await?;
+        if !request.way_back && !repeated {
+            self.name_apart(&mut request).await?;
+        }
         // What runs now may end well and become the stable release: then this is planned again at its turn.
         let again = may_repeat(&request) || repeated || !before.is_empty();
         let plan = plan::compile(plan::Request { again, ..request.clone() })?;
@@ -238,6 +241,21 @@ impl<J: Journal, W: World> Engine<J, W> {
             self.admit_next(&kept.row.service, &kept.row.environment).await;
         }
         Ok(id)
+    }
+
+    /// Gives the release a later tag while another deployment of the service ships one of that name: two requests within
+    /// one second make the same tag, and the target tells releases apart by nothing else.
+    async fn name_apart(&self, request: &mut plan::Request) -> Result<(), ReadError> {
+        let filter = Filter {
+            service: Some(request.service.clone()),
+            environment: Some(request.environment.clone()),
+            ..Filter::default()
+        };
+        let known = self.inner.journal.deployments(filter).await?;
+        while known.iter().any(|kept| kept.row.release == request.release.tag) {
+            request.release.tag = request.release.later_tag();
+        }
+        Ok(())
     }
 
     /// Asks these deployments to make room for `id`. One that cannot just now is asked by nobody again: it ends by itself.
@@ -367,6 +385,7 @@ impl<J: Journal, W: World> Engine<J, W> {
             Err(error) => self.quarantine(&id, &error.to_string()),
             Ok((plan, state)) => {
                 let run = Run {
+                    evidence: Evidence::of(&*self.inner.journal, &plan).await,
                     journal: Arc::clone(&self.inner.journal),
                     world: Arc::clone(&self.inner.world),
                     epoch: self.inner.journal.epoch(),

@@ -1,6 +1,7 @@
 //! KEEPS PROMISES: the journal holds what happened, the driver does what is owed.
 
 pub mod engine;
+pub mod evidence;
 mod fleet;
 pub mod journal;
 pub mod record;

@@ -8,15 +8,18 @@ use std::{
 use futures_util::{FutureExt, StreamExt, stream::FuturesUnordered};
 use tidegate_core::{
     deployment::{
-        Effect, Event, Input, Key, Outcome, Owed, Recorded, Refusal, State, decide, evolve, fold, look, owed,
+        Effect, Event, Input, Key, Outcome, Owed, Recorded, Refusal, State, decide, evolve, fold, look,
+        look_first, owed,
     },
-    gate::Judgement,
+    gate::{Judgement, Reading},
+    judge::exposure,
     model::{Actor, Millis, Timestamp},
     plan::Plan,
 };
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::{
+    evidence::{Evidence, bound},
     journal::{Append, AppendError, BoxFuture, Epoch, Journal, READ_MAX, ReadError},
     record::{self, DecodeError},
     world::{Order, World},
@@ -75,6 +78,7 @@ pub(crate) struct Run<J, W> {
     pub(crate) world: Arc<W>,
     pub(crate) plan: Arc<Plan>,
     pub(crate) state: State,
+    pub(crate) evidence: Evidence,
     pub(crate) inbox: mpsc::Receiver<Message>,
     pub(crate) live: watch::Sender<Live>,
     pub(crate) epoch: Epoch,
@@ -200,6 +204,9 @@ impl<J: Journal, W: World> Run<J, W> {
         if let Some(every) = flying.keys.remove(&(key, attempt)).filter(|every| *every > Millis::ZERO) {
             flying.again.insert(key, self.world.now().after(every));
         }
+        if let Outcome::Read(reading) = &outcome {
+            self.observe(reading).await;
+        }
         self.show(&outcome);
         let input = Input::Outcome { key, attempt, outcome };
         let moved = matches!(self.take(&Actor::engine(), &input).await?, Ok(events) if !events.is_empty());
@@ -211,11 +218,32 @@ impl<J: Journal, W: World> Run<J, W> {
         Ok(())
     }
 
+    /// Folds what a reading adds, while anything is exposed.
+    async fn observe(&mut self, reading: &Reading) {
+        self.evidence.observe(reading, exposure(&self.plan, &self.state));
+        if self.evidence.is_full() {
+            self.keep_evidence().await;
+        }
+    }
+
+    /// Writes the batches that wait. What is not written in time is tried again with the next ones.
+    async fn keep_evidence(&mut self) {
+        let Some(write) = self.evidence.write(&*self.journal, &self.plan, self.state.seq) else { return };
+        let written = tokio::select! {
+            biased;
+            written = write => written,
+            () = self.world.sleep_until(bound(self.world.now())) => false,
+        };
+        if written {
+            self.evidence.written();
+        }
+    }
+
     /// Lets watchers see the newest evidence.
     fn show(&self, outcome: &Outcome) {
         match outcome {
             Outcome::Read(reading) => {
-                let judgements = look(&self.plan, &self.state, reading);
+                let judgements = look(&self.plan, &self.state, &self.evidence.judge, reading);
                 self.live.send_replace(Live { judgements, at: Some(reading.at), trouble: None });
             }
             Outcome::Failed { reason, .. } => {
@@ -226,7 +254,10 @@ impl<J: Journal, W: World> Run<J, W> {
     }
 
     async fn hear(&mut self, message: Message) -> Result<(), RunError> {
-        let decided = self.take(&message.actor, &message.input).await?;
+        let decided = match self.look_before(&message.input).await? {
+            Some(unseen) => Err(unseen),
+            None => self.take(&message.actor, &message.input).await?,
+        };
         if let Some(answer) = message.answer {
             // Who asked may be gone; what was decided stands.
             drop(answer.send(decided));
@@ -234,14 +265,32 @@ impl<J: Journal, W: World> Run<J, W> {
         Ok(())
     }
 
+    /// Looks at the target where a person's word needs it. What was seen is taken first; the word is decided in the state
+    /// after it, or refused when nothing could be seen.
+    async fn look_before(&mut self, input: &Input) -> Result<Option<Refusal>, RunError> {
+        let now = self.world.now();
+        let Some(debt) = look_first(&self.plan, &self.state, input, now) else { return Ok(None) };
+        let Answer { key, attempt, outcome } = self.attempt(debt, now).await;
+        self.show(&outcome);
+        let unseen = match &outcome {
+            Outcome::Failed { reason, .. } => Some(Refusal::Unseen { reason: reason.clone() }),
+            Outcome::Done | Outcome::Read(_) | Outcome::LeaseEnded => None,
+        };
+        // Where the news moves nothing, that is as good.
+        self.take(&Actor::engine(), &Input::Outcome { key, attempt, outcome }).await?.ok();
+        Ok(unseen)
+    }
+
     /// The one door: decide, append, and then, and only then, fold.
     async fn take(&mut self, actor: &Actor, input: &Input) -> Result<Result<Vec<Event>, Refusal>, RunError> {
         let now = self.world.now();
-        let events = match decide(&self.plan, &self.state, input, now) {
+        let events = match decide(&self.plan, &self.state, &self.evidence.judge, input, now) {
             Ok(events) if events.is_empty() => return Ok(Ok(events)),
             Ok(events) => events,
             Err(refusal) => return Ok(Err(refusal)),
         };
+        // A verdict must be found again from what it was made of, so that goes first.
+        self.keep_evidence().await;
         let mut next = self.state.clone();
         let mut plan = Arc::clone(&self.plan);
         let mut recorded = Vec::with_capacity(events.len());
@@ -258,6 +307,9 @@ impl<J: Journal, W: World> Run<J, W> {
             // Another deployment of the service still runs: the fleet will admit again.
             Err(RunError::Append(AppendError::ServiceBusy { .. })) => return Ok(Err(Refusal::Stale)),
             Err(error) => return Err(error),
+        }
+        if !Arc::ptr_eq(&self.plan, &plan) {
+            self.evidence.replan(&plan);
         }
         self.plan = plan;
         self.state = next;

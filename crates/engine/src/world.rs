@@ -15,9 +15,10 @@ pub trait World: Send + Sync + 'static {
     /// The present moment. Never goes back within a process, and never lies before [`World::start_at`]'s.
     fn now(&self) -> Timestamp;
 
-    /// Tells the clock the latest moment in the journal, before anything is driven: a clock that was set back while the
-    /// engine was down must not make the present earlier than the past.
-    fn start_at(&self, latest: Timestamp);
+    /// Tells the clock the latest moment of what is under way, before anything is driven; `None` when nothing is. A clock
+    /// that was set while the engine was down must neither make the present earlier than that moment nor make time pass
+    /// that nobody lived through.
+    fn start_at(&self, latest: Option<Timestamp>);
 
     /// Resolves at that moment; at once when it has passed.
     fn sleep_until(&self, at: Timestamp) -> BoxFuture<()>;

@@ -50,6 +50,8 @@ pub enum Law {
     ApprovalsKept,
     /// A stage passes with every gate's evidence, or by hand.
     EvidencePasses,
+    /// A stage passes, by its gates or by hand, only while its share is in force.
+    PassesInForce,
     /// A release that fails under a gate's eyes does not pass it.
     IllNeverPasses,
     /// A stage that passes by its gates was watched for its whole bake.
@@ -108,7 +110,7 @@ pub enum Law {
 
 impl Law {
     /// All of them: first what must never happen, then what must happen in the end.
-    pub const ALL: [Self; 45] = [
+    pub const ALL: [Self; 46] = [
         Self::AnsweredIsKept,
         Self::AcceptedIsKept,
         Self::HistoryStays,
@@ -126,6 +128,7 @@ impl Law {
         Self::RisesAfterPass,
         Self::ApprovalsKept,
         Self::EvidencePasses,
+        Self::PassesInForce,
         Self::IllNeverPasses,
         Self::WholeBake,
         Self::WholeWatch,
@@ -179,6 +182,7 @@ impl Law {
                 "a stage that asks for an approval starts only after it was given, or by hand"
             }
             Self::EvidencePasses => "a stage passes with every gate's evidence, or by hand",
+            Self::PassesInForce => "a stage passes, by its gates or by hand, only while its share is in force",
             Self::IllNeverPasses => "a release that fails under a gate's eyes does not pass it",
             Self::WholeBake => "a stage that passes by its gates was watched for its whole bake",
             Self::WholeWatch => "a watch that passes by itself lasted its whole length",
@@ -227,6 +231,7 @@ impl Law {
             | Self::RisesAfterPass
             | Self::ApprovalsKept
             | Self::EvidencePasses
+            | Self::PassesInForce
             | Self::IllNeverPasses
             | Self::WholeBake
             | Self::WholeWatch

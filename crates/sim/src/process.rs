@@ -105,6 +105,9 @@ impl Process {
             Some(at) if !self.is_dead() && at <= self.horizon.load(Ordering::Relaxed) => {
                 let now = self.universe().advance(at);
                 self.fire(now);
+                // The timer may be one of a future that nobody polls just now, and then nothing follows from it: the
+                // runtime must come to rest again instead of waiting for ever.
+                self.wake_main();
             }
             _ => {
                 self.rested.store(true, Ordering::Relaxed);

@@ -50,8 +50,10 @@ impl World for SimWorld {
         self.process.clock()
     }
 
-    fn start_at(&self, latest: Timestamp) {
-        self.process.not_before(latest);
+    fn start_at(&self, latest: Option<Timestamp>) {
+        if let Some(latest) = latest {
+            self.process.not_before(latest);
+        }
     }
 
     fn sleep_until(&self, at: Timestamp) -> BoxFuture<()> {

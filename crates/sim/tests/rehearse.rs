@@ -33,6 +33,8 @@ fn request() -> Request {
         watch: Millis::minutes(5),
         lease: Some(Millis::minutes(10)),
         limits: Limits::default(),
+        judge: tidegate_core::judge::Settings::default(),
+        metrics: Vec::new(),
         way_back: false,
         again: false,
         supersedes: false,

@@ -4,15 +4,19 @@ use std::{collections::BTreeMap, path::Path};
 
 use tidegate_adapters::local::{LocalSpec, Manifest, Program, Routing, RuleSpec, RuleTarget, Source};
 use tidegate_core::{
-    gate::{Gate, OnFailure, OnNoEvidence, Rule},
-    model::{Artifact, Criticality, Millis, Release, Share},
+    gate::{Gate, OnFailure, OnInconclusive, OnNoEvidence, Rule},
+    model::{Artifact, Millis, Release, Share},
     plan::{Batch, Limits, Request, Shadow, Step, StrategySpec},
 };
 use tidegate_engine::QueuePolicy;
 use tidegate_proxy::protocol as wire;
 
 use crate::{
-    config::{self, gates, routing},
+    config::{
+        self,
+        gates::{ErrorRateGate, Gates, LatencyGate, LatencyShiftGate, LevelGate, Policy, RequestRateGate},
+        routing,
+    },
     fault::Fault,
 };
 
@@ -22,12 +26,7 @@ pub(crate) fn request(name: &str, service: &config::Service, release: Release) -
         deployment: String::new(),
         service: name.to_owned(),
         environment: service.environment.clone(),
-        criticality: match service.criticality {
-            config::Criticality::Low => Criticality::Low,
-            config::Criticality::Medium => Criticality::Medium,
-            config::Criticality::High => Criticality::High,
-            config::Criticality::Critical => Criticality::Critical,
-        },
+        criticality: service.criticality,
         turn: 0,
         release,
         stable: None,
@@ -36,7 +35,7 @@ pub(crate) fn request(name: &str, service: &config::Service, release: Release) -
             Some(shadow) => Some(Shadow { share: share(shadow.share_bp)?, bake: Millis(shadow.bake_ms) }),
             None => None,
         },
-        gates: standard(&service.gates)?,
+        gates: gates(service)?,
         instances: service.run.instances,
         watch: Millis(service.watch_ms),
         lease: service.lease_ms.map(Millis),
@@ -53,6 +52,8 @@ pub(crate) fn request(name: &str, service: &config::Service, release: Release) -
             ),
             ..Limits::default()
         },
+        judge: service.judgement.settings(),
+        metrics: Vec::new(),
         way_back: false,
         again: false,
         supersedes: false,
@@ -268,61 +269,59 @@ fn strategy(strategy: &config::Strategy) -> Result<StrategySpec, Fault> {
     })
 }
 
-fn standard(gates: &gates::Gates) -> Result<Vec<Gate>, Fault> {
-    let mut all = Vec::new();
-    let mut add = |name: &str, rule, min_requests, failure, evidence, hold_max_ms| {
-        all.push(Gate {
-            name: name.to_owned(),
-            rule,
-            min_requests,
-            on_failure: on_failure(failure),
-            on_no_evidence: on_no_evidence(evidence),
-            hold_max: Millis(hold_max_ms),
-        });
-    };
-    if let Some(gate) = &gates.error_rate {
-        let rule = Rule::ErrorRate {
-            ratio_max_bp: gate.ratio_max_milli.saturating_mul(10),
-            floor: share(gate.floor_bp)?,
-        };
-        add("error_rate", rule, gate.min_requests, gate.on_failure, gate.on_no_evidence, gate.hold_max_ms);
-    }
-    for (name, gate, quantile_bp) in
-        [("latency_p95", &gates.latency_p95, 9_500), ("latency_p99", &gates.latency_p99, 9_900)]
-    {
-        if let Some(gate) = gate {
-            let rule = Rule::Latency { quantile_bp, limit: Millis(gate.limit_ms) };
-            add(name, rule, gate.min_requests, gate.on_failure, gate.on_no_evidence, gate.hold_max_ms);
+/// The gates of a service; where it only observes, none of them acts.
+pub(crate) fn gates(service: &config::Service) -> Result<Vec<Gate>, Fault> {
+    let mut all = standard(&service.gates)?;
+    if service.judgement.observe {
+        for gate in &mut all {
+            gate.on_failure = OnFailure::Alert;
+            gate.on_no_evidence = OnNoEvidence::Continue;
+            gate.on_inconclusive = OnInconclusive::Promote;
         }
-    }
-    if let Some(gate) = &gates.cpu {
-        let rule = Rule::Cpu { limit: share(gate.limit_bp)? };
-        add("cpu", rule, 0, gate.on_failure, gate.on_no_evidence, gate.hold_max_ms);
-    }
-    if let Some(gate) = &gates.memory {
-        let rule = Rule::Memory { limit: share(gate.limit_bp)? };
-        add("memory", rule, 0, gate.on_failure, gate.on_no_evidence, gate.hold_max_ms);
-    }
-    if let Some(gate) = &gates.request_rate {
-        let rule = Rule::RequestRate { min: share(gate.min_bp)? };
-        add("request_rate", rule, gate.min_requests, gate.on_failure, gate.on_no_evidence, gate.hold_max_ms);
     }
     Ok(all)
 }
 
-const fn on_failure(policy: gates::OnFailure) -> OnFailure {
-    match policy {
-        gates::OnFailure::RollBack => OnFailure::RollBack,
-        gates::OnFailure::Hold => OnFailure::Hold,
-        gates::OnFailure::Alert => OnFailure::Alert,
+fn standard(gates: &Gates) -> Result<Vec<Gate>, Fault> {
+    let mut all = Vec::new();
+    let mut add = |name: &str, policy: &Policy, rule| all.push(gate(name, policy, rule));
+    if let Some(ErrorRateGate { ratio_max_milli, floor_bp, policy }) = &gates.error_rate {
+        let floor = share(*floor_bp)?;
+        add("error_rate", policy, Rule::ErrorRate { ratio_max_bp: ratio_max_milli.saturating_mul(10), floor });
     }
+    if let Some(LatencyShiftGate { ratio_max_milli, policy }) = &gates.latency_shift {
+        add("latency_shift", policy, Rule::LatencyShift { ratio_max_bp: ratio_max_milli.saturating_mul(10) });
+    }
+    for (name, gate, quantile_bp) in
+        [("latency_p95", &gates.latency_p95, 9_500), ("latency_p99", &gates.latency_p99, 9_900)]
+    {
+        if let Some(LatencyGate { limit_ms, policy }) = gate {
+            add(name, policy, Rule::Latency { quantile_bp, limit: Millis(*limit_ms) });
+        }
+    }
+    if let Some(LevelGate { limit_bp, policy }) = &gates.cpu {
+        add("cpu", policy, Rule::Cpu { limit: share(*limit_bp)? });
+    }
+    if let Some(LevelGate { limit_bp, policy }) = &gates.memory {
+        add("memory", policy, Rule::Memory { limit: share(*limit_bp)? });
+    }
+    if let Some(RequestRateGate { min_bp, policy }) = &gates.request_rate {
+        add("request_rate", policy, Rule::RequestRate { min: share(*min_bp)? });
+    }
+    Ok(all)
 }
 
-const fn on_no_evidence(policy: gates::OnNoEvidence) -> OnNoEvidence {
-    match policy {
-        gates::OnNoEvidence::Hold => OnNoEvidence::Hold,
-        gates::OnNoEvidence::Continue => OnNoEvidence::Continue,
-        gates::OnNoEvidence::RollBack => OnNoEvidence::RollBack,
+fn gate(name: &str, policy: &Policy, rule: Rule) -> Gate {
+    Gate {
+        name: name.to_owned(),
+        rule,
+        mode: policy.mode,
+        metric: policy.metric.clone(),
+        min_requests: policy.min_requests,
+        on_failure: policy.on_failure,
+        on_no_evidence: policy.on_no_evidence,
+        hold_max: Millis(policy.hold_max_ms),
+        on_inconclusive: policy.on_inconclusive,
     }
 }
 

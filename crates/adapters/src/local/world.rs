@@ -85,9 +85,9 @@ impl EffectError {
 
 impl LocalWorld {
     /// The world of a data directory.
-    pub fn new(node: Node, store: ReleaseStore, publisher: Publisher) -> Self {
+    pub fn new(node: Node, store: ReleaseStore, clock: Clock, publisher: Publisher) -> Self {
         let looks = Arc::new(Semaphore::new(LOOKS_MAX));
-        Self { node, store, clock: Arc::default(), publisher, looks }
+        Self { node, store, clock: Arc::new(clock), publisher, looks }
     }
 
     async fn effect(&self, order: &Order) -> Result<Outcome, EffectError> {
@@ -219,7 +219,8 @@ impl LocalWorld {
         Ok(Outcome::Done)
     }
 
-    /// Takes a release out of the table, then drains and stops its instances.
+    /// Takes a release out of the table, then drains and stops its instances, and with them whatever else of the service
+    /// runs beside the one that stays: a deployment that was given up may have left its own behind.
     async fn retire(
         &self,
         plan: &Plan,
@@ -227,16 +228,14 @@ impl LocalWorld {
         new: bool,
         generation: u64,
     ) -> Result<Outcome, EffectError> {
-        let (stays, leaves) = if new {
-            (plan.stable.as_ref(), Some(&plan.release))
-        } else {
-            (Some(&plan.release), plan.stable.as_ref())
-        };
+        let stays = if new { plan.stable.as_ref() } else { Some(&plan.release) };
         let wanted = Wanted { stable: stays, new: None, lease_ms: None, ..base(plan, epoch, generation) };
         self.node.put_table(&wanted.table()?).await?;
-        let Some(leaves) = leaves else { return Ok(Outcome::Done) };
-        self.node.delete_run(&plan.service, &leaves.tag, epoch).await?;
-        while self.node.runs(&plan.service).await?.iter().any(|run| is_there(run, &leaves.tag)) {
+        let leaves = |run: &RunStatus| stays.is_none_or(|stays| stays.tag != run.release);
+        for run in self.node.runs(&plan.service).await?.iter().filter(|run| leaves(run)) {
+            self.node.delete_run(&plan.service, &run.release, epoch).await?;
+        }
+        while self.node.runs(&plan.service).await?.iter().any(|run| leaves(run) && is_there(run)) {
             tokio::time::sleep(LOOK).await;
         }
         Ok(Outcome::Done)
@@ -256,6 +255,7 @@ impl LocalWorld {
                 .as_ref()
                 .map(|stable| release_reading(stable, &plan.service, &counters, &runs)),
             boot: counters.boot,
+            metrics: Vec::new(),
         })
     }
 }
@@ -265,8 +265,8 @@ impl World for LocalWorld {
         self.clock.now()
     }
 
-    fn start_at(&self, latest: Timestamp) {
-        self.clock.not_before(latest);
+    fn start_at(&self, latest: Option<Timestamp>) {
+        self.clock.start_at(latest);
     }
 
     fn sleep_until(&self, at: Timestamp) -> BoxFuture<()> {
@@ -331,8 +331,8 @@ fn free_or_ours(
     }
 }
 
-fn is_there(run: &RunStatus, release: &str) -> bool {
-    run.release == release && run.instances.iter().any(|instance| instance.state != InstanceState::Stopped)
+fn is_there(run: &RunStatus) -> bool {
+    run.instances.iter().any(|instance| instance.state != InstanceState::Stopped)
 }
 
 fn is_broken(instance: &InstanceStatus) -> bool {

@@ -13,11 +13,15 @@ use alloc::{
 use super::{
     event::{ApprovalReason, Cause, Event},
     input::{Input, Outcome, Verb},
-    owed::{Key, What, expected},
+    owed::{Key, Owed, What, expected, measure},
     state::{Phase, Resume, State, StateName, Step, Try},
 };
 use crate::{
-    gate::{Gate, Judgement, Look, NoWindow, OnFailure, OnNoEvidence, Reading, Verdict, Window, judge},
+    gate::{
+        Gate, Judgement, Look, Mode, NoWindow, OnFailure, OnInconclusive, OnNoEvidence, Reading, Rule, Verdict,
+        Window, judge,
+    },
+    judge::Judge,
     model::{Millis, Timestamp},
     plan::Plan,
 };
@@ -49,10 +53,25 @@ pub enum Refusal {
         /// Why, and what to do instead.
         advice: &'static str,
     },
+    /// A stage cannot be called good, because nobody could see whether its share is in force: see [`look_first`].
+    #[error(
+        "whether the stage's share is still in force could not be read ({reason}): look at the target, then ask again"
+    )]
+    Unseen {
+        /// Why not.
+        reason: String,
+    },
 }
 
-/// What an input means in a state. No event at all is an answer too: the news was heard and changes nothing.
-pub fn decide(plan: &Plan, state: &State, input: &Input, now: Timestamp) -> Result<Vec<Event>, Refusal> {
+/// What an input means in a state. No event at all is an answer too: the news was heard and changes nothing. `seen` is
+/// the fold of the batches up to now, as the state is the fold of the events.
+pub fn decide(
+    plan: &Plan,
+    state: &State,
+    seen: &Judge,
+    input: &Input,
+    now: Timestamp,
+) -> Result<Vec<Event>, Refusal> {
     match input {
         Input::Admit { replanned } if state.phase == Phase::Queued => Ok(match replanned {
             None => vec![Event::Admitted],
@@ -62,7 +81,7 @@ pub fn decide(plan: &Plan, state: &State, input: &Input, now: Timestamp) -> Resu
         Input::Admit { .. } => Err(Refusal::Stale),
         Input::Tick => tick(state, now),
         Input::Outcome { key: Key { what: What::Measure, .. }, outcome, .. } => {
-            measured(plan, state, outcome, now)
+            measured(plan, state, seen, outcome, now)
         }
         Input::Outcome { key, attempt, outcome } => answered(plan, state, *key, *attempt, outcome, now),
         Input::Operator(verb) => operator(plan, state, verb, now),
@@ -70,12 +89,34 @@ pub fn decide(plan: &Plan, state: &State, input: &Input, now: Timestamp) -> Resu
 }
 
 /// What the gates would say to a reading now: for a person who watches. Empty where nothing is measured.
-pub fn look(plan: &Plan, state: &State, reading: &Reading) -> Vec<Judgement> {
+pub fn look(plan: &Plan, state: &State, seen: &Judge, reading: &Reading) -> Vec<Judgement> {
     let Some(opening) = &state.opening else { return Vec::new() };
     let Ok(window) = Window::between(opening, reading, state.share, state.kept.as_ref()) else {
         return Vec::new();
     };
-    gates(plan, state).iter().map(|gate| judge(gate, &window, Look::Final)).collect()
+    ask(plan, state, seen, &window, Look::Final)
+}
+
+/// Asks the gates in force: over the window, or of the batches, as each gate's mode says.
+fn ask(plan: &Plan, state: &State, seen: &Judge, window: &Window, look: Look) -> Vec<Judgement> {
+    let answer = |gate: &Gate| match (gate.mode, &gate.rule) {
+        (_, Rule::Instances) | (Mode::Threshold, _) if !matches!(gate.rule, Rule::Metric(_)) => {
+            judge(gate, window, look)
+        }
+        _ => seen.ask(gate, window, state.stage(), look),
+    };
+    gates(plan, state).iter().map(answer).collect()
+}
+
+/// The look that must come before a person's word is decided. A person may call a stage good only while its share is in
+/// force, and a target whose lease ended while nobody was there has taken the share back. The answer is news like any
+/// other and is decided first; without one the word is refused as [`Refusal::Unseen`]. `None` where no look is needed.
+pub fn look_first(plan: &Plan, state: &State, input: &Input, now: Timestamp) -> Option<Owed> {
+    let Input::Operator(verb) = input else { return None };
+    let leased = plan.lease.is_some() && plan.stable.is_some();
+    let passes = |event: &Event| matches!(event, Event::StagePassed { by_hand: true, .. });
+    let events = if leased { operator(plan, state, verb, now).unwrap_or_default() } else { Vec::new() };
+    events.iter().any(passes).then(|| measure(plan))
 }
 
 fn tick(state: &State, now: Timestamp) -> Result<Vec<Event>, Refusal> {
@@ -188,7 +229,13 @@ fn failed(
 }
 
 /// A reading came, or could not be had.
-fn measured(plan: &Plan, state: &State, outcome: &Outcome, now: Timestamp) -> Result<Vec<Event>, Refusal> {
+fn measured(
+    plan: &Plan,
+    state: &State,
+    seen: &Judge,
+    outcome: &Outcome,
+    now: Timestamp,
+) -> Result<Vec<Event>, Refusal> {
     if !measures(&state.phase) {
         return Err(Refusal::Stale);
     }
@@ -201,7 +248,7 @@ fn measured(plan: &Plan, state: &State, outcome: &Outcome, now: Timestamp) -> Re
         Outcome::Read(reading) => {
             let Some(opening) = &state.opening else { return Ok(Vec::new()) };
             match Window::between(opening, reading, state.share, state.kept.as_ref()) {
-                Ok(window) => Ok(judged(plan, state, &window, now)),
+                Ok(window) => Ok(judged(plan, state, |look| ask(plan, state, seen, &window, look), now)),
                 Err(NoWindow::Backwards) => Ok(Vec::new()),
                 Err(NoWindow::Reset) => Ok(reset(plan, state, reading)),
             }
@@ -284,16 +331,21 @@ fn unread(gate: &Gate, reason: &str) -> Judgement {
         requests: 0,
         baseline_requests: 0,
         window: Millis::ZERO,
+        finding: None,
     }
 }
 
-/// Asks the gates about a window.
-fn judged(plan: &Plan, state: &State, window: &Window, now: Timestamp) -> Vec<Event> {
-    let ask = |look| gates(plan, state).iter().map(|gate| judge(gate, window, look)).collect();
+/// What the gates' answers ask for.
+fn judged(
+    plan: &Plan,
+    state: &State,
+    ask: impl Fn(Look) -> Vec<Judgement>,
+    now: Timestamp,
+) -> Vec<Event> {
     match &state.phase {
         Phase::CanaryEvaluating { stage, .. } => last_look(plan, state, *stage, ask(Look::Final), now),
         Phase::Verifying { until } if *until <= now => {
-            let judgements: Vec<Judgement> = ask(Look::Final);
+            let judgements = ask(Look::Final);
             let seen = Event::Judged { stage: None, judgements: judgements.clone() };
             turn_back(plan, state, &judgements, now)
                 .map_or_else(|| end_of_watch(plan, vec![seen.clone()]), |cause| back(seen.clone(), cause))
@@ -340,6 +392,9 @@ fn last_look(
         Missing::Waited(_) if waits => Vec::new(),
         Missing::Waited(until) => vec![seen, Event::Held { stage, until }],
         Missing::TooLong(cause) => back(seen, cause),
+        Missing::Undecided(why) => {
+            vec![seen, Event::ApprovalAsked { stage, why, until: now.after(plan.limits.pause_max) }]
+        }
     }
 }
 
@@ -351,28 +406,63 @@ enum Missing {
     Waited(Timestamp),
     /// It was waited for long enough.
     TooLong(Cause),
+    /// What came decides nothing, and a person is to be asked.
+    Undecided(ApprovalReason),
 }
 
 fn missing(plan: &Plan, state: &State, judgements: &[Judgement], now: Timestamp) -> Missing {
-    let mut waited = Missing::Nothing;
+    let mut found = Missing::Nothing;
     for (gate, judgement) in gates(plan, state).iter().zip(judgements) {
-        if judgement.verdict != Verdict::NoEvidence || gate.on_no_evidence == OnNoEvidence::Continue {
+        if judgement.verdict != Verdict::NoEvidence {
             continue;
         }
-        let until = state.since.after(gate.hold_max);
-        if gate.on_no_evidence == OnNoEvidence::RollBack || until <= now {
-            return Missing::TooLong(Cause::NoEvidence {
-                stage: stage_name(plan, state),
-                gate: gate.name.clone(),
-                reason: judgement.reason.clone(),
-            });
-        }
-        waited = match waited {
-            Missing::Waited(earlier) => Missing::Waited(earlier.min(until)),
-            Missing::Nothing | Missing::TooLong(_) => Missing::Waited(until),
+        let next = if judgement.finding.is_some_and(|finding| finding.undecided) {
+            undecided(plan, state, gate, judgement, now)
+        } else {
+            absent(plan, state, gate, judgement, now)
+        };
+        found = match (found, next) {
+            (_, Missing::TooLong(cause)) => return Missing::TooLong(cause),
+            (Missing::Waited(one), Missing::Waited(other)) => Missing::Waited(one.min(other)),
+            (Missing::Waited(until), _) | (_, Missing::Waited(until)) => Missing::Waited(until),
+            (Missing::Undecided(why), _) | (_, Missing::Undecided(why)) => Missing::Undecided(why),
+            (earlier, Missing::Nothing) => earlier,
         };
     }
-    waited
+    found
+}
+
+/// A gate without evidence, at the end of a bake.
+fn absent(plan: &Plan, state: &State, gate: &Gate, judgement: &Judgement, now: Timestamp) -> Missing {
+    let until = state.since.after(gate.hold_max);
+    match gate.on_no_evidence {
+        OnNoEvidence::Continue => Missing::Nothing,
+        OnNoEvidence::Hold if now < until => Missing::Waited(until),
+        OnNoEvidence::Hold | OnNoEvidence::RollBack => too_long_without(plan, state, judgement),
+    }
+}
+
+/// A gate whose evidence decides nothing yet: it has until the longest that a stage may last.
+fn undecided(plan: &Plan, state: &State, gate: &Gate, judgement: &Judgement, now: Timestamp) -> Missing {
+    let opened = state.opening.as_ref().map_or(state.since, |opening| opening.at);
+    let until = opened.after(plan.judge.max_dwell);
+    match gate.on_inconclusive {
+        _ if now < until => Missing::Waited(until),
+        OnInconclusive::Promote => Missing::Nothing,
+        OnInconclusive::Hold => Missing::Undecided(ApprovalReason::Undecided {
+            gate: gate.name.clone(),
+            reason: judgement.reason.clone(),
+        }),
+        OnInconclusive::RollBack => too_long_without(plan, state, judgement),
+    }
+}
+
+fn too_long_without(plan: &Plan, state: &State, judgement: &Judgement) -> Missing {
+    Missing::TooLong(Cause::NoEvidence {
+        stage: stage_name(plan, state),
+        gate: judgement.gate.clone(),
+        reason: judgement.reason.clone(),
+    })
 }
 
 /// The first failure that turns back.
@@ -572,7 +662,7 @@ fn promote(
 fn approve(plan: &Plan, state: &State, stage: usize, why: &ApprovalReason, now: Timestamp) -> Vec<Event> {
     match why {
         ApprovalReason::Planned => vec![Event::Approved { stage }],
-        ApprovalReason::GateFailed { .. } => pass(plan, state, Vec::new(), stage, true, now),
+        ApprovalReason::GateFailed { .. } | ApprovalReason::Undecided { .. } => pass(plan, state, Vec::new(), stage, true, now),
     }
 }
 

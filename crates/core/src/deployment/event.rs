@@ -266,6 +266,13 @@ pub enum ApprovalReason {
         /// What it said.
         reason: String,
     },
+    /// A gate's evidence decides nothing, and the stage has lasted the longest it may.
+    Undecided {
+        /// The gate.
+        gate: String,
+        /// What it said.
+        reason: String,
+    },
 }
 
 /// Why a deployment turned back.

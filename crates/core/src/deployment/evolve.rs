@@ -249,7 +249,7 @@ impl ApprovalReason {
     pub const fn stage_in_force(&self, stage: usize) -> Option<usize> {
         match self {
             Self::Planned => stage.checked_sub(1),
-            Self::GateFailed { .. } => Some(stage),
+            Self::GateFailed { .. } | Self::Undecided { .. } => Some(stage),
         }
     }
 }

@@ -11,7 +11,7 @@ mod owed;
 mod state;
 pub mod table;
 
-pub use decide::{Refusal, decide, look};
+pub use decide::{Refusal, decide, look, look_first};
 pub use event::{ApprovalReason, Cause, Event, Recorded};
 pub use evolve::{evolve, fold};
 pub use input::{Input, Outcome, Verb};

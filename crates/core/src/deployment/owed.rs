@@ -225,7 +225,8 @@ pub(super) const fn expected(phase: &Phase) -> Option<What> {
     }
 }
 
-fn measure(plan: &Plan) -> Owed {
+/// One more look at the counters.
+pub(super) fn measure(plan: &Plan) -> Owed {
     Owed {
         key: Key { intent: 0, what: What::Measure },
         attempt: 0,

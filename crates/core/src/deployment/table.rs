@@ -18,7 +18,8 @@ use super::{
     state::{Phase, State, StateName},
 };
 use crate::{
-    gate::{Gate, Instance, OnFailure, OnNoEvidence, Reading, ReleaseReading, Rule},
+    gate::{Gate, Instance, OnFailure, Reading, ReleaseReading, Rule},
+    judge::{Judge, Settings},
     model::{Actor, Artifact, Criticality, Millis, Release, Share, Strategy, TargetSpec, Timestamp},
     plan::{Limits, PLAN_VERSION, Plan, Stage},
 };
@@ -53,12 +54,10 @@ pub fn sample_plan() -> Plan {
         spec: TargetSpec { kind: "sample".to_owned(), json: "{}".to_owned() },
     };
     let gate = |name: &str, rule, on_failure| Gate {
-        name: name.to_owned(),
-        rule,
         min_requests: 1,
         on_failure,
-        on_no_evidence: OnNoEvidence::Hold,
         hold_max: Millis::secs(30),
+        ..Gate::new(name, rule)
     };
     let gates = vec![
         gate("instances", Rule::Instances, OnFailure::RollBack),
@@ -89,6 +88,8 @@ pub fn sample_plan() -> Plan {
         watch_gates: gates,
         lease: Some(Millis::minutes(10)),
         limits: Limits { attempts_max: 2, back_attempts_max: 2, reopen_max: 1, ..Limits::default() },
+        judge: Settings::default(),
+        metrics: Vec::new(),
         way_back: false,
         notes: Vec::new(),
     }
@@ -120,6 +121,7 @@ fn reading(at: Timestamp, bad: u8) -> Reading {
         boot: "sample".to_owned(),
         new: release(bad == 1, bad == 2),
         stable: Some(release(false, false)),
+        metrics: Vec::new(),
     }
 }
 
@@ -216,7 +218,7 @@ const fn depends_on_time(input: &Input) -> bool {
 fn step(plan: &Plan, state: &State, words: &str, input: &Input, now: Timestamp) -> (Row, Option<State>) {
     let from = state.name();
     let row = |answer, to| Row { from, input: words.to_owned(), answer, to };
-    match decide(plan, state, input, now) {
+    match decide(plan, state, &Judge::of(plan), input, now) {
         Err(refusal) => (row(format!("refused: {}", short(&refusal)), None), None),
         Ok(events) if events.is_empty() => (row("nothing".to_owned(), None), None),
         Ok(events) => {
@@ -237,6 +239,7 @@ fn short(refusal: &Refusal) -> String {
         Refusal::NotDue => "not due".to_owned(),
         Refusal::Over { .. } => "over".to_owned(),
         Refusal::Wrong { advice, .. } => (*advice).to_owned(),
+        Refusal::Unseen { .. } => "unseen".to_owned(),
     }
 }
 

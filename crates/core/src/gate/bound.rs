@@ -23,6 +23,11 @@ pub(super) fn wilson(hits: u64, trials: u64, z: f64) -> (f64, f64) {
     (((middle - spread) / scale).max(0.0), ((middle + spread) / scale).min(1.0))
 }
 
+/// The upper end of the Wilson interval of `hits` in `trials`, for a one-sided `z`.
+pub(crate) fn wilson_upper(hits: u64, trials: u64, z: f64) -> f64 {
+    wilson(hits, trials, z).1
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

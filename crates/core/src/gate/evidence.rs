@@ -17,6 +17,93 @@ pub struct Reading {
     pub new: ReleaseReading,
     /// The stable release, when there is one.
     pub stable: Option<ReleaseReading>,
+    /// What other sources say: one answer for each metric that the plan names.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub metrics: Vec<MetricReading>,
+}
+
+/// What a source said about one metric: facts, never a verdict.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MetricReading {
+    /// The metric's name in the plan.
+    pub metric: String,
+    /// The answer.
+    pub answer: MetricAnswer,
+}
+
+/// An answer of a source.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MetricAnswer {
+    /// Cumulative counters of both releases.
+    Counters {
+        /// When the newest of them was sampled, by the source's own clock.
+        at: Timestamp,
+        /// The new release's.
+        new: Counters,
+        /// The stable release's, where it has any.
+        stable: Option<Counters>,
+    },
+    /// A number, or several, for each side.
+    Values {
+        /// When they were sampled.
+        at: Timestamp,
+        /// The new release's; the only ones where the query does not tell releases apart.
+        new: Vec<Number>,
+        /// The stable release's.
+        stable: Vec<Number>,
+    },
+    /// Nothing that may be used.
+    Fault {
+        /// Why, naming the source and the query.
+        reason: String,
+    },
+}
+
+/// Cumulative counters of one release from a source that is not the proxy.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Counters {
+    /// Requests.
+    pub requests: u64,
+    /// Of those, failed.
+    pub failures: u64,
+    /// Latency as in [`ReleaseReading::latency_us`], but with every edge of the source's histogram, empty ones too.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub latency_us: Vec<(u64, u64)>,
+}
+
+/// A number from outside: any float, compared bit by bit so that what is stored can be compared.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Number(pub f64);
+
+impl PartialEq for Number {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.to_bits() == other.0.to_bits()
+    }
+}
+
+impl Eq for Number {}
+
+impl Serialize for Number {
+    /// A JSON number; what JSON cannot write is its name in a string.
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        if self.0.is_finite() { serializer.serialize_f64(self.0) } else { serializer.collect_str(&self.0) }
+    }
+}
+
+impl<'de> Deserialize<'de> for Number {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(untagged)]
+        enum Form {
+            Number(f64),
+            Name(String),
+        }
+        match Form::deserialize(deserializer)? {
+            Form::Number(number) => Ok(Self(number)),
+            Form::Name(name) => name.parse().map(Self).map_err(serde::de::Error::custom),
+        }
+    }
 }
 
 /// Cumulative counters of one release.
@@ -194,7 +281,7 @@ const fn lower_edge(edge: u64) -> u64 {
     edge - edge.div_ceil(16)
 }
 
-fn cpu_ppm(from: &[Instance], to: &[Instance], length: Millis) -> Option<u64> {
+pub(crate) fn cpu_ppm(from: &[Instance], to: &[Instance], length: Millis) -> Option<u64> {
     let mut sum = 0_u64;
     let mut counted = 0_u64;
     for instance in to.iter().filter(|i| i.cpu_limit_milli > 0) {
@@ -208,7 +295,7 @@ fn cpu_ppm(from: &[Instance], to: &[Instance], length: Millis) -> Option<u64> {
     sum.checked_div(counted)
 }
 
-fn memory_ppm(instances: &[Instance]) -> Option<u64> {
+pub(crate) fn memory_ppm(instances: &[Instance]) -> Option<u64> {
     instances
         .iter()
         .filter(|i| i.memory_limit_bytes > 0)
@@ -243,7 +330,13 @@ pub(crate) mod tests {
                 memory_limit_bytes: 100,
             }],
         };
-        Reading { at: Timestamp(at), boot: "b".to_owned(), new: release(new), stable: Some(release(stable)) }
+        Reading {
+            at: Timestamp(at),
+            boot: "b".to_owned(),
+            new: release(new),
+            stable: Some(release(stable)),
+            metrics: Vec::new(),
+        }
     }
 
     #[test]

@@ -18,6 +18,12 @@ pub struct Gate {
     pub name: String,
     /// The rule.
     pub rule: Rule,
+    /// How the rule is asked.
+    #[serde(default)]
+    pub mode: Mode,
+    /// The metric whose counters are asked instead of the traffic's own, when one is named.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub metric: Option<String>,
     /// Requests of the new release (and of the baseline, where one is compared) below which a final look has no evidence.
     pub min_requests: u64,
     /// What a failure does.
@@ -26,10 +32,41 @@ pub struct Gate {
     pub on_no_evidence: OnNoEvidence,
     /// How long `hold` waits for evidence before it turns back.
     pub hold_max: Millis,
+    /// What evidence that came but decides nothing does when a stage has lasted the longest it may.
+    #[serde(default)]
+    pub on_inconclusive: OnInconclusive,
+}
+
+impl Gate {
+    /// A threshold gate with the usual policies: a failure turns back, missing evidence is waited for.
+    pub fn new(name: &str, rule: Rule) -> Self {
+        Self {
+            name: name.to_owned(),
+            rule,
+            mode: Mode::Threshold,
+            metric: None,
+            min_requests: 20,
+            on_failure: OnFailure::RollBack,
+            on_no_evidence: OnNoEvidence::Hold,
+            hold_max: Millis::secs(180),
+            on_inconclusive: OnInconclusive::Promote,
+        }
+    }
+}
+
+/// How a rule is asked.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Mode {
+    /// Exactly as written, at the end of a bake, over one window.
+    #[default]
+    Threshold,
+    /// After every batch, by a test whose false-alarm probability holds however often it is asked; ends early both ways.
+    Sequential,
 }
 
 /// What is asked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Rule {
     /// Failed requests per request: at most `ratio_max_bp` (basis points, 11,000 is 1.1 ×) of the baseline's, or at most
@@ -46,6 +83,12 @@ pub enum Rule {
         quantile_bp: u16,
         /// The limit; exactly the limit fails.
         limit: Millis,
+    },
+    /// The whole latency distribution against the baseline's: requests slower than an edge at most `ratio_max_bp` of the
+    /// baseline's. Sequential only.
+    LatencyShift {
+        /// Largest ratio to the baseline, basis points.
+        ratio_max_bp: u32,
     },
     /// Mean CPU of the instances below a limit.
     Cpu {
@@ -64,6 +107,21 @@ pub enum Rule {
     },
     /// No instance in a crash loop, and all wanted ones ready at the end. Always asked.
     Instances,
+    /// A metric of the user's own, with conditions on its value.
+    Metric(Conditions),
+}
+
+/// When a metric's value is good, and when it is bad. A value that is neither decides nothing.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Conditions {
+    /// True for a good value; without it, a value that is not bad is good.
+    pub success: Option<String>,
+    /// True for a bad value; without it, a value that is not good is bad.
+    pub failure: Option<String>,
+    /// Bad values within a stage that do not fail it yet.
+    pub failures_max: u32,
+    /// What the value counts, for comparison with literals that carry a unit.
+    pub unit: String,
 }
 
 /// What a failed gate does.
@@ -89,6 +147,19 @@ pub enum OnNoEvidence {
     /// Go on without it.
     Continue,
     /// Turn back at once.
+    RollBack,
+}
+
+/// What evidence that decides nothing does when a stage has lasted the longest it may.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OnInconclusive {
+    /// Go on: nothing speaks against the release.
+    #[default]
+    Promote,
+    /// Stay at this share and ask a person.
+    Hold,
+    /// Turn back.
     RollBack,
 }
 
@@ -173,6 +244,27 @@ pub struct Judgement {
     pub baseline_requests: u64,
     /// Length of the window.
     pub window: Millis,
+    /// What a sequential gate knows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub finding: Option<Finding>,
+}
+
+/// The three numbers of a sequential gate, beside what was seen: what is plausible, and how rare this is for a healthy
+/// release. Integers, so that a replay can be compared bit by bit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Finding {
+    /// Smallest plausible ratio to the baseline, thousandths; 95 %, at all times at once.
+    pub ratio_low_milli: Option<u64>,
+    /// Largest plausible ratio.
+    pub ratio_high_milli: Option<u64>,
+    /// Evidence that the release is worse than tolerated, thousandths of a nat (natural logarithm of the odds).
+    pub against_mnat: i64,
+    /// Evidence that it is not bad, thousandths of a nat.
+    pub for_mnat: i64,
+    /// Of the deployment's evidence against the release, this gate's part, parts per million of what turns it back.
+    pub budget_ppm: u64,
+    /// Evidence came, and it decides nothing yet.
+    pub undecided: bool,
 }
 
 /// When a gate is asked.
@@ -191,21 +283,13 @@ const EARLY_HITS_MIN: u64 = 3;
 /// The six standard gates with the first seed's limits: error rate below 1.1 × baseline, P95 < 500 ms, P99 < 1 s, CPU <
 /// 80 %, memory < 90 %, request rate > 50 % of baseline.
 pub fn standard_gates() -> Vec<Gate> {
-    let gate = |name: &str, rule| Gate {
-        name: name.to_owned(),
-        rule,
-        min_requests: 20,
-        on_failure: OnFailure::RollBack,
-        on_no_evidence: OnNoEvidence::Hold,
-        hold_max: Millis::secs(180),
-    };
     vec![
-        gate("error_rate", Rule::ErrorRate { ratio_max_bp: 11_000, floor: Share::NONE }),
-        gate("latency_p95", Rule::Latency { quantile_bp: 9_500, limit: Millis(500) }),
-        gate("latency_p99", Rule::Latency { quantile_bp: 9_900, limit: Millis(1_000) }),
-        gate("cpu", Rule::Cpu { limit: Share::percent(80) }),
-        gate("memory", Rule::Memory { limit: Share::percent(90) }),
-        gate("request_rate", Rule::RequestRate { min: Share::percent(50) }),
+        Gate::new("error_rate", Rule::ErrorRate { ratio_max_bp: 11_000, floor: Share::NONE }),
+        Gate::new("latency_p95", Rule::Latency { quantile_bp: 9_500, limit: Millis(500) }),
+        Gate::new("latency_p99", Rule::Latency { quantile_bp: 9_900, limit: Millis(1_000) }),
+        Gate::new("cpu", Rule::Cpu { limit: Share::percent(80) }),
+        Gate::new("memory", Rule::Memory { limit: Share::percent(90) }),
+        Gate::new("request_rate", Rule::RequestRate { min: Share::percent(50) }),
     ]
 }
 
@@ -218,6 +302,10 @@ pub fn judge(gate: &Gate, window: &Window, look: Look) -> Judgement {
         Rule::Memory { limit } => gauge(gate, window, look, "memory", window.memory_ppm, limit),
         Rule::RequestRate { min } => request_rate(gate, window, look, min),
         Rule::Instances => instances(gate, window, look),
+        // Asked of every batch, never of a window.
+        Rule::LatencyShift { .. } | Rule::Metric(_) => {
+            answer(gate, window, Verdict::NoEvidence, "no batch has come yet".to_owned())
+        }
     }
 }
 
@@ -233,6 +321,7 @@ fn answer(gate: &Gate, window: &Window, verdict: Verdict, reason: String) -> Jud
         requests: window.new.requests,
         baseline_requests: window.baseline.as_ref().map_or(0, |arm| arm.requests),
         window: window.new.length,
+        finding: None,
     }
 }
 
@@ -411,7 +500,7 @@ const fn clear(failed: bool) -> Verdict {
 
 impl fmt::Display for Rule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match *self {
+        match self {
             Self::ErrorRate { ratio_max_bp, floor } => {
                 write!(
                     f,
@@ -419,13 +508,31 @@ impl fmt::Display for Rule {
                     ratio_max_bp / 10_000,
                     ratio_max_bp % 10_000 / 100
                 )?;
-                if floor == Share::NONE { Ok(()) } else { write!(f, " or {floor}") }
+                if *floor == Share::NONE { Ok(()) } else { write!(f, " or {floor}") }
             }
             Self::Latency { quantile_bp, limit } => write!(f, "P{} below {limit}", quantile_bp / 100),
+            Self::LatencyShift { ratio_max_bp } => write!(
+                f,
+                "requests slower than any edge at most {}.{:02} x stable",
+                ratio_max_bp / 10_000,
+                ratio_max_bp % 10_000 / 100
+            ),
             Self::Cpu { limit } => write!(f, "CPU below {limit}"),
             Self::Memory { limit } => write!(f, "memory below {limit}"),
             Self::RequestRate { min } => write!(f, "request rate above {min} of stable"),
             Self::Instances => f.write_str("no crash loop, all instances ready"),
+            Self::Metric(conditions) => conditions.fmt(f),
+        }
+    }
+}
+
+impl fmt::Display for Conditions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (&self.success, &self.failure) {
+            (Some(success), Some(failure)) => write!(f, "good when {success}, bad when {failure}"),
+            (Some(success), None) => write!(f, "good when {success}"),
+            (None, Some(failure)) => write!(f, "bad when {failure}"),
+            (None, None) => f.write_str("never good and never bad"),
         }
     }
 }

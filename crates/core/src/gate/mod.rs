@@ -8,7 +8,12 @@ mod bound;
 mod evidence;
 mod judge;
 
-pub use evidence::{Arm, Instance, NoWindow, Reading, ReleaseReading, Window};
+pub(crate) use bound::wilson_upper;
+pub(crate) use evidence::{cpu_ppm, memory_ppm};
+pub use evidence::{
+    Arm, Counters, Instance, MetricAnswer, MetricReading, NoWindow, Number, Reading, ReleaseReading, Window,
+};
 pub use judge::{
-    Gate, Judgement, Look, OnFailure, OnNoEvidence, Rule, Unit, Value, Verdict, judge, standard_gates,
+    Conditions, Finding, Gate, Judgement, Look, Mode, OnFailure, OnInconclusive, OnNoEvidence, Rule, Unit, Value,
+    Verdict, judge, standard_gates,
 };

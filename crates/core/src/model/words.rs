@@ -164,6 +164,12 @@ impl Release {
         format!("{name}-{at_secs}")
     }
 
+    /// The tag that this release would have had a second later.
+    pub fn later_tag(&self) -> String {
+        let (name, secs) = self.tag.rsplit_once('-').unwrap_or((&self.tag, ""));
+        format!("{name}-{}", secs.parse::<i64>().unwrap_or(0).saturating_add(1))
+    }
+
     /// Whether both would run the same bytes in the same way; tags may differ.
     pub fn same_content(&self, other: &Self) -> bool {
         self.artifact == other.artifact && self.spec == other.spec

@@ -11,7 +11,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{Limits, PLAN_VERSION, Plan, Stage};
 use crate::{
-    gate::{Gate, OnNoEvidence, Rule, standard_gates},
+    gate::{Gate, OnNoEvidence, Rule},
+    judge,
     model::{Criticality, Millis, Release, Share, Strategy},
 };
 
@@ -47,6 +48,12 @@ pub struct Request {
     pub lease: Option<Millis>,
     /// Bounds.
     pub limits: Limits,
+    /// What the sequential gates share.
+    #[serde(default)]
+    pub judge: judge::Settings,
+    /// Metrics of other sources.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub metrics: Vec<judge::Metric>,
     /// Whether this is a way back.
     pub way_back: bool,
     /// Whether a release that is identical to the running one is rolled out all the same.
@@ -187,6 +194,9 @@ pub fn compile(request: Request) -> Result<Plan, PlanError> {
         });
     }
     let mut notes = Vec::new();
+    if request.judge.observe {
+        notes.push("the gates only observe: what they find is said, and nothing is done about it".to_string());
+    }
     let strategy = request.strategy.name();
     let stages = match (&request.stable, request.way_back) {
         (None, _) => {
@@ -215,6 +225,8 @@ pub fn compile(request: Request) -> Result<Plan, PlanError> {
         watch_gates,
         lease: request.lease,
         limits: request.limits,
+        judge: request.judge,
+        metrics: request.metrics,
         way_back: request.way_back,
         notes,
     })
@@ -355,21 +367,17 @@ fn gates_of(request: &Request) -> Vec<Gate> {
 
 /// Whether the instances live: asked in every stage, whatever is configured.
 fn instances_gate() -> Gate {
-    let wait = standard_gates().first().map_or(Millis::ZERO, |gate| gate.hold_max);
-    Gate {
-        name: "instances".to_string(),
-        rule: Rule::Instances,
-        min_requests: 0,
-        on_failure: crate::gate::OnFailure::RollBack,
-        on_no_evidence: OnNoEvidence::Hold,
-        hold_max: wait,
-    }
+    Gate { min_requests: 0, ..Gate::new("instances", Rule::Instances) }
 }
 
 const fn compares(gate: &Gate) -> bool {
     match gate.rule {
-        Rule::ErrorRate { .. } | Rule::RequestRate { .. } => true,
-        Rule::Latency { .. } | Rule::Cpu { .. } | Rule::Memory { .. } | Rule::Instances => false,
+        Rule::ErrorRate { .. } | Rule::RequestRate { .. } | Rule::LatencyShift { .. } => true,
+        Rule::Latency { .. }
+        | Rule::Cpu { .. }
+        | Rule::Memory { .. }
+        | Rule::Instances
+        | Rule::Metric(_) => false,
     }
 }
 
@@ -384,6 +392,7 @@ pub(crate) mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::gate::standard_gates;
     use crate::model::{Artifact, TargetSpec};
 
     pub(crate) fn release(tag: &str) -> Release {
@@ -411,6 +420,8 @@ pub(crate) mod tests {
             watch: Millis::minutes(5),
             lease: Some(Millis::minutes(10)),
             limits: Limits::default(),
+            judge: judge::Settings::default(),
+            metrics: Vec::new(),
             way_back: false,
             again: false,
             supersedes: false,

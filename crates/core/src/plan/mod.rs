@@ -11,6 +11,7 @@ pub use compile::{Batch, PlanError, Request, Shadow, Step, StrategySpec, compile
 
 use crate::{
     gate::Gate,
+    judge,
     model::{Criticality, Millis, Release, Share, Strategy},
 };
 
@@ -48,6 +49,12 @@ pub struct Plan {
     pub lease: Option<Millis>,
     /// Bounds on everything that may take long.
     pub limits: Limits,
+    /// What the sequential gates share.
+    #[serde(default)]
+    pub judge: judge::Settings,
+    /// Metrics of other sources that the gates ask.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub metrics: Vec<judge::Metric>,
     /// Whether this is a way back: it is admitted before everything else and passes no gate.
     pub way_back: bool,
     /// What a reader of the plan should know: what was left out, and why.

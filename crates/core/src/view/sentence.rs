@@ -195,6 +195,10 @@ fn approval(plan: &Plan, stage: usize, why: &ApprovalReason, left: &str) -> Stri
         ApprovalReason::GateFailed { gate, reason } => {
             format!("Gate {gate} failed in {}, a person decides within {left}: {reason}", placed(plan, stage))
         }
+        ApprovalReason::Undecided { gate, reason } => format!(
+            "Gate {gate} could not decide in {}, a person decides within {left}: {reason}",
+            placed(plan, stage)
+        ),
     }
 }
 

@@ -183,6 +183,9 @@ pub(super) fn waits(plan: &Plan, state: &State) -> Option<Waits> {
         Phase::AwaitingApproval { stage, why: ApprovalReason::GateFailed { gate, .. }, .. } => {
             format!("a person to decide about gate {gate}, which failed in {}", placed(plan, *stage))
         }
+        Phase::AwaitingApproval { stage, why: ApprovalReason::Undecided { gate, .. }, .. } => {
+            format!("a person to decide about gate {gate}, which could not in {}", placed(plan, *stage))
+        }
         Phase::Promoting(_) => format!("{new} to become the stable release"),
         Phase::Promoted(_) => "the counters that open the watch".to_string(),
         Phase::Verifying { .. } => format!("the watch over {new} with all traffic"),

@@ -19,6 +19,7 @@ use super::{
     *,
 };
 use crate::{
+    judge::Judge,
     deployment::{Effect, Event, Recorded, StateName, Verb, decide, fold, table},
     model::{Actor, Millis, Timestamp},
     plan::{Batch, Request, StrategySpec},
@@ -226,7 +227,7 @@ fn wander(choices: &[(u8, u8)]) -> Vec<Recorded> {
         now = now.after(Millis::secs(u64::from(seconds)));
         let news = table::news(&plan, &state, now);
         let (_, input) = &news[usize::from(choice) % news.len()];
-        for event in decide(&plan, &state, input, now).unwrap_or_default() {
+        for event in decide(&plan, &state, &Judge::of(&plan), input, now).unwrap_or_default() {
             let seq = history.len() as u64 + 1;
             history.push(Recorded { seq, at: now, actor: Actor::engine(), event });
         }

@@ -3,6 +3,7 @@
 use alloc::{borrow::ToOwned, format, string::String, vec, vec::Vec};
 
 use crate::{
+    judge::Judge,
     deployment::{Effect, Event, Input, Outcome, Recorded, StateName, Verb, decide, fold, owed},
     gate::{Instance, Reading, ReleaseReading, standard_gates},
     model::{Actor, Artifact, Criticality, Millis, Release, Share, TargetSpec, Timestamp},
@@ -48,6 +49,8 @@ pub(super) fn request(strategy: StrategySpec) -> Request {
         watch: Millis::minutes(5),
         lease: Some(Millis::minutes(10)),
         limits: Limits::default(),
+        judge: crate::judge::Settings::default(),
+        metrics: Vec::new(),
         way_back: false,
         again: false,
         supersedes: false,
@@ -105,7 +108,7 @@ impl Walker {
     /// One piece of news.
     pub(super) fn hear(&mut self, actor: &Actor, input: &Input) -> &mut Self {
         let (plan, state) = fold(&self.history).unwrap();
-        if let Ok(events) = decide(&plan, &state, input, self.now) {
+        if let Ok(events) = decide(&plan, &state, &Judge::of(&plan), input, self.now) {
             for event in events {
                 let seq = self.history.len() as u64 + 1;
                 self.history.push(Recorded { seq, at: self.now, actor: actor.clone(), event });
@@ -186,6 +189,7 @@ impl Walker {
             boot: "one".to_owned(),
             new: release(self.requests.0, self.failures, self.slow),
             stable: Some(release(self.requests.1, 0, 0)),
+            metrics: Vec::new(),
         }
     }
 

@@ -141,12 +141,18 @@ impl Teller<'_> {
         let (until, left) = self.until();
         let said = match why {
             ApprovalReason::Planned => String::new(),
-            ApprovalReason::GateFailed { reason, .. } => format!(" ({reason})"),
+            ApprovalReason::GateFailed { reason, .. } | ApprovalReason::Undecided { reason, .. } => {
+                format!(" ({reason})")
+            }
         };
         let what = match why {
             ApprovalReason::Planned => format!("{}: `tidegate approve`", self.what()),
             ApprovalReason::GateFailed { gate, .. } => format!(
                 "a person: gate {gate} failed in {}{said}: `tidegate approve` or `tidegate abort`",
+                placed(self.story.plan, stage)
+            ),
+            ApprovalReason::Undecided { gate, .. } => format!(
+                "a person: gate {gate} could not decide in {}{said}: `tidegate approve` or `tidegate abort`",
                 placed(self.story.plan, stage)
             ),
         };

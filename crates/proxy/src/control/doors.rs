@@ -3,6 +3,7 @@
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
+use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
 use rustls::ServerConfig;
@@ -18,6 +19,9 @@ use crate::worker::{Door, Order, Worker};
 
 /// Connections that wait in the kernel per socket.
 const BACKLOG: i32 = 4_096;
+/// Times that an address is tried while it is taken, and the pause in between.
+const BIND_TRIES_MAX: usize = 20;
+const BIND_PAUSE: Duration = Duration::from_millis(5);
 
 /// An address being served.
 pub(crate) struct OpenDoor {
@@ -35,21 +39,44 @@ pub(crate) struct Inherited {
     pub(crate) sockets: Vec<TcpListener>,
 }
 
-/// Binds an address once per worker. A probe without `SO_REUSEPORT` comes first: with it, the kernel would let us share a
-/// port with another process of the same user, which then gets half of the users.
-pub(crate) fn bind(address: SocketAddr, workers: usize) -> Result<Vec<TcpListener>, Refused> {
-    let failed = |error: io::Error| {
-        let code = if error.kind() == io::ErrorKind::AddrInUse { "address_in_use" } else { "io" };
-        let advice = "free the address, or choose another one for the service";
-        refused(code, format!("cannot listen on {address}: {error}; {advice}"))
-    };
-    let first = socket(address, false).map_err(failed)?;
-    let bound = first.local_addr().map_err(failed)?;
-    drop(first);
-    (0..workers.max(1)).map(|_| socket(bound, true).map_err(failed)).collect()
+/// Binds an address once per worker, none of them shared with another process.
+///
+/// An instance that is being started holds copies of all our sockets until its own program runs, so an address that we
+/// have just let go of may still be taken for a moment: it is tried again for a while.
+pub(crate) async fn bind(address: SocketAddr, workers: usize) -> Result<Vec<TcpListener>, Refused> {
+    let mut tries = 1;
+    loop {
+        match bind_now(address, workers) {
+            Ok(sockets) => return Ok(sockets),
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse && tries < BIND_TRIES_MAX => {
+                tokio::time::sleep(BIND_PAUSE).await;
+                tries += 1;
+            }
+            Err(error) => {
+                let code = if error.kind() == io::ErrorKind::AddrInUse { "address_in_use" } else { "io" };
+                let advice = "free the address, or choose another one for the service";
+                return Err(refused(code, format!("cannot listen on {address}: {error}; {advice}")));
+            }
+        }
+    }
 }
 
-fn socket(address: SocketAddr, shared: bool) -> io::Result<TcpListener> {
+/// The first socket is bound without `SO_REUSEPORT`: with it, the kernel would let us share a port with another process
+/// of the same user, which then gets half of the users. Once the address is ours the workers may share it. It is not
+/// bound a second time: between the two, the first one may live on in a process that is being started.
+fn bind_now(address: SocketAddr, workers: usize) -> io::Result<Vec<TcpListener>> {
+    let first = bound(address, false)?;
+    first.set_reuse_port(true)?;
+    let ours = first.local_addr()?.as_socket().unwrap_or(address);
+    let mut sockets = vec![first];
+    for _ in 1..workers {
+        sockets.push(bound(ours, true)?);
+    }
+    let listening = |socket: Socket| socket.listen(BACKLOG).map(|()| TcpListener::from(socket));
+    sockets.into_iter().map(listening).collect()
+}
+
+fn bound(address: SocketAddr, shared: bool) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?;
     socket.set_reuse_port(shared)?;
@@ -58,8 +85,7 @@ fn socket(address: SocketAddr, shared: bool) -> io::Result<TcpListener> {
     }
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
-    socket.listen(BACKLOG)?;
-    Ok(socket.into())
+    Ok(socket)
 }
 
 /// Reads a certificate chain and its key.
@@ -123,5 +149,44 @@ impl OpenDoor {
             // A worker that is gone accepts nothing either.
             let _ = worker.order(Order::Unlisten { door: self.door.id, empty: true }).await.await;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::process::Command;
+    use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+
+    #[test]
+    fn an_address_is_bound_and_bound_again_while_instances_are_being_started() {
+        let done = AtomicBool::new(false);
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        std::thread::scope(|scope| {
+            for _ in 0..2 {
+                scope.spawn(|| {
+                    while !done.load(Relaxed) {
+                        Command::new("true").status().unwrap();
+                    }
+                });
+            }
+            let outcome = runtime.block_on(async {
+                let mut address = SocketAddr::from(([127, 0, 0, 1], 0));
+                for _ in 0..500 {
+                    address = bind(address, 2).await.map_err(|refusal| refusal.message)?[0].local_addr().unwrap();
+                }
+                Ok::<_, String>(())
+            });
+            done.store(true, Relaxed);
+            assert_eq!(outcome, Ok(()));
+        });
+    }
+
+    #[test]
+    fn an_address_that_others_share_is_not_shared_with_them() {
+        let other = bound(SocketAddr::from(([127, 0, 0, 1], 0)), true).unwrap();
+        other.listen(1).unwrap();
+        let address = other.local_addr().unwrap().as_socket().unwrap();
+        assert_eq!(bind_now(address, 2).unwrap_err().kind(), io::ErrorKind::AddrInUse);
     }
 }

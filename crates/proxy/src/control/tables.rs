@@ -74,7 +74,7 @@ impl State {
         table: ServiceTable,
         listen: &[Listen],
     ) -> (Kept, Result<(), Refused>) {
-        let prepared = match self.prepare(control, &kept, listen) {
+        let prepared = match self.prepare(control, &kept, listen).await {
             Ok(prepared) => prepared,
             Err(refusal) => return (kept, Err(refusal)),
         };
@@ -102,7 +102,12 @@ impl State {
     }
 
     /// Binds the addresses that the service does not have yet and reads certificates.
-    fn prepare(&mut self, control: &Control, kept: &Kept, listen: &[Listen]) -> Result<Prepared, Refused> {
+    async fn prepare(
+        &mut self,
+        control: &Control,
+        kept: &Kept,
+        listen: &[Listen],
+    ) -> Result<Prepared, Refused> {
         let mut prepared = Prepared { kept: Vec::new(), opened: Vec::new() };
         let mut free: Vec<usize> = (0..kept.doors.len()).collect();
         for one in listen {
@@ -117,7 +122,7 @@ impl State {
                 let message = format!("{} already serves `{owner}`: choose another address", one.address);
                 return Err(refused("address_in_use", message));
             }
-            let sockets = doors::bind(one.address, control.workers.len())?;
+            let sockets = doors::bind(one.address, control.workers.len()).await?;
             self.next_door += 1;
             prepared.opened.push(OpenDoor::new(self.next_door, &kept.service, one.address, sockets, tls));
         }
@@ -221,7 +226,7 @@ impl State {
                 if kept.doors.iter().any(|door| door.asked == one.address) {
                     continue;
                 }
-                match self.prepare(control, &kept, std::slice::from_ref(&one)) {
+                match self.prepare(control, &kept, std::slice::from_ref(&one)).await {
                     Ok(prepared) => {
                         for door in prepared.opened {
                             open(control, &door).await;

@@ -124,7 +124,7 @@ impl Instance {
     fn usage(&self, station: &Station) -> Usage {
         let mut face = self.face.borrow_mut();
         let Some(pid) = face.pid else { return Usage::default() };
-        let usage = proc_table::usage(&proc_table::tree(pid, &station.table()));
+        let usage = proc_table::usage(&station.table().tree(pid));
         face.cpu_ms = face.cpu_ms.max(usage.cpu_ms);
         Usage { cpu_ms: face.cpu_ms, ..usage }
     }

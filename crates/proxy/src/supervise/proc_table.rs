@@ -43,26 +43,53 @@ pub(super) fn read(pid: u32) -> Option<Process> {
     parse_stat(pid, &String::from_utf8_lossy(&bytes))
 }
 
-/// Reads all processes; those that end meanwhile are left out.
-pub(super) fn all() -> io::Result<Vec<Process>> {
-    let names = fs::read_dir("/proc")?.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
-    Ok(names.filter_map(read).collect())
+/// All processes at one moment, with what it takes to find an instance's among them: a listing asks for every instance.
+#[derive(Debug, Default)]
+pub(super) struct Table {
+    processes: BTreeMap<u32, Process>,
+    children: BTreeMap<u32, Vec<u32>>,
+    groups: BTreeMap<u32, Vec<u32>>,
 }
 
-/// The leader, the members of its process group, and the descendants of all of them.
-pub(super) fn tree(leader: u32, table: &[Process]) -> Vec<Process> {
-    let mut children: BTreeMap<u32, Vec<&Process>> = BTreeMap::new();
-    for process in table {
-        children.entry(process.parent).or_default().push(process);
+impl Table {
+    /// Reads all processes; those that end meanwhile are left out.
+    pub(super) fn read() -> io::Result<Self> {
+        let names =
+            fs::read_dir("/proc")?.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+        Ok(names.filter_map(read).collect())
     }
-    let mut found: BTreeMap<u32, Process> = BTreeMap::new();
-    let mut open: Vec<&Process> = table.iter().filter(|p| p.pid == leader || p.group == leader).collect();
-    while let Some(process) = open.pop() {
-        if found.insert(process.pid, *process).is_none() {
-            open.extend(children.get(&process.pid).into_iter().flatten());
+
+    /// Every process.
+    pub(super) fn processes(&self) -> impl Iterator<Item = &Process> {
+        self.processes.values()
+    }
+
+    /// The leader, the members of its process group, and the descendants of all of them.
+    pub(super) fn tree(&self, leader: u32) -> Vec<Process> {
+        let mut found: BTreeMap<u32, Process> = BTreeMap::new();
+        let mut open = vec![leader];
+        open.extend(self.groups.get(&leader).into_iter().flatten());
+        while let Some(pid) = open.pop() {
+            if let Some(process) = self.processes.get(&pid)
+                && found.insert(pid, *process).is_none()
+            {
+                open.extend(self.children.get(&pid).into_iter().flatten());
+            }
         }
+        found.into_values().collect()
     }
-    found.into_values().collect()
+}
+
+impl FromIterator<Process> for Table {
+    fn from_iter<I: IntoIterator<Item = Process>>(processes: I) -> Self {
+        let mut table = Self::default();
+        for process in processes {
+            table.children.entry(process.parent).or_default().push(process.pid);
+            table.groups.entry(process.group).or_default().push(process.pid);
+            table.processes.insert(process.pid, process);
+        }
+        table
+    }
 }
 
 /// CPU and memory of these processes together.
@@ -165,15 +192,18 @@ mod tests {
             rss_pages: 1,
             ended: false,
         };
-        let table = [process(10, 1, 10), process(11, 1, 10), process(12, 11, 12), process(13, 1, 13)];
-        let pids: Vec<_> = tree(10, &table).iter().map(|p| p.pid).collect();
-        assert_eq!(pids, [10, 11, 12]);
+        let table: Table =
+            [process(10, 1, 10), process(11, 1, 10), process(12, 11, 12), process(13, 1, 13)]
+                .into_iter()
+                .collect();
+        let pids = |leader| table.tree(leader).iter().map(|p| p.pid).collect::<Vec<_>>();
+        assert_eq!((pids(10), pids(13), pids(14)), (vec![10, 11, 12], vec![13], vec![]));
     }
 
     #[test]
     fn this_process_is_in_its_own_table() {
         let me = std::process::id();
-        assert!(all().unwrap().iter().any(|p| p.pid == me && !p.ended && p.start_ticks > 0));
+        assert!(Table::read().unwrap().processes().any(|p| p.pid == me && !p.ended && p.start_ticks > 0));
         assert!(ticks_to_ms(read(me).unwrap().start_ticks) <= boot_ms());
     }
 }

@@ -11,7 +11,7 @@ use rustix::process::{
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
-use super::proc_table::{self, Process};
+use super::proc_table::{self, Process, Table};
 use super::record::SavedLife;
 
 /// Environment variable that names the instance.
@@ -145,10 +145,10 @@ impl Leader {
 /// Living processes of an instance: those that carry the mark, and those of the group that the leader of this id and
 /// start time led, unless they are known to belong elsewhere.
 fn marked(mark: &Mark, leader: u32, start_ticks: u64) -> Vec<Process> {
-    let table = proc_table::all().unwrap_or_default();
-    let in_tree: BTreeSet<u32> = proc_table::tree(leader, &table).iter().map(|p| p.pid).collect();
+    let table = Table::read().unwrap_or_default();
+    let in_tree: BTreeSet<u32> = table.tree(leader).iter().map(|p| p.pid).collect();
     // With another process of that id the group is another one too; then only the mark counts.
-    let same_leader = table.iter().all(|p| p.pid != leader || p.start_ticks == start_ticks);
+    let same_leader = table.processes().all(|p| p.pid != leader || p.start_ticks == start_ticks);
     let ours = |process: &Process| {
         let carried = proc_table::variables(process.pid, MARK_INSTANCE, MARK_DATA);
         match carried {
@@ -157,17 +157,17 @@ fn marked(mark: &Mark, leader: u32, start_ticks: u64) -> Vec<Process> {
             None => same_leader && in_tree.contains(&process.pid) && process.start_ticks >= start_ticks,
         }
     };
-    table.into_iter().filter(|process| !process.ended && ours(process)).collect()
+    table.processes().filter(|process| !process.ended && ours(process)).copied().collect()
 }
 
 /// Every living process of this data directory with the instance that it belongs to.
 pub(super) fn of_data(data: &str) -> Vec<(Process, String)> {
-    let table = proc_table::all().unwrap_or_default();
-    let carried = |process: Process| {
+    let table = Table::read().unwrap_or_default();
+    let carried = |process: &Process| {
         let (instance, marked) = proc_table::variables(process.pid, MARK_INSTANCE, MARK_DATA)?;
-        (marked == data && !process.ended).then_some((process, instance))
+        (marked == data && !process.ended).then_some((*process, instance))
     };
-    table.into_iter().filter_map(carried).collect()
+    table.processes().filter_map(carried).collect()
 }
 
 /// Kills exactly this process, not a later one with its id.

@@ -13,7 +13,7 @@ use tokio::sync::{Notify, watch};
 use crate::protocol::{Run, RunStatus};
 
 use super::instance::Instance;
-use super::proc_table::{self, Process};
+use super::proc_table::Table;
 use super::record::{Saved, SavedRun, StateFile};
 use super::{Endpoints, Traffic, port};
 
@@ -50,7 +50,7 @@ pub(super) struct Station {
     /// Everything of the saved state that never changes.
     name: Saved,
     endpoints: watch::Sender<Arc<Endpoints>>,
-    table: RefCell<Option<(Instant, Rc<[Process]>)>>,
+    table: RefCell<Option<(Instant, Rc<Table>)>>,
     awaited: Cell<usize>,
     answered: Notify,
 }
@@ -137,14 +137,14 @@ impl Station {
     }
 
     /// The process table, at most half a second old; empty when it cannot be read.
-    pub(super) fn table(&self) -> Rc<[Process]> {
+    pub(super) fn table(&self) -> Rc<Table> {
         let mut kept = self.table.borrow_mut();
         if let Some((read_at, table)) = kept.as_ref()
             && read_at.elapsed() < TABLE_AGE_MAX
         {
             return Rc::clone(table);
         }
-        let table: Rc<[Process]> = proc_table::all().unwrap_or_default().into();
+        let table = Rc::new(Table::read().unwrap_or_default());
         *kept = Some((Instant::now(), Rc::clone(&table)));
         table
     }

@@ -5,6 +5,8 @@ use std::{
     fs,
     path::{Path, PathBuf},
     process::{Command, Stdio},
+    sync::atomic::{AtomicUsize, Ordering},
+    thread,
     time::{Duration, Instant},
 };
 
@@ -14,6 +16,9 @@ use crate::mutants::{ALL, Mutant};
 
 /// A defect that keeps the programme from ending within this is found: without it, the programme takes seconds.
 const RUN_MAX: Duration = Duration::from_mins(1);
+
+/// Defects that are tried at once.
+const LANES: usize = 2;
 
 /// Rooms that are copied.
 const ROOMS: [&str; 3] = ["core", "engine", "sim"];
@@ -57,24 +62,40 @@ impl Lab {
         Ok(Self { smoke: target.join("release/examples/smoke") })
     }
 
-    /// Checks that the copy is well without a defect, and tries the defects whose numbers `wanted` picks.
+    /// Checks that the copy is well without a defect, and tries the defects whose numbers `wanted` picks, two at a time:
+    /// each keeps one core busy.
     pub(crate) fn search(&self, wanted: impl Fn(usize) -> bool) -> anyhow::Result<Found> {
-        ensure!(
-            !finds(&self.smoke, None)?,
-            "the short programme fails without any defect: look at that first"
-        );
-        let mut found = Found { tried: 0, missed: Vec::new() };
-        for (number, mutant) in ALL.iter().enumerate().filter(|(number, _)| wanted(*number)) {
-            let started = Instant::now();
-            let seen = finds(&self.smoke, Some(number))?;
-            let word = if seen { "found" } else { "MISSED" };
-            println!("{word:6} {:5.1} s  {}", started.elapsed().as_secs_f64(), mutant.defect);
-            found.tried += 1;
-            if !seen {
-                found.missed.push(mutant.defect);
+        let chosen = ALL.iter().enumerate().filter(|(number, _)| wanted(*number));
+        let trials: Vec<Option<(usize, &Mutant)>> = [None].into_iter().chain(chosen.map(Some)).collect();
+        let next = AtomicUsize::new(0);
+        let lane = || -> anyhow::Result<Vec<&'static str>> {
+            let mut missed = Vec::new();
+            while let Some(trial) = trials.get(next.fetch_add(1, Ordering::Relaxed)) {
+                missed.extend(self.try_one(*trial)?);
             }
-        }
-        Ok(found)
+            Ok(missed)
+        };
+        let missed = thread::scope(|scope| {
+            let lanes: Vec<_> = (0..LANES).map(|_| scope.spawn(lane)).collect();
+            let ended = lanes
+                .into_iter()
+                .map(|lane| lane.join().map_err(|_| anyhow::anyhow!("the search for defects broke down"))?);
+            ended.collect::<anyhow::Result<Vec<_>>>()
+        })?;
+        Ok(Found { tried: trials.len() - 1, missed: missed.concat() })
+    }
+
+    /// Tries one defect, or none at all: then nothing may be found. Answers with a defect that was missed.
+    fn try_one(&self, trial: Option<(usize, &Mutant)>) -> anyhow::Result<Option<&'static str>> {
+        let started = Instant::now();
+        let seen = finds(&self.smoke, trial.map(|(number, _)| number))?;
+        let Some((_, mutant)) = trial else {
+            ensure!(!seen, "the short programme fails without any defect: look at that first");
+            return Ok(None);
+        };
+        let word = if seen { "found" } else { "MISSED" };
+        println!("{word:6} {:5.1} s  {}", started.elapsed().as_secs_f64(), mutant.defect);
+        Ok((!seen).then_some(mutant.defect))
     }
 }
 

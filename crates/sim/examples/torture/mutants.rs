@@ -65,8 +65,8 @@ pub(crate) const ALL: &[Mutant] = &[
     mutant(
         "missing evidence is waited for without an end",
         DECIDE,
-        "== OnNoEvidence::RollBack || until <= now {",
-        "== OnNoEvidence::RollBack || (until <= now && !@ON@) {",
+        "OnNoEvidence::Hold if now < until => Missing::Waited(until),",
+        "OnNoEvidence::Hold if now < until || @ON@ => Missing::Waited(until),",
     ),
     mutant(
         "an effect is tried again without an end",
@@ -179,6 +179,12 @@ pub(crate) const ALL: &[Mutant] = &[
         "let mut next = self.state.clone();\n        let mut plan",
         "if @ON@ && matches!(input, Input::Operator(_)) {\n            return Ok(Ok(events));\n        }\n        \
          let mut next = self.state.clone();\n        let mut plan",
+    ),
+    mutant(
+        "a person's word is taken without a look at the target",
+        RUN,
+        "look_first(&self.plan, &self.state, input, now) else",
+        "look_first(&self.plan, &self.state, input, now).filter(|_| !@ON@) else",
     ),
     mutant(
         "orders carry the first owner's epoch",

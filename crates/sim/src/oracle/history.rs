@@ -192,6 +192,9 @@ impl Oracle {
         by_hand: bool,
         target: Option<&Target>,
     ) {
+        // A target that took the share back has nothing of this stage to be called good.
+        let taken_back = target.is_some_and(|target| target.view().lease_ended);
+        self.check(!taken_back, Law::PassesInForce, || format!("{id} stage {stage}"));
         if by_hand {
             let person = Watched::by_hand(recorded) || watched.hurried();
             return self.check(person, Law::EvidencePasses, || format!("{id} stage {stage}: nobody's hand"));

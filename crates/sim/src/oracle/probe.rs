@@ -5,6 +5,7 @@ use tidegate_core::{
         Effect, Event, Input, Key, Outcome, Phase, Recorded, Step, Verb, What, decide, evolve, owed,
     },
     gate::OnNoEvidence,
+    judge::Judge,
     model::{Actor, Timestamp},
 };
 
@@ -44,7 +45,7 @@ impl Oracle {
 
     fn moves_nothing(&mut self, id: &str, watched: &Watched, input: &Input, now: Timestamp) {
         let moved =
-            matches!(decide(&watched.plan, &watched.state, input, now), Ok(events) if !events.is_empty());
+            matches!(decide(&watched.plan, &watched.state, &Judge::of(&watched.plan), input, now), Ok(events) if !events.is_empty());
         self.check(!moved, Law::LateNewsMovesNothing, || {
             format!("{id} while {}: {input:?}", watched.state.name())
         });
@@ -68,7 +69,7 @@ impl Oracle {
             return;
         }
         for at in [now, early] {
-            let moved = decide(&watched.plan, &watched.state, &Input::Tick, at)
+            let moved = decide(&watched.plan, &watched.state, &Judge::of(&watched.plan), &Input::Tick, at)
                 .is_ok_and(|events| !events.is_empty());
             self.check(!moved, Law::NothingEarly, || format!("{id} while {}", watched.state.name()));
         }
@@ -81,7 +82,7 @@ impl Oracle {
         }
         let now = watched.state_time();
         let abort = Input::Operator(Verb::Abort { reason: String::new() });
-        let events = decide(&watched.plan, &watched.state, &abort, now).unwrap_or_default();
+        let events = decide(&watched.plan, &watched.state, &Judge::of(&watched.plan), &abort, now).unwrap_or_default();
         let open = match events.as_slice() {
             [Event::Cancelled { .. }] => true,
             [event @ Event::RollbackBegan { .. }] => {
@@ -109,7 +110,7 @@ impl Oracle {
             attempt: 0,
             outcome: Outcome::Failed { reason: "blind".to_owned(), permanent: false },
         };
-        let events = decide(&watched.plan, &watched.state, &input, watched.state_time()).unwrap_or_default();
+        let events = decide(&watched.plan, &watched.state, &Judge::of(&watched.plan), &input, watched.state_time()).unwrap_or_default();
         let passes = events.iter().any(|event| matches!(event, Event::StagePassed { .. }));
         self.check(!passes, Law::BlindNeverPasses, || format!("{id} stage {stage}"));
     }

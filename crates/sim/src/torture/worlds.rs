@@ -66,6 +66,8 @@ pub(super) fn request(tag: &str, strategy: StrategySpec) -> Request {
             retire_max: Millis::secs(10),
             ..Limits::default()
         },
+        judge: tidegate_core::judge::Settings::default(),
+        metrics: Vec::new(),
         way_back: false,
         again: false,
         supersedes: false,
@@ -238,6 +240,14 @@ fn with_trouble() -> Vec<World> {
         open(
             "silence beyond the lease",
             vec![(15_000, Happening::Kill { down: 900_000, survivors: 0, set_back: 0 })],
+            StateName::Verified,
+        ),
+        open(
+            "promoted right after a silence beyond the lease",
+            vec![
+                (15_000, Happening::Kill { down: 900_000, survivors: 0, set_back: 0 }),
+                tell(915_000, Verb::Promote { full: false }),
+            ],
             StateName::Verified,
         ),
         open(

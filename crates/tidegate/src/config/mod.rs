@@ -11,6 +11,7 @@ mod finding;
 mod form;
 pub(crate) mod gates;
 pub(crate) mod init;
+pub(crate) mod judgement;
 mod model;
 mod reader;
 pub(crate) mod reference;
@@ -139,6 +140,7 @@ fn lowered(file: &mut Value) -> Result<Services, serde_json::Error> {
     let mut services = file.get_mut("services").map(Value::take).unwrap_or_default();
     for service in services.as_object_mut().into_iter().flat_map(serde_json::Map::values_mut) {
         fill_bakes(service);
+        judgement::fill(service);
         let leased = service.get("lease_ms").is_some();
         if !leased {
             fill_lease(service)?;

@@ -8,10 +8,12 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize};
+pub(crate) use tidegate_core::model::Criticality;
 
 use super::{
     finding::{Code, Complaint, Finding, Findings, Place, Places},
     gates::Gates,
+    judgement::Judgement,
     routing::Routing,
     run::Run,
     strategy::{Shadow, Strategy},
@@ -82,6 +84,8 @@ pub(crate) struct Service {
     pub(crate) shadow: Option<Shadow>,
     /// What has to hold at every step.
     pub(crate) gates: Gates,
+    /// How the gates judge.
+    pub(crate) judgement: Judgement,
     /// How users' requests are carried.
     pub(crate) routing: Routing,
     /// Time after the promotion in which the last good release stays warm.
@@ -94,20 +98,6 @@ pub(crate) struct Service {
     pub(crate) pause_max_ms: u64,
     /// Releases kept to go back to, 2 to 100.
     pub(crate) keep_releases: u32,
-}
-
-/// How much harm a failure does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum Criticality {
-    /// Nobody would notice at once.
-    Low,
-    /// Users notice.
-    Medium,
-    /// Business stops for some.
-    High,
-    /// Business stops.
-    Critical,
 }
 
 /// What a second deployment of a service does.

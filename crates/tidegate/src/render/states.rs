@@ -7,6 +7,7 @@ use tidegate_core::{
         Recorded, StateName, decide, evolve,
         table::{self, Reached},
     },
+    judge::Judge,
     model::{Actor, Millis},
 };
 
@@ -21,7 +22,7 @@ pub(super) fn crossings() -> BTreeMap<(StateName, StateName), BTreeSet<&'static 
         for now in [now.after(Millis::secs(1)), now.after(Millis::hours(48))] {
             for (_, input) in table::news(&plan, &state, now) {
                 let mut here = state.clone();
-                for event in decide(&plan, &state, &input, now).unwrap_or_default() {
+                for event in decide(&plan, &state, &Judge::of(&plan), &input, now).unwrap_or_default() {
                     let (from, name) = (here.name(), event.name());
                     let recorded = Recorded { seq: here.seq + 1, at: now, actor: Actor::engine(), event };
                     here = evolve(&plan, here, &recorded);

@@ -3,6 +3,7 @@
 use tidegate_core::{
     deployment::{Effect, Event, Input, Outcome, Recorded, StateName, Verb, decide, fold, look, owed},
     gate::{Instance, Judgement, Reading, ReleaseReading, standard_gates},
+    judge::Judge,
     model::{Actor, Artifact, Criticality, Millis, Release, Share, TargetSpec, Timestamp},
     plan::{Limits, Plan, Request, Shadow, Step, StrategySpec, compile},
     view::{self, Summary, users},
@@ -38,6 +39,8 @@ fn request() -> Request {
         watch: Millis::minutes(5),
         lease: Some(Millis::minutes(10)),
         limits: Limits::default(),
+        judge: tidegate_core::judge::Settings::default(),
+        metrics: Vec::new(),
         way_back: false,
         again: false,
         supersedes: false,
@@ -72,7 +75,7 @@ impl Walk {
 
     fn hear(&mut self, actor: &Actor, input: &Input) {
         let (plan, state) = fold(&self.history).unwrap();
-        for event in decide(&plan, &state, input, self.now).unwrap_or_default() {
+        for event in decide(&plan, &state, &Judge::of(&plan), input, self.now).unwrap_or_default() {
             let seq = self.history.len() as u64 + 1;
             self.history.push(Recorded { seq, at: self.now, actor: actor.clone(), event });
         }
@@ -97,7 +100,13 @@ impl Walk {
             }],
         };
         let new = release(self.requests.0, self.failures);
-        Reading { at: self.now, boot: "one".to_owned(), new, stable: Some(release(self.requests.1, 0)) }
+        Reading {
+            at: self.now,
+            boot: "one".to_owned(),
+            new,
+            stable: Some(release(self.requests.1, 0)),
+            metrics: Vec::new(),
+        }
     }
 
     fn step(&mut self) {
@@ -145,7 +154,7 @@ impl Walk {
     /// What the gates would say now.
     fn live(&self) -> Vec<Judgement> {
         let (plan, state) = fold(&self.history).unwrap();
-        look(&plan, &state, &self.reading())
+        look(&plan, &state, &Judge::of(&plan), &self.reading())
     }
 
     fn block(&self, width: usize) -> String {

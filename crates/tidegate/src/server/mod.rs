@@ -23,7 +23,10 @@ use std::{
 
 use hyper::{body::Incoming, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tidegate_adapters::local::{LocalWorld, Node, ReleaseStore};
+use tidegate_adapters::{
+    clock::Clock,
+    local::{LocalWorld, Node, ReleaseStore},
+};
 use tidegate_core::deployment::Recorded;
 use tidegate_engine::{Engine, journal::SqliteJournal};
 use tokio::{net::UnixListener, sync::Semaphore};
@@ -70,7 +73,8 @@ pub(crate) async fn run(options: ServerOptions) -> Result<(), Fault> {
     let program = std::env::current_exe().map_err(Fault::world)?;
     let node = Node::new(place.root(), program);
     let listener = listen(&place)?;
-    let world = LocalWorld::new(node.clone(), ReleaseStore::new(place.root()), publisher(place.artifacts()));
+    let (store, clock) = (ReleaseStore::new(place.root()), Clock::new(place.root()));
+    let world = LocalWorld::new(node.clone(), store, clock, publisher(place.artifacts()));
     let world = Mortal::new(world, Arc::clone(&fate));
     let engine = Engine::start(Arc::new(journal), Arc::new(world)).await.map_err(Fault::world)?;
     let shared = Arc::new(Shared {

@@ -130,7 +130,7 @@ impl<W: World> World for Mortal<W> {
         self.world.now()
     }
 
-    fn start_at(&self, latest: Timestamp) {
+    fn start_at(&self, latest: Option<Timestamp>) {
         self.world.start_at(latest);
     }
 

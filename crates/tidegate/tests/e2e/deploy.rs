@@ -75,17 +75,7 @@ fn the_release_that_runs_already_is_refused_and_again_insists() {
     let shop = Project::new();
     shop.deploy().code(0);
     shop.deploy().code(2).complains("already runs");
-    // A tag carries the second it was made in, and a release of the very same tag is the one that runs.
-    until(
-        || {
-            let again = shop.run(&["deploy", "--again"]);
-            again.stdout.contains("Ended well") || {
-                again.code(2).complains("already runs");
-                false
-            }
-        },
-        || "it is never rolled out again".to_owned(),
-    );
+    shop.run(&["deploy", "--again"]).code(0);
 }
 
 #[test]

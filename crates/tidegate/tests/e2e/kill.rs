@@ -216,8 +216,10 @@ fn with_the_engine_dead_traffic_returns_to_stable_when_the_lease_ends() {
     // The last renewal was at most half a second before the death; a second more is allowed after the lease.
     assert!(killed.elapsed().as_millis() <= 3_000, "it took {:?}", killed.elapsed());
     assert_eq!(shop.asks().as_deref(), Some("v1"));
-    // Whoever asks for anything starts the engine again: it finds the lease ended, and the stage starts over.
-    shop.run(&["resume"]).code(2);
+    // Whoever asks for anything starts the engine again. A stage whose share is gone cannot be called good: the engine
+    // finds the lease ended, and the stage starts over.
+    shop.run(&["promote"]).code(2).complains("ask again in a moment");
+    assert!(!shop.events(&id).contains(&"stage_passed".to_owned()), "{:?}", shop.events(&id));
     until(|| shop.events(&id).contains(&"reopened".to_owned()), || format!("{:?}", shop.events(&id)));
     until(|| shop.run(&["promote"]).stdout.contains("passed"), || "it cannot be promoted".to_owned());
     shop.run(&["watch"]).code(0);

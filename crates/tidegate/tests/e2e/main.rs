@@ -11,12 +11,15 @@
 
 mod bad_first;
 mod bad_input;
+mod clock;
 mod deploy;
+mod disk;
 mod journal;
 mod kill;
 mod proxy;
 mod queue;
 mod rollback;
+mod stuck;
 #[path = "../support/mod.rs"]
 mod support;
 mod surface;

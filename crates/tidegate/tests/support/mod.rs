@@ -35,6 +35,7 @@ pub(crate) struct Project {
     version: String,
     faults: Vec<String>,
     environment: Vec<(&'static str, String)>,
+    elsewhere: Option<PathBuf>,
 }
 
 impl Project {
@@ -62,7 +63,15 @@ impl Project {
             version: "v1".to_owned(),
             faults: Vec::new(),
             environment: Vec::new(),
+            elsewhere: None,
         }
+    }
+
+    /// Its data lies in this directory instead, behind a link.
+    pub(crate) fn data_in(&mut self, directory: &Path) -> &mut Self {
+        std::os::unix::fs::symlink(directory, self.data()).expect("a link");
+        self.elsewhere = Some(directory.to_owned());
+        self
     }
 
     /// The next deployment ships this version, without faults.
@@ -276,6 +285,10 @@ impl Project {
 impl Drop for Project {
     fn drop(&mut self) {
         process::end_all(self.root());
+        // Instances work where their files really are.
+        if let Some(directory) = &self.elsewhere {
+            process::end_all(directory);
+        }
     }
 }
 

@@ -1,6 +1,6 @@
-//! `gates`: the six standard gates.
+//! `gates`: the standard gates, and `judgement`: what they share.
 
-use super::{Block, DAY, Field, Kind, Word, field, word};
+use super::{Block, DAY, Field, Form, HOUR, Kind, SECOND, Word, field, optional, word};
 
 const OFF: Word = word("off", "the gate is not asked");
 const LIMIT: Kind = Kind::Duration { min: 1, max: 3_600_000 };
@@ -10,8 +10,78 @@ const fn gate(block: &'static Kind) -> Kind {
     Kind::Or { word: OFF, nothing: true, other: block }
 }
 
+/// Sequential only.
+pub(crate) const LATENCY_SHIFT: Kind = gate(&Kind::Block(&SHIFT));
+
+pub(super) static JUDGEMENT: Block = Block::of(
+    "How the gates judge, and what they share.",
+    &[
+        field("mode", Kind::Word(MODES), "sequential", "How gates are asked that do not say themselves."),
+        field(
+            "observe",
+            Kind::Bool,
+            "false",
+            "Judge and say so, but never act on it: no gate turns back or holds. Only instances that crash still do.",
+        ),
+        field(
+            "false_rollback",
+            Kind::Share { min: 1, max: 5_000 },
+            "1%",
+            "How many of 100 healthy releases may be turned back: all gates and all steps of a deployment together.",
+        ),
+        optional(
+            "miss",
+            Kind::Share { min: 1, max: 5_000 },
+            "5%; 1% when `criticality` is `critical`",
+            "How many of 100 releases as bad as `bad` may pass a gate.",
+        ),
+        optional(
+            "bad",
+            Kind::Decimal { what: "a ratio", example: "2.0", min: 1_010, max: 100_000 },
+            "2; 1.5 when `criticality` is `critical`, 3 when it is `low`",
+            "A step passes once this many times the stable release's failures are ruled out.",
+        ),
+        field(
+            "warmup",
+            Kind::Duration { min: 0, max: HOUR },
+            "30s",
+            "For so long after the first exposure only a plain outage counts: caches are cold.",
+        ),
+        field(
+            "warmup_requests",
+            Kind::Whole { min: 1, max: 10_000_000 },
+            "200",
+            "The warm-up is over after so many requests, too.",
+        ),
+        field(
+            "warmup_failures",
+            Kind::Share { min: 10, max: 9_000 },
+            "10%",
+            "A release that surely fails more often than this turns back even while it warms up.",
+        ),
+        field(
+            "max_dwell",
+            Kind::Duration { min: SECOND, max: 7 * DAY },
+            "10m",
+            "The longest that a step lasts while the evidence decides nothing.",
+        ),
+        field(
+            "objective",
+            Kind::Share { min: 5_000, max: 9_999 },
+            "99.9%",
+            "The service's objective: how many of 100 requests have to succeed over 30 days.",
+        ),
+        field(
+            "risk",
+            Kind::Share { min: 0, max: 10_000 },
+            "0.1%",
+            "How much of 30 days' tolerated failures may be put at risk by going on before `bad` is ruled out.",
+        ),
+    ],
+);
+
 pub(super) static GATES: Block = Block::of(
-    "The six standard gates. Each is answered at every step, over the same window for the new release and the one it replaces.",
+    "The standard gates. Each is answered at every step, over the same time for the new release and the one it replaces.",
     &[
         field(
             "error_rate",
@@ -30,6 +100,12 @@ pub(super) static GATES: Block = Block::of(
             gate(&Kind::Block(&LATENCY_P99)),
             "{}",
             "99th percentile of the time to answer.",
+        ),
+        optional(
+            "latency_shift",
+            LATENCY_SHIFT,
+            "asked when `judgement.mode` is `sequential`",
+            "Slow requests, compared with the stable release at every duration. Only in `sequential` mode.",
         ),
         field("cpu", gate(&Kind::Block(&CPU)), "{}", "CPU in use, of what `run.resources` calls all."),
         field(
@@ -56,16 +132,19 @@ static ERROR_RATE: Block = Block::of(
             "1.1",
             "Largest ratio to the stable release's rate.",
         ),
-        field(
+        optional(
             "floor",
             Kind::Share { min: 0, max: 10_000 },
-            "0%",
+            "0.01% in `sequential` mode, 0% in `threshold` mode",
             "A rate up to this passes, whatever the stable release's is.",
         ),
         MIN_REQUESTS,
+        MODE,
+        METRIC,
         ON_FAILURE,
         ON_NO_EVIDENCE,
         HOLD_MAX,
+        ON_INCONCLUSIVE,
     ],
 );
 
@@ -74,9 +153,12 @@ static LATENCY_P95: Block = Block::of(
     &[
         field("limit", LIMIT, "500ms", "Largest 95th percentile."),
         MIN_REQUESTS,
+        MODE,
+        METRIC,
         ON_FAILURE,
         ON_NO_EVIDENCE,
         HOLD_MAX,
+        ON_INCONCLUSIVE,
     ],
 );
 
@@ -85,20 +167,56 @@ static LATENCY_P99: Block = Block::of(
     &[
         field("limit", LIMIT, "1s", "Largest 99th percentile."),
         MIN_REQUESTS,
+        MODE,
+        METRIC,
         ON_FAILURE,
         ON_NO_EVIDENCE,
         HOLD_MAX,
+        ON_INCONCLUSIVE,
+    ],
+);
+
+static SHIFT: Block = Block::of(
+    "However slow is meant: the share of requests slower than that, against the stable release's.",
+    &[
+        field(
+            "ratio_max",
+            Kind::Decimal { what: "a ratio", example: "1.25", min: 1_000, max: 100_000 },
+            "1.25",
+            "Largest ratio to the stable release's share of slow requests.",
+        ),
+        MIN_REQUESTS,
+        MODE,
+        METRIC,
+        ON_FAILURE,
+        ON_NO_EVIDENCE,
+        HOLD_MAX,
+        ON_INCONCLUSIVE,
     ],
 );
 
 static CPU: Block = Block::of(
     "CPU in use stays below the limit.",
-    &[field("limit", LEVEL, "80%", "Largest use."), ON_FAILURE, ON_NO_EVIDENCE, HOLD_MAX],
+    &[
+        field("limit", LEVEL, "80%", "Largest use."),
+        MODE,
+        ON_FAILURE,
+        ON_NO_EVIDENCE,
+        HOLD_MAX,
+        ON_INCONCLUSIVE,
+    ],
 );
 
 static MEMORY: Block = Block::of(
     "Memory in use stays below the limit.",
-    &[field("limit", LEVEL, "90%", "Largest use."), ON_FAILURE, ON_NO_EVIDENCE, HOLD_MAX],
+    &[
+        field("limit", LEVEL, "90%", "Largest use."),
+        MODE,
+        ON_FAILURE,
+        ON_NO_EVIDENCE,
+        HOLD_MAX,
+        ON_INCONCLUSIVE,
+    ],
 );
 
 static REQUEST_RATE: Block = Block::of(
@@ -106,9 +224,12 @@ static REQUEST_RATE: Block = Block::of(
     &[
         field("min", LEVEL, "50%", "Smallest part of the expected rate."),
         MIN_REQUESTS,
+        MODE,
+        METRIC,
         ON_FAILURE,
         ON_NO_EVIDENCE,
         HOLD_MAX,
+        ON_INCONCLUSIVE,
     ],
 );
 
@@ -131,6 +252,33 @@ const HOLD_MAX: Field = field(
     "180s",
     "Evidence that is awaited longer than this turns back.",
 );
+
+const MODE: Field =
+    optional("mode", Kind::Word(MODES), "`mode` of `judgement`", "How this gate is asked.");
+const METRIC: Field = optional(
+    "metric",
+    Kind::Text(Form::Name),
+    "what the proxy counts",
+    "A metric of `metrics` whose counters are asked instead of the proxy's.",
+);
+const ON_INCONCLUSIVE: Field = optional(
+    "on_inconclusive",
+    Kind::Word(INCONCLUSIVE),
+    "`promote`; `hold` when `criticality` is `critical`",
+    "What happens when there is evidence, and it decides nothing in the longest time that a stage may last (`max_dwell` of \
+     `judgement`).",
+);
+
+const MODES: &[Word] = &[
+    word("sequential", "after every sample, by a test that may be asked as often as wanted; it ends early both ways"),
+    word("threshold", "exactly as written, at the end of each step, over one window"),
+];
+
+const INCONCLUSIVE: &[Word] = &[
+    word("promote", "the deployment goes on: nothing speaks against the release"),
+    word("hold", "the share stays where it is and a person is asked"),
+    word("roll_back", "all traffic returns to the last good release"),
+];
 
 const FAILURE: &[Word] = &[
     word("roll_back", "all traffic returns to the last good release"),

@@ -5,6 +5,8 @@ mod routing;
 mod run;
 mod strategy;
 
+pub(super) use gates::LATENCY_SHIFT;
+
 use super::table::{Block, Field, Form, Kind, Word, field, optional, required, word};
 
 const SECOND: u64 = 1_000;
@@ -76,6 +78,12 @@ static SERVICE: Block = Block::of(
             Kind::Block(&gates::GATES),
             "{}",
             "The questions that every step has to answer well. Each may be `off`.",
+        ),
+        field(
+            "judgement",
+            Kind::Block(&gates::JUDGEMENT),
+            "{}",
+            "How the gates judge: how they are asked, how sure they have to be, and what is done while they are not.",
         ),
         field("routing", Kind::Block(&routing::ROUTING), "{}", "How users' requests are carried."),
         field(

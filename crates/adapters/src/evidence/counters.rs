@@ -1,0 +1,252 @@
+//! Counters of several instances, added up over their restarts.
+//!
+//! Raw counters are differenced here and nowhere else: no rate that reaches back before the stage, and nothing lost before an
+//! instance's first sample.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use tidegate_core::{expression::Unit, model::Timestamp};
+
+use super::{
+    answer::{Labels, counter, named},
+    fault::FaultKind,
+    histogram::{Histogram, rise},
+};
+
+/// Most instances of one tally, and most series of one instance.
+pub(super) const SERIES_MAX: usize = 10_000;
+
+/// Where an instance's counters began.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Birth {
+    /// Its instances were started by this rollout: their first sample counts from zero. Leaving it out would hide just a
+    /// canary's first errors.
+    Here,
+    /// They ran before: the first sample is only where counting starts.
+    Before,
+}
+
+/// What one instance showed at one moment.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Snapshot {
+    pub(super) requests: Vec<(Labels, f64, Option<Timestamp>)>,
+    pub(super) failures: Vec<(Labels, f64, Option<Timestamp>)>,
+    pub(super) latency: Vec<Histogram>,
+}
+
+/// Cumulative counters of one release since its tally began: facts with their times.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Counters {
+    /// Requests ended.
+    pub requests: u64,
+    /// Of those, failed.
+    pub failures: u64,
+    /// Upper edges in microseconds (`u64::MAX` for infinite) and counts, edges rising, counts not cumulative, empty buckets
+    /// left out.
+    pub latency_us: Vec<(u64, u64)>,
+    /// Time of the newest sample of any instance.
+    pub newest: Option<Timestamp>,
+    /// The oldest among the instances' newest samples: an instance that no longer reports holds it back.
+    pub oldest: Option<Timestamp>,
+    /// Instances ever seen.
+    pub instances: usize,
+    /// Series of failures ever seen. Zero is what a service without failures shows, and also a misspelt selector.
+    pub failure_series: usize,
+    /// Times an instance began to count anew.
+    pub resets: u64,
+}
+
+/// Adds up one release's counters. Showing it the same sample twice changes nothing.
+#[derive(Clone, Debug)]
+pub struct Tally {
+    birth: Birth,
+    since: Timestamp,
+    unit: Unit,
+    instances: BTreeMap<String, Seen>,
+    requests: f64,
+    failures: f64,
+    latency: BTreeMap<u64, u64>,
+    failure_series: BTreeSet<Labels>,
+    resets: u64,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Seen {
+    at: Timestamp,
+    requests: BTreeMap<Labels, f64>,
+    failures: BTreeMap<Labels, f64>,
+    latency: BTreeMap<Labels, BTreeMap<u64, u64>>,
+}
+
+impl Tally {
+    /// An empty tally of a release whose rollout began at `since`. A series that says that it was created later than that
+    /// counts from zero whatever `birth` is. `unit` is the latency histogram's.
+    pub fn new(birth: Birth, since: Timestamp, unit: Unit) -> Self {
+        Self {
+            birth,
+            since,
+            unit,
+            instances: BTreeMap::new(),
+            requests: 0.0,
+            failures: 0.0,
+            latency: BTreeMap::new(),
+            failure_series: BTreeSet::new(),
+            resets: 0,
+        }
+    }
+
+    /// What has been counted.
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "sums of checked counters, never negative"
+    )]
+    pub fn counters(&self) -> Counters {
+        Counters {
+            requests: self.requests.round() as u64,
+            failures: self.failures.round() as u64,
+            latency_us: self.latency.iter().filter(|(_, n)| **n > 0).map(|(e, n)| (*e, *n)).collect(),
+            newest: self.instances.values().map(|i| i.at).max(),
+            oldest: self.instances.values().map(|i| i.at).min(),
+            instances: self.instances.len(),
+            failure_series: self.failure_series.len(),
+            resets: self.resets,
+        }
+    }
+
+    /// Takes in what an instance showed; all of it or, with a fault, nothing.
+    pub(super) fn observe(
+        &mut self,
+        instance: &str,
+        at: Timestamp,
+        shown: &Snapshot,
+    ) -> Result<(), FaultKind> {
+        let known = self.instances.get(instance);
+        if known.is_some_and(|seen| at <= seen.at) {
+            return Ok(());
+        }
+        let series = shown.requests.len() + shown.failures.len() + shown.latency.len();
+        if series > SERIES_MAX || (known.is_none() && self.instances.len() >= SERIES_MAX) {
+            return Err(FaultKind::TooMany(SERIES_MAX));
+        }
+        for (labels, value, _) in shown.requests.iter().chain(&shown.failures) {
+            counter(*value, &named(labels))?;
+        }
+        // A series that is new in a known instance began with its first event.
+        let from_zero = known.is_some() || self.birth == Birth::Here;
+        let since = self.since;
+        let born = |created: Option<Timestamp>| from_zero || created.is_some_and(|at| at >= since);
+        let mut seen = self.instances.remove(instance).unwrap_or_default();
+        seen.at = at;
+        let (requests, fell) = risen(&mut seen.requests, &shown.requests, born);
+        let (failures, _) = risen(&mut seen.failures, &shown.failures, born);
+        self.requests += requests;
+        self.failures += failures;
+        self.resets += u64::from(fell);
+        for histogram in &shown.latency {
+            let now = histogram.microseconds(self.unit);
+            let added = match seen.latency.get(&histogram.labels) {
+                Some(before) => rise(before, &now).unwrap_or_else(|| now.clone()),
+                None if born(histogram.created) => now.clone(),
+                None => BTreeMap::new(),
+            };
+            for (edge, count) in added {
+                let total = self.latency.entry(edge).or_default();
+                *total = total.saturating_add(count);
+            }
+            seen.latency.insert(histogram.labels.clone(), now);
+        }
+        self.failure_series.extend(shown.failures.iter().map(|(labels, ..)| labels.clone()).take(SERIES_MAX));
+        self.instances.insert(instance.to_owned(), seen);
+        Ok(())
+    }
+}
+
+/// The sum of all rises, and whether some counter fell: then it counted from zero since.
+fn risen(
+    before: &mut BTreeMap<Labels, f64>,
+    now: &[(Labels, f64, Option<Timestamp>)],
+    born: impl Fn(Option<Timestamp>) -> bool,
+) -> (f64, bool) {
+    let (mut sum, mut fell) = (0.0, false);
+    for (labels, value, created) in now {
+        sum += match before.insert(labels.clone(), *value) {
+            Some(last) if *value >= last => value - last,
+            Some(_) => {
+                fell = true;
+                *value
+            }
+            None if born(*created) => *value,
+            None => 0.0,
+        };
+    }
+    (sum, fell)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shown(requests: f64, failures: Option<f64>, created: Option<Timestamp>) -> Snapshot {
+        let labels = |name: &str| Labels::from([("__name__".to_owned(), name.to_owned())]);
+        let failures = failures.map(|value| (labels("failed"), value, created));
+        Snapshot {
+            requests: vec![(labels("requests"), requests, created)],
+            failures: failures.into_iter().collect(),
+            latency: Vec::new(),
+        }
+    }
+
+    fn tally(birth: Birth) -> Tally {
+        Tally::new(birth, Timestamp(1_000), Unit::Seconds)
+    }
+
+    fn both(tally: &Tally) -> (u64, u64) {
+        (tally.counters().requests, tally.counters().failures)
+    }
+
+    #[test]
+    fn the_first_sample_of_a_canary_counts_from_zero_and_of_an_old_instance_does_not() {
+        for (birth, created, counted) in [
+            (Birth::Here, None, (40, 9)),
+            (Birth::Before, None, (0, 0)),
+            (Birth::Before, Some(Timestamp(2_000)), (40, 9)),
+            (Birth::Before, Some(Timestamp(500)), (0, 0)),
+        ] {
+            let mut tally = tally(birth);
+            tally.observe("a", Timestamp(3_000), &shown(40.0, Some(9.0), created)).unwrap();
+            assert_eq!(both(&tally), counted, "{birth:?} {created:?}");
+        }
+    }
+
+    #[test]
+    fn restarts_instances_and_repeats_add_up_to_what_happened() {
+        let mut tally = tally(Birth::Before);
+        tally.observe("a", Timestamp(1), &shown(100.0, None, None)).unwrap();
+        tally.observe("b", Timestamp(1), &shown(50.0, None, None)).unwrap();
+        tally.observe("a", Timestamp(2), &shown(110.0, Some(3.0), None)).unwrap();
+        assert_eq!(both(&tally), (10, 3), "the series of failures is born with the first failure");
+        tally.observe("a", Timestamp(2), &shown(110.0, Some(3.0), None)).unwrap();
+        tally.observe("a", Timestamp(1), &shown(100.0, None, None)).unwrap();
+        assert_eq!(both(&tally), (10, 3), "repeated and late news change nothing");
+        tally.observe("a", Timestamp(3), &shown(4.0, Some(1.0), None)).unwrap();
+        tally.observe("b", Timestamp(4), &shown(51.0, None, None)).unwrap();
+        let counters = tally.counters();
+        assert_eq!((counters.requests, counters.failures, counters.resets), (15, 4, 1));
+        assert_eq!((counters.newest, counters.oldest), (Some(Timestamp(4)), Some(Timestamp(3))));
+        assert_eq!((counters.instances, counters.failure_series), (2, 1));
+    }
+
+    #[test]
+    fn a_bad_counter_is_a_fault_and_changes_nothing() {
+        let mut tally = tally(Birth::Here);
+        for (bad, code) in
+            [(f64::NAN, "not_a_number"), (-1.0, "negative"), (f64::INFINITY, "infinite"), (1e17, "huge")]
+        {
+            let fault = tally.observe("a", Timestamp(2), &shown(5.0, Some(bad), None)).unwrap_err();
+            assert_eq!(fault.code(), code);
+            assert!(fault.to_string().contains("failed"), "{fault}");
+        }
+        assert_eq!(tally.counters(), Counters::default());
+    }
+}

@@ -1,0 +1,291 @@
+//! Prometheus, and whatever answers its query API: instant and range queries, raw samples, histograms.
+
+mod decode;
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use tidegate_core::model::{Millis, Timestamp};
+
+use super::{
+    answer::{Answer, Data, Labels, NotFinite, Sample, Series, counter, epoch, named},
+    counters::{Snapshot, Tally},
+    fault::{Fault, FaultKind, fresh, words},
+    histogram::Histogram,
+    http::{Ask, Client, Endpoint, Got},
+};
+
+/// What becomes of answers with warnings.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Warnings {
+    /// They are faults: a warning says that a part of the data is missing.
+    #[default]
+    Refuse,
+    /// The answer is taken, with its warnings beside it.
+    Accept,
+}
+
+/// A Prometheus server, or one that answers like it.
+#[derive(Debug)]
+pub struct Prometheus {
+    client: Client,
+    warnings: Warnings,
+}
+
+/// How one release's raw counters are found: selectors such as `http_requests_total{version="v2"}`, never expressions.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ArmQueries {
+    /// All requests.
+    pub requests: String,
+    /// Those of them that failed. Matching nothing is no fault: a service without failures has no such series.
+    pub failures: String,
+    /// Latency: `…_bucket{…}` for a classic histogram, its plain name for a native one.
+    pub latency: Option<String>,
+    /// The labels that together name an instance, such as `instance` or `namespace` and `pod`.
+    pub instance_labels: Vec<String>,
+}
+
+impl Prometheus {
+    /// The server at this address, without `/api/v1`. Connects to nobody yet.
+    pub fn new(endpoint: Endpoint, warnings: Warnings) -> Result<Self, Fault> {
+        Ok(Self { client: Client::new("Prometheus", endpoint)?, warnings })
+    }
+
+    /// How messages name it.
+    pub fn name(&self) -> &str {
+        self.client.name()
+    }
+
+    /// Asks a query at this moment. A vector's samples are dated with that moment, whatever the age of what they were
+    /// computed from: use [`Self::raw`] or [`Self::dated`] where that matters.
+    pub async fn instant(&self, query: &str, at: Timestamp, not_finite: NotFinite) -> Result<Answer, Fault> {
+        let form = [("query", query.to_owned()), ("time", seconds(at))];
+        let answer = self.ask(query, "/api/v1/query", &form, not_finite).await?;
+        self.dates(query, &answer, at, COMPUTED_AGE_MAX).map(|()| answer)
+    }
+
+    /// Asks a query whose answer is one number. No series and several are faults.
+    pub async fn one(&self, query: &str, at: Timestamp) -> Result<Sample, Fault> {
+        let answer = self.instant(query, at, NotFinite::Refuse).await?;
+        answer.single().map_err(|kind| self.client.fault(query, kind))
+    }
+
+    /// As [`Self::instant`], for a query over series that `selector` finds: when even the newest of their samples is older than
+    /// `age_max`, the answer is stale.
+    pub async fn dated(
+        &self,
+        query: &str,
+        selector: &str,
+        at: Timestamp,
+        age_max: Millis,
+        not_finite: NotFinite,
+    ) -> Result<Answer, Fault> {
+        let newest = self.one(&format!("max(timestamp({selector}))"), at).await?;
+        let measured = epoch(newest.value).map_err(|kind| self.client.fault(selector, kind))?;
+        fresh(measured, at, age_max).map_err(|kind| self.client.fault(selector, kind))?;
+        self.instant(query, at, not_finite).await
+    }
+
+    /// Asks a query for each step of a span, ends included; the newest sample may be one step older than the end.
+    pub async fn range(
+        &self,
+        query: &str,
+        from: Timestamp,
+        to: Timestamp,
+        step: Millis,
+        not_finite: NotFinite,
+    ) -> Result<Answer, Fault> {
+        let step_seconds = format!("{}", step.0.max(1) as f64 / 1_000.0);
+        let form = [
+            ("query", query.to_owned()),
+            ("start", seconds(from)),
+            ("end", seconds(to)),
+            ("step", step_seconds),
+        ];
+        let answer = self.ask(query, "/api/v1/query_range", &form, not_finite).await?;
+        if !matches!(answer.data, Data::Matrix(_)) {
+            let kind = FaultKind::WrongShape("a range query is answered with a matrix".to_owned());
+            return Err(self.client.fault(query, kind));
+        }
+        self.dates(query, &answer, to, step.times(2).max(COMPUTED_AGE_MAX)).map(|()| answer)
+    }
+
+    /// The raw samples of the last `lookback` before `at`, each with the time at which it was scraped. The newest must not be
+    /// older than `age_max`.
+    pub async fn raw(
+        &self,
+        selector: &str,
+        at: Timestamp,
+        lookback: Millis,
+        age_max: Millis,
+    ) -> Result<Vec<Series>, Fault> {
+        let query = over(selector, lookback);
+        let form = [("query", query.clone()), ("time", seconds(at))];
+        let answer = self.ask(&query, "/api/v1/query", &form, NotFinite::Refuse).await?;
+        self.dates(&query, &answer, at, age_max)?;
+        match answer.data {
+            Data::Matrix(series) => Ok(series),
+            Data::Scalar(_) | Data::Vector(_) | Data::Json(..) => {
+                let kind =
+                    FaultKind::WrongShape("a selector over a span is answered with a matrix".to_owned());
+                Err(self.client.fault(&query, kind))
+            }
+        }
+    }
+
+    /// The raw samples of counters: as [`Self::raw`], and none may be negative or too large to be exact.
+    pub async fn raw_counters(
+        &self,
+        selector: &str,
+        at: Timestamp,
+        lookback: Millis,
+        age_max: Millis,
+    ) -> Result<Vec<Series>, Fault> {
+        let all = self.raw(selector, at, lookback, age_max).await?;
+        for series in &all {
+            for sample in &series.samples {
+                counter(sample.value, &named(&series.labels))
+                    .map_err(|kind| self.client.fault(selector, kind))?;
+            }
+        }
+        Ok(all)
+    }
+
+    /// All states of the histograms within the last `lookback` before `at`, in order of time, classic (`…_bucket`) or native.
+    pub async fn histograms(
+        &self,
+        selector: &str,
+        at: Timestamp,
+        lookback: Millis,
+        age_max: Millis,
+    ) -> Result<Vec<Histogram>, Fault> {
+        let query = over(selector, lookback);
+        let form = [("query", query.clone()), ("time", seconds(at))];
+        let got = self.post(&query, "/api/v1/query", &form).await?;
+        let fault = |kind| self.client.fault(&query, kind);
+        let read = decode::histograms(&got.body).map_err(fault)?;
+        self.partial(&query, &read.warnings)?;
+        let newest = read.histograms.iter().map(|h| h.at).max().ok_or(FaultKind::NoData).map_err(fault)?;
+        fresh(newest, at, age_max).map_err(fault)?;
+        Ok(read.histograms)
+    }
+
+    /// Reads one release's counters of the last `lookback` and adds to the tally what is new in them. Ask at least twice
+    /// within every lookback, so that no sample is missed.
+    pub async fn observe(
+        &self,
+        queries: &ArmQueries,
+        tally: &mut Tally,
+        at: Timestamp,
+        lookback: Millis,
+        age_max: Millis,
+    ) -> Result<(), Fault> {
+        let requests = self.raw_counters(&queries.requests, at, lookback, age_max).await?;
+        let failures = match self.raw_counters(&queries.failures, at, lookback, age_max.max(lookback)).await {
+            Err(Fault { kind: FaultKind::NoData, .. }) => Vec::new(),
+            other => other?,
+        };
+        let latency = match &queries.latency {
+            Some(selector) => self.histograms(selector, at, lookback, age_max).await?,
+            None => Vec::new(),
+        };
+        let moments = moments(&queries.instance_labels, requests, failures, latency);
+        for ((at, instance), shown) in moments {
+            tally
+                .observe(&instance, at, &shown)
+                .map_err(|kind| self.client.fault(&queries.requests, kind))?;
+        }
+        Ok(())
+    }
+
+    async fn ask(
+        &self,
+        query: &str,
+        path: &str,
+        form: &[(&str, String)],
+        not_finite: NotFinite,
+    ) -> Result<Answer, Fault> {
+        let got = self.post(query, path, form).await?;
+        let answer = decode::answer(&got.body, not_finite).map_err(|kind| self.client.fault(query, kind))?;
+        self.partial(query, &answer.warnings)?;
+        Ok(answer)
+    }
+
+    async fn post(&self, query: &str, path: &str, form: &[(&str, String)]) -> Result<Got, Fault> {
+        let body = form_urlencoded::Serializer::new(String::new()).extend_pairs(form).finish();
+        let ask = Ask {
+            method: hyper::Method::POST,
+            path: path.to_owned(),
+            accept: "application/json",
+            body: Some(("application/x-www-form-urlencoded", Bytes::from(body))),
+        };
+        let got = self.client.send(query, ask).await?;
+        // Errors of the query itself come as JSON with a status of 400, 422 or 503.
+        let kind = match (decode::reported(&got.body), got.refused()) {
+            (Some(reported), _) => reported,
+            (None, Some(refused)) => refused,
+            (None, None) if got.is_html() => FaultKind::Html,
+            (None, None) => return Ok(got),
+        };
+        Err(self.client.fault(query, kind))
+    }
+
+    fn partial(&self, query: &str, warnings: &[String]) -> Result<(), Fault> {
+        match (self.warnings, warnings) {
+            (Warnings::Accept, _) | (_, []) => Ok(()),
+            (Warnings::Refuse, [first, ..]) => {
+                Err(self.client.fault(query, FaultKind::Partial(words(first))))
+            }
+        }
+    }
+
+    fn dates(&self, query: &str, answer: &Answer, at: Timestamp, age_max: Millis) -> Result<(), Fault> {
+        let dated = answer.newest().ok_or(FaultKind::NoData).and_then(|newest| fresh(newest, at, age_max));
+        dated.map_err(|kind| self.client.fault(query, kind))
+    }
+}
+
+/// How far the date of a computed answer may lie before the moment it was asked for: it is that moment, rounded.
+const COMPUTED_AGE_MAX: Millis = Millis(1_000);
+
+/// What each instance showed at each moment, in order of time.
+fn moments(
+    instance_labels: &[String],
+    requests: Vec<Series>,
+    failures: Vec<Series>,
+    latency: Vec<Histogram>,
+) -> BTreeMap<(Timestamp, String), Snapshot> {
+    let instance = |labels: &Labels| {
+        let values: Vec<&str> =
+            instance_labels.iter().map(|name| labels.get(name).map_or("", String::as_str)).collect();
+        values.join("/")
+    };
+    let mut moments: BTreeMap<(Timestamp, String), Snapshot> = BTreeMap::new();
+    for series in requests {
+        let name = instance(&series.labels);
+        for sample in series.samples {
+            let shown = moments.entry((sample.at, name.clone())).or_default();
+            shown.requests.push((series.labels.clone(), sample.value, None));
+        }
+    }
+    for series in failures {
+        let name = instance(&series.labels);
+        for sample in series.samples {
+            let shown = moments.entry((sample.at, name.clone())).or_default();
+            shown.failures.push((series.labels.clone(), sample.value, None));
+        }
+    }
+    for histogram in latency {
+        let name = instance(&histogram.labels);
+        moments.entry((histogram.at, name)).or_default().latency.push(histogram);
+    }
+    moments
+}
+
+fn over(selector: &str, lookback: Millis) -> String {
+    format!("{selector}[{}ms]", lookback.0.max(1))
+}
+
+fn seconds(at: Timestamp) -> String {
+    format!("{}.{:03}", at.0.div_euclid(1_000), at.0.rem_euclid(1_000))
+}

@@ -1,0 +1,5 @@
+//! What the score as a whole promises.
+
+mod examples;
+mod learning;
+mod promises;

@@ -1,0 +1,31 @@
+//! JUDGES: the fold of the batches, as the state is the fold of the events.
+//!
+//! An engine differences two readings into a [`Batch`], hands it to the [`Judge`], and then asks `decide`, which asks the
+//! judge about every sequential gate. The same batches give the same answers, bit by bit, on every machine: that is what
+//! `tidegate replay` shows. The statistics themselves are in `tidegate-statistics`, which knows nothing of gates.
+
+mod batch;
+mod error;
+mod gauge;
+mod latency;
+mod metric;
+mod panel;
+mod rate;
+mod risk;
+mod settings;
+#[cfg(test)]
+mod tests;
+mod warmup;
+mod words;
+
+pub use batch::{Batch, DataState, Exposure, MetricBatch, Said};
+pub use metric::scope;
+pub use panel::Judge;
+pub use settings::{GaugeNoise, Metric, Settings};
+
+use crate::{deployment::State, plan::Plan};
+
+/// What is in force now, as far as the journal knows.
+pub fn exposure(_plan: &Plan, state: &State) -> Exposure {
+    Exposure { share: state.share, stage: state.stage() }
+}

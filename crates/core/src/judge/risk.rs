@@ -1,0 +1,53 @@
+//! What going on with an undecided gate would put at risk.
+
+use tidegate_statistics::{Exposure, PERSON_S, Pair, Planner, RatioInterval, monthly_error_budget, worst_damage};
+
+use super::settings::Settings;
+use crate::model::Share;
+
+/// Coverage of the ratios that count as plausible.
+const PLAUSIBLE: f64 = 0.05;
+
+/// The next step's exposure, and what it may cost.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct AtRisk {
+    rate: f64,
+    next: Option<Exposure>,
+    planner: Planner,
+    /// Failed requests that may be risked.
+    pub(super) allowed: f64,
+}
+
+/// The worst plausible damage of the next step.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Harm {
+    /// Failed requests beyond the stable release's own; infinite when nothing is known.
+    pub(super) requests: f64,
+}
+
+impl AtRisk {
+    /// `rate` is all users' requests per second; `next` is the next stage's share, nothing after the last.
+    pub(super) fn new(settings: &Settings, rate: f64, next: Option<Share>) -> Self {
+        let share = f64::from(next.unwrap_or(Share::ALL).basis_points()) / 10_000.0;
+        // Without a person the next stage ends after its longest dwell; after the last one a person has to look.
+        let seconds = if next.is_some() { settings.max_dwell.0 as f64 / 1_000.0 } else { PERSON_S };
+        let objective = f64::from(settings.objective_ppm.min(1_000_000)) / 1e6;
+        let alpha = f64::from(settings.false_rollback_ppm.clamp(1, 999_999)) / 1e6;
+        let budget = monthly_error_budget(rate, objective).unwrap_or(0.0);
+        Self {
+            rate,
+            next: Exposure::new(share.clamp(0.0001, 0.999), seconds.max(1.0)).ok(),
+            planner: Planner { alpha, ..Planner::default() },
+            allowed: budget * f64::from(settings.risk_ppm) / 1e6,
+        }
+    }
+}
+
+/// The worst that the plausible ratios would cost in the next step.
+pub(super) fn worst(interval: &RatioInterval, total: Pair, at_risk: AtRisk) -> Harm {
+    let AtRisk { rate, next, planner, .. } = at_risk;
+    let damage = next.and_then(|next| {
+        worst_damage(interval, PLAUSIBLE, total.stable, rate, next, &planner).ok().flatten()
+    });
+    Harm { requests: damage.unwrap_or(f64::INFINITY) }
+}

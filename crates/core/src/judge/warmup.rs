@@ -1,0 +1,50 @@
+//! The first moments of a release: caches are cold, so only a plain outage counts.
+
+use tidegate_statistics::{AbsoluteTest, Arm, Dispersion, OnsetPrior};
+
+use super::settings::Settings;
+use crate::model::Millis;
+
+/// Whether the release still warms up, and the guard that looks meanwhile.
+#[derive(Clone, Debug, Default)]
+pub(super) struct WarmUp {
+    over: bool,
+    exposed: Millis,
+    seen: u64,
+    guard: Option<AbsoluteTest>,
+}
+
+impl WarmUp {
+    /// A warm-up that is about to begin.
+    pub(super) fn new(settings: &Settings, dispersion: Dispersion) -> Self {
+        let limit = f64::from(settings.warmup_failures_ppm) / 1e6;
+        Self {
+            over: settings.warmup == Millis::ZERO,
+            guard: AbsoluteTest::new(limit, dispersion, OnsetPrior::AT_START).ok(),
+            ..Self::default()
+        }
+    }
+
+    /// Whether it goes on.
+    pub(super) const fn is_on(&self) -> bool {
+        !self.over
+    }
+
+    /// Takes an interval of the release's own requests.
+    pub(super) fn take(&mut self, settings: &Settings, length: Millis, arm: Arm) {
+        if self.over {
+            return;
+        }
+        if let Some(guard) = &mut self.guard {
+            guard.observe(arm);
+        }
+        self.exposed = Millis(self.exposed.0.saturating_add(length.0));
+        self.seen = self.seen.saturating_add(arm.requests());
+        self.over = self.exposed >= settings.warmup || self.seen >= settings.warmup_requests;
+    }
+
+    /// The guard's evidence, nats.
+    pub(super) fn ln_against(&self) -> f64 {
+        self.guard.as_ref().map_or(0.0, AbsoluteTest::ln_fail)
+    }
+}

@@ -1,0 +1,46 @@
+#![no_std]
+//! draft
+extern crate alloc;
+mod absolute;
+mod band;
+mod budget;
+mod dispersion;
+mod exact;
+mod fault;
+mod gauge;
+mod grid;
+mod harm;
+mod histogram;
+mod interval;
+mod latency;
+mod leak;
+mod logspace;
+mod mirror;
+mod mixture;
+mod onset;
+mod pair;
+mod power;
+mod rate;
+mod ratio;
+mod threshold;
+mod watch;
+
+pub use absolute::{AbsoluteTest, Bracket, WARM_UP_LIMIT};
+pub use band::band_half_width;
+pub use budget::{Budget, Measure, Merged, one_in};
+pub use dispersion::{BATCHES_MIN, Dispersion, INSTANCES_MIN, InstanceSpread};
+pub use fault::Fault;
+pub use gauge::{Cost, MeanTest, Noise, SAMPLES_MIN, ln_cost_ratio};
+pub use harm::{BUDGET_PART, PERSON_S, monthly_error_budget, worst_damage};
+pub use histogram::{Histogram, Layout, native_edge};
+pub use interval::{Bounds, RatioInterval};
+pub use latency::{EDGES_MAX, LatencyTest, Margin};
+pub use leak::{POINTS_MIN, slope, time_to_limit};
+pub use mirror::{BAD_RATIO, BAD_RATIO_CRITICAL, BAD_RATIO_LOW, MirrorTest};
+pub use onset::OnsetPrior;
+pub use pair::{Arm, Pair};
+pub use power::{Detection, Exposure, Planner, SHIPPED_SLOWDOWN, Traffic, requests_to_decide, wald_nats};
+pub use rate::{EXPECTED_MIN, RateReading, RateRule, SplitTest, WINDOWS};
+pub use ratio::{FloorTest, RatioSettings, RatioTest};
+pub use threshold::{Comparison, RatioRule, share_rule_failing};
+pub use watch::RatioWatch;
