@@ -3,7 +3,9 @@
 
 pub mod clock;
 pub mod evidence;
+pub mod facts;
 pub mod local;
+pub mod metrics;
 pub mod unix_http;
 
 /// An error with its causes, each said once: what a person is told.

@@ -5,6 +5,7 @@ pub mod evidence;
 mod fleet;
 pub mod journal;
 pub mod record;
+pub mod replay;
 pub mod run;
 pub mod world;
 

@@ -309,6 +309,7 @@ impl Target {
             boot: self.boot.to_string(),
             new: read(&order.plan.release.tag),
             stable: order.plan.stable.as_ref().map(|release| read(&release.tag)),
+            mirror: None,
             metrics: Vec::new(),
         }
     }

@@ -35,6 +35,7 @@ fn request() -> Request {
         limits: Limits::default(),
         judge: tidegate_core::judge::Settings::default(),
         metrics: Vec::new(),
+        incident: None,
         way_back: false,
         again: false,
         supersedes: false,

@@ -73,7 +73,7 @@ impl Noise {
 }
 
 /// Evidence, both ways, that the mean of a gauge is above or below a limit (section 2.4): a one-sided normal mixture
-/// (Robbins 1970; Howard, Ramdas, McAuliffe, Sekhon 2021) whose variance is inflated for correlation.
+/// (Robbins 1970; Howard et al. 2021) whose variance is inflated for correlation.
 ///
 /// Calibrated, not exact: it relies on the noise learned from the stable release.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -213,4 +213,26 @@ mod tests {
             assert!(Grid::new(Spec::RatioAbove(wrong)).is_err(), "{wrong}");
         }
     }
+
+    #[test]
+    fn swapping_the_arms_and_inverting_the_ratios_changes_no_factor() {
+        let null = 1.1;
+        for (value, _) in values(Spec::RatioAbove(null)).unwrap().1 {
+            let of = |value: f64, null: f64| Candidate {
+                ln_weight: 0.0,
+                hit: libm::log(value / null),
+                other: value - null,
+            };
+            for counts in [(5, 95, 1, 0), (50, 950, 3, 9), (900, 100, 0, 4), (1, 1, 1, 1), (7, 0, 3, 0)] {
+                let pair = Pair::of_counts(counts.0, counts.1, counts.2, counts.3).unwrap();
+                let swapped = Pair::new(pair.stable, pair.new);
+                let one = of(value, null).of_pair(pair, null);
+                let other = of(1.0 / value, 1.0 / null).of_pair(swapped, 1.0 / null);
+                assert!(
+                    (one - other).abs() <= 1e-9 * one.abs().max(1.0),
+                    "{value} {counts:?}: {one} {other}"
+                );
+            }
+        }
+    }
 }

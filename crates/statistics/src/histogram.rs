@@ -174,7 +174,8 @@ fn around(edge: f64, schema: i8) -> Option<(f64, f64)> {
 }
 
 fn same(a: f64, b: f64) -> bool {
-    a == b || (a - b).abs() <= SAME * a.abs().max(b.abs())
+    // The smaller one decides, or everything would equal the infinite edge.
+    a.total_cmp(&b).is_eq() || (a - b).abs() <= SAME * a.abs().min(b.abs())
 }
 
 fn at_most(a: f64, b: f64) -> bool {

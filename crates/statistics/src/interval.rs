@@ -100,10 +100,9 @@ impl RatioInterval {
         let mut plausible = self.plausible(alpha)?;
         let lower = plausible.next().unwrap_or(RATIO_MIN);
         let upper = plausible.last().unwrap_or(lower);
-        let at_end = |ratio: f64, end: Option<&f64>| end.is_some_and(|end| *end == ratio);
         Ok(Bounds {
-            lower: if at_end(lower, self.ratios.first()) { 0.0 } else { lower },
-            upper: if at_end(upper, self.ratios.last()) { None } else { Some(upper) },
+            lower: if self.ratios.first().is_some_and(|first| lower <= *first) { 0.0 } else { lower },
+            upper: if self.ratios.last().is_some_and(|last| upper >= *last) { None } else { Some(upper) },
         })
     }
 

@@ -22,7 +22,7 @@ pub fn slope(points: &[(f64, f64)]) -> Result<f64, Fault> {
     }
     let pairs = used.iter().enumerate().flat_map(|(at, a)| used.iter().skip(at + 1).map(move |b| (a, b)));
     let mut slopes: Vec<f64> = pairs
-        .filter(|(a, b)| a.0 != b.0)
+        .filter(|(a, b)| (b.0 - a.0).abs() > 0.0)
         .map(|(a, b)| (b.1 - a.1) / (b.0 - a.0))
         .filter(|s| s.is_finite())
         .collect();

@@ -166,7 +166,7 @@ impl Planner {
     /// (or one where everything fails) is.
     pub fn smallest_ratio(&self, traffic: Traffic, schedule: &[Exposure]) -> Option<f64> {
         let (mut low, mut high) = (self.tolerated, RATIO_MAX.min(1.0 / traffic.failed_share));
-        if !(low < high) || self.detection(traffic, high, schedule).is_none() {
+        if low >= high || self.detection(traffic, high, schedule).is_none() {
             return None;
         }
         for _ in 0..HALVINGS {

@@ -129,7 +129,9 @@ impl Counts {
             Some(*chance)
         }));
         let total: f64 = chances.iter().sum();
-        chances.iter_mut().for_each(|chance| *chance /= total);
+        for chance in &mut chances {
+            *chance /= total;
+        }
         let mut tails: Vec<f64> = chances
             .iter()
             .rev()

@@ -20,7 +20,9 @@ fn batch() -> impl Strategy<Value = Pair> {
 
 fn evidence(settings: RatioSettings, batches: &[Pair]) -> f64 {
     let mut test = RatioTest::new(settings).unwrap();
-    batches.iter().for_each(|batch| test.observe(*batch));
+    for batch in batches {
+        test.observe(*batch);
+    }
     test.ln_evidence()
 }
 
@@ -33,7 +35,7 @@ fn near(a: f64, b: f64) -> bool {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
+    #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn splitting_a_batch_at_equal_shares_changes_nothing(
@@ -216,4 +218,71 @@ fn strata_undo_a_mix_that_differs_between_the_releases() {
 fn below_the_floor_nothing_is_an_outage() {
     let pair = Pair::of_counts(1_000_000, 20_000_000, 60, 200).unwrap();
     assert!(plain(&[pair]) > 20.0 && evidence(RatioSettings::default(), &[pair]) < 0.0);
+}
+
+#[test]
+fn a_dispersion_of_three_counts_as_a_third_of_the_requests() {
+    let of = |phi: f64, times: u64| {
+        let phi = Dispersion::new(phi).unwrap();
+        let pair = Pair::of_counts(60 * times, 1_140 * times, 3 * times, times).unwrap();
+        let (mut states, prior) = (States::new(), OnsetPrior::default());
+        states.ratio = RatioTest::new(RatioSettings { dispersion: phi, ..RatioSettings::default() }).unwrap();
+        states.watch = RatioWatch::new(1.1, phi).unwrap();
+        states.mirror = MirrorTest::new(2.0, phi).unwrap();
+        states.interval = RatioInterval::new(phi);
+        states.absolute = AbsoluteTest::new(0.05, phi, prior).unwrap();
+        states.split = SplitTest::new(phi).unwrap();
+        states.observe(pair);
+        states.nats()
+    };
+    for (tempered, fewer) in of(3.0, 3).into_iter().zip(of(1.0, 1)) {
+        assert!(near(tempered, fewer) && fewer.abs() > 1e-3, "{tempered} {fewer}");
+    }
+}
+
+#[test]
+fn a_release_that_looked_good_and_then_turned_bad_does_not_pass_on_its_past() {
+    let mut test = MirrorTest::new(2.0, Dispersion::NONE).unwrap();
+    test.observe(Pair::of_counts(3_000, 57_000, 30, 570).unwrap());
+    assert!(test.passes(0.05));
+    test.observe(Pair::of_counts(3_000, 57_000, 90, 570).unwrap());
+    assert!(!test.passes(0.05) && test.ln_evidence_max() > 3.0);
+}
+
+#[test]
+fn mass_that_is_not_given_out_yet_stays_in_the_evidence() {
+    let settings = RatioSettings { floor: None, ..RatioSettings::default() };
+    let quiet = Pair::of_counts(50, 950, 0, 0).unwrap();
+    assert!(evidence(settings, &[quiet; 20]).abs() < 1e-12);
+    // However good the past, the rest of the mass remains: a late regression is not held against the whole past.
+    let good = Pair::of_counts(50_000, 950_000, 0, 9_500).unwrap();
+    assert!(evidence(settings, &[good; 5]) > f64::ln(0.25) && plain(&[good; 5]) < -300.0);
+}
+
+#[test]
+fn the_budget_is_shared_by_weight_and_names_the_largest_part() {
+    let all = [
+        Measure::ErrorRatio,
+        Measure::Latency,
+        Measure::P95,
+        Measure::P99,
+        Measure::Cpu,
+        Measure::Memory,
+        Measure::RequestRate,
+        Measure::WarmUp,
+    ];
+    let budget = Budget::of_measures(Budget::ALPHA, &all).unwrap();
+    assert!(near(budget.ln_threshold_alone(0).unwrap(), f64::ln(250.0)));
+    let two = Budget::of_measures(0.05, &all[..2]).unwrap();
+    let merged = two.merge(&[3.0, 4.0]);
+    let (first, second) = (3.0_f64.exp() * 2.0 / 3.0, 4.0_f64.exp() / 3.0);
+    assert!(
+        near(merged.ln_evidence, (first + second).ln())
+            && near(merged.largest_part, second / (first + second))
+    );
+    assert_eq!((merged.largest, merged.exceeded), (Some(1), true));
+    // A gate without data counts as one; not-a-number is no data.
+    assert!(near(two.merge(&[]).ln_evidence, 0.0) && near(two.merge(&[f64::NAN, 0.0]).ln_evidence, 0.0));
+    assert!(!Budget::new(0.05, &[]).unwrap().merge(&[9.0]).exceeded);
+    assert!(Budget::new(0.0, &[1.0]).is_err() && Budget::new(0.05, &[1.0, -1.0]).is_err());
 }

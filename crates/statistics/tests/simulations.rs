@@ -1,5 +1,5 @@
 //! Properties (iv) and (vii) in a small form, and spot checks of the measured tables. All seeded.
-#![expect(clippy::unwrap_used, reason = "a panic is how a test reports")]
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a panic is how a test reports")]
 
 mod chance;
 
@@ -7,8 +7,8 @@ use chance::{batch, bursts, failures};
 use fastrand::Rng;
 use tidegate_statistics::{
     AbsoluteTest, Arm, Budget, Dispersion, FloorTest, Histogram, InstanceSpread, LatencyTest, Layout, Margin,
-    MeanTest, Measure, Noise, OnsetPrior, RateReading, RateRule, RatioSettings, RatioTest, RatioWatch,
-    SplitTest, Traffic, slope, time_to_limit,
+    MeanTest, Measure, MirrorTest, Noise, OnsetPrior, RateReading, RateRule, RatioInterval, RatioSettings,
+    RatioTest, RatioWatch, SplitTest, Traffic, slope, time_to_limit,
 };
 
 #[test]
@@ -35,6 +35,40 @@ fn a_release_at_the_tolerated_limit_is_turned_back_no_more_often_than_the_budget
 }
 
 #[test]
+fn a_bad_release_passes_no_more_often_than_is_said_and_a_good_one_does() {
+    let (mut rng, rollouts) = (Rng::with_seed(12), 1_000);
+    let mut passed = |ratio: f64| {
+        let passing = (0..rollouts).filter(|_| {
+            let mut test = MirrorTest::new(2.0, Dispersion::NONE).unwrap();
+            (0..60).any(|_| {
+                test.observe(batch(&mut rng, 2_000, 0.25, 0.01 * ratio, 0.01));
+                test.passes(0.05)
+            })
+        });
+        passing.count()
+    };
+    let (bad, good) = (passed(2.0), passed(1.0));
+    // 5 %, and three standard errors.
+    assert!(bad <= 71 && good >= 950, "{bad} {good}");
+}
+
+#[test]
+fn the_true_ratio_stays_among_the_plausible_ones_at_all_times() {
+    let (mut rng, rollouts) = (Rng::with_seed(13), 300);
+    let left = (0..rollouts).filter(|_| {
+        let mut interval = RatioInterval::new(Dispersion::NONE);
+        (0..60).any(|_| {
+            interval.observe(batch(&mut rng, 2_000, 0.25, 0.03, 0.01));
+            let bounds = interval.bounds(0.1).unwrap();
+            // One step of the grid to either side of the truth.
+            bounds.lower > 3.0 * 1.0868 || bounds.upper.is_some_and(|upper| upper < 3.0 / 1.0868)
+        })
+    });
+    let left = left.count();
+    assert!(left <= 30 + 15, "{left} of {rollouts}");
+}
+
+#[test]
 fn detection_takes_at_most_the_promised_multiple_of_the_bound() {
     let mut rng = Rng::with_seed(5);
     for (rps, stable, new) in [
@@ -46,10 +80,10 @@ fn detection_takes_at_most_the_promised_multiple_of_the_bound() {
         (10_000, 0.01, 0.02),
         (100, 0.01, 0.05),
     ] {
-        let traffic = Traffic::new(rps as f64, stable).unwrap();
+        let traffic = Traffic::new(f64::from(rps), stable).unwrap();
         let bound = -f64::ln(0.01) / traffic.information_limit_per_s(0.05, new / stable, 1.1);
         for (settings, most) in [(RatioSettings::plain(1.1), 2.1), (RatioSettings::default(), 2.7)] {
-            let runs = if bound > 100.0 { 40 } else { 400 };
+            let runs = if bound > 100.0 { 30 } else { 250 };
             let mut seconds = 0_u32;
             for _ in 0..runs {
                 let mut test = RatioTest::new(settings).unwrap();
@@ -228,7 +262,8 @@ fn a_gauge_below_its_limit_is_left_alone_and_one_above_is_found() {
     let mut found = |mean: f64| {
         let mut times: Vec<u32> = (0..100)
             .map(|_| {
-                let (mut test, mut at) = (MeanTest::new(80.0, noise, 0.01, 60).unwrap(), 0.0);
+                let (mut test, mut at) =
+                    (MeanTest::new(80.0, Noise::new(6.0, 0.9).unwrap(), 0.01, 60).unwrap(), 0.0);
                 let crossed = (1..=360).find(|_| {
                     test.observe(gauge(&mut rng, &mut at, mean)).unwrap();
                     test.ln_above() >= -f64::ln(0.01)
@@ -264,10 +299,8 @@ fn requests_are_compared_with_the_share_that_was_promised() {
     assert!(rule.observe(1, 1, 1.0).is_err());
     let (mut right, mut wrong) =
         (SplitTest::new(Dispersion::NONE).unwrap(), SplitTest::new(Dispersion::NONE).unwrap());
-    for share in [0.05, 0.25, 0.5] {
-        right
-            .observe(f64::round(1_000.0 * share) as u64, f64::round(1_000.0 * (1.0 - share)) as u64, share)
-            .unwrap();
+    for (new, share) in [(50, 0.05), (250, 0.25), (500, 0.5)] {
+        right.observe(new, 1_000 - new, share).unwrap();
         wrong.observe(20, 980, share).unwrap();
     }
     assert!(right.ln_evidence() < 0.0 && wrong.ln_evidence() > 50.0);

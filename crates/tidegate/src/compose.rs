@@ -4,7 +4,9 @@ use std::{collections::BTreeMap, path::Path};
 
 use tidegate_adapters::local::{LocalSpec, Manifest, Program, Routing, RuleSpec, RuleTarget, Source};
 use tidegate_core::{
-    gate::{Gate, OnFailure, OnInconclusive, OnNoEvidence, Rule},
+    expression::Expression,
+    gate::{Conditions, Gate, Mode, OnFailure, OnInconclusive, OnNoEvidence, Rule},
+    judge::Metric,
     model::{Artifact, Millis, Release, Share},
     plan::{Batch, Limits, Request, Shadow, Step, StrategySpec},
 };
@@ -15,13 +17,21 @@ use crate::{
     config::{
         self,
         gates::{ErrorRateGate, Gates, LatencyGate, LatencyShiftGate, LevelGate, Policy, RequestRateGate},
+        judgement::Judgement,
+        metrics::CustomGate,
         routing,
     },
     fault::Fault,
 };
 
 /// The parts of a request that the configuration decides. The engine adds id, turn and stable release.
-pub(crate) fn request(name: &str, service: &config::Service, release: Release) -> Result<Request, Fault> {
+/// Paths in it start from `root`.
+pub(crate) fn request(
+    root: &Path,
+    name: &str,
+    service: &config::Service,
+    release: Release,
+) -> Result<Request, Fault> {
     Ok(Request {
         deployment: String::new(),
         service: name.to_owned(),
@@ -32,10 +42,10 @@ pub(crate) fn request(name: &str, service: &config::Service, release: Release) -
         stable: None,
         strategy: strategy(&service.strategy)?,
         shadow: match &service.shadow {
-            Some(shadow) => Some(Shadow { share: share(shadow.share_bp)?, bake: Millis(shadow.bake_ms) }),
+            Some(shadow) => Some(Shadow::new(share(shadow.share_bp)?, Millis(shadow.bake_ms))),
             None => None,
         },
-        gates: gates(service)?,
+        gates: gates(&service.gates, &service.judgement)?,
         instances: service.run.instances,
         watch: Millis(service.watch_ms),
         lease: service.lease_ms.map(Millis),
@@ -53,7 +63,8 @@ pub(crate) fn request(name: &str, service: &config::Service, release: Release) -
             ..Limits::default()
         },
         judge: service.judgement.settings(),
-        metrics: Vec::new(),
+        metrics: metrics(root, service),
+        incident: None,
         way_back: false,
         again: false,
         supersedes: false,
@@ -269,10 +280,26 @@ fn strategy(strategy: &config::Strategy) -> Result<StrategySpec, Fault> {
     })
 }
 
+/// What to ask other sources.
+pub(crate) fn metrics(root: &Path, service: &config::Service) -> Vec<Metric> {
+    let curious = |metric: &str| {
+        let gates = service.gates.custom.values().filter(|gate| gate.metric == metric);
+        let mut conditions = gates.flat_map(|gate| gate.success.iter().chain(&gate.failure));
+        conditions.any(|text| Expression::parse(text).is_ok_and(|parsed| parsed.asks_for_not_finite()))
+    };
+    let metric = |(name, metric): (&String, &config::metrics::Metric)| {
+        let (source, query) = metric.query(root, curious(name));
+        let (every, fresh) = (Millis(metric.every_ms), Millis(metric.fresh_ms));
+        Metric { name: name.clone(), source, query, every, fresh }
+    };
+    service.metrics.iter().map(metric).collect()
+}
+
 /// The gates of a service; where it only observes, none of them acts.
-pub(crate) fn gates(service: &config::Service) -> Result<Vec<Gate>, Fault> {
-    let mut all = standard(&service.gates)?;
-    if service.judgement.observe {
+pub(crate) fn gates(gates: &Gates, judgement: &Judgement) -> Result<Vec<Gate>, Fault> {
+    let mut all = standard(gates)?;
+    all.extend(gates.custom.iter().map(|(name, gate)| custom(name, gate)));
+    if judgement.observe {
         for gate in &mut all {
             gate.on_failure = OnFailure::Alert;
             gate.on_no_evidence = OnNoEvidence::Continue;
@@ -309,6 +336,25 @@ fn standard(gates: &Gates) -> Result<Vec<Gate>, Fault> {
         add("request_rate", policy, Rule::RequestRate { min: share(*min_bp)? });
     }
     Ok(all)
+}
+
+fn custom(name: &str, gate: &CustomGate) -> Gate {
+    let conditions = Conditions {
+        success: gate.success.clone(),
+        failure: gate.failure.clone(),
+        failures_max: gate.failures_max,
+        unit: gate.unit.clone(),
+    };
+    Gate {
+        mode: Mode::Sequential,
+        metric: Some(gate.metric.clone()),
+        min_requests: 0,
+        on_failure: gate.on_failure,
+        on_no_evidence: gate.on_no_evidence,
+        hold_max: Millis(gate.hold_max_ms),
+        on_inconclusive: gate.on_inconclusive,
+        ..Gate::new(name, Rule::Metric(conditions))
+    }
 }
 
 fn gate(name: &str, policy: &Policy, rule: Rule) -> Gate {

@@ -78,8 +78,7 @@ const PASSED: &str = "it must be true or false";
 const RECOMMENDATION: &str = "it must be `DEPLOY`, `REVIEW` or `DO_NOT_DEPLOY`";
 const CHECKS: &str = "it must be a list of at most 1000 checks";
 const NAME: &str = "it must be the check's name";
-const OUTCOME: &str =
-    "a check needs `passed` (true or false) or `status` (`passed`, `failed` or `skipped`), and both must agree";
+const OUTCOME: &str = "a check needs `passed` (true or false) or `status` (`passed`, `failed` or `skipped`), and both must agree";
 const BLOCKING: &str = "it must be true or false";
 const WEIGHT: &str = "it must be a whole number from 1 to 1000";
 
@@ -93,15 +92,18 @@ struct Raw {
 
 /// Reads and checks one report.
 pub fn read(path: &Path) -> Result<SafetyReport, BadSafetyReport> {
-    let text =
-        read_text(path, REPORT_BYTES_MAX).map_err(|source| BadSafetyReport::Unreadable { source })?;
+    let text = read_text(path, REPORT_BYTES_MAX).map_err(|source| BadSafetyReport::Unreadable { source })?;
     parse(path, &text)
 }
 
 /// Checks one report's text; `path` is for messages.
 pub fn parse(path: &Path, text: &str) -> Result<SafetyReport, BadSafetyReport> {
-    let raw: Raw = serde_json::from_str(text)
-        .map_err(|source| BadSafetyReport::NotJson { path: path.to_owned(), source })?;
+    let not_json = |source| BadSafetyReport::NotJson { path: path.to_owned(), source };
+    if text.trim_start().starts_with('[') {
+        // Fields without names would be taken by their order.
+        return Err(not_json(serde::de::Error::custom("a list stands where an object should")));
+    }
+    let raw: Raw = serde_json::from_str(text).map_err(not_json)?;
     let reader = Reader { path };
     let passed = reader.boolean("passed", raw.passed.as_ref(), PASSED)?;
     let recommendation = reader.recommendation(raw.recommendation.as_ref())?;
@@ -285,7 +287,8 @@ mod tests {
                     .to_owned(),
                 "`checks[0].weight` is 0",
             ),
-            ("[]".to_owned(), "not a JSON object"),
+            (r#"[true, "DEPLOY", []]"#.to_owned(), "not a JSON object"),
+            (r#"{"passed": false, "passed": true, "recommendation": "DEPLOY"}"#.to_owned(), "duplicate field `passed`"),
             ("<html>".to_owned(), "not a JSON object"),
             (String::new(), "not a JSON object"),
             (r#"{"passed": true, "recommendation": "DEPLOY""#.to_owned(), "line 1"),

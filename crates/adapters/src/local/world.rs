@@ -4,8 +4,8 @@ use std::{path::Path, sync::Arc, time::Duration};
 
 use futures_util::FutureExt;
 use tidegate_core::{
-    deployment::{Effect, Outcome, Recorded},
-    gate::{Instance, Reading, ReleaseReading},
+    deployment::{Effect, Event, Outcome, Recorded},
+    gate::{Instance, Mirrored, Reading, ReleaseReading},
     model::{Release, Share, Timestamp},
     plan::Plan,
 };
@@ -22,7 +22,12 @@ use super::{
     spec::{LocalSpec, Program, SpecError, Wanted, files_digest},
     store::{BuildError, ReleaseStore},
 };
-use crate::{chain, clock::Clock, unix_http::CallError};
+use crate::{
+    chain,
+    clock::Clock,
+    metrics::{InstanceAddress, Instances, Metrics},
+    unix_http::CallError,
+};
 
 /// Time between two looks at instances that are starting or stopping.
 const LOOK: Duration = Duration::from_millis(25);
@@ -42,6 +47,7 @@ pub struct LocalWorld {
     clock: Arc<Clock>,
     publisher: Publisher,
     looks: Arc<Semaphore>,
+    metrics: Metrics,
 }
 
 /// Why an effect did not happen.
@@ -87,7 +93,7 @@ impl LocalWorld {
     /// The world of a data directory.
     pub fn new(node: Node, store: ReleaseStore, clock: Clock, publisher: Publisher) -> Self {
         let looks = Arc::new(Semaphore::new(LOOKS_MAX));
-        Self { node, store, clock: Arc::new(clock), publisher, looks }
+        Self { node, store, clock: Arc::new(clock), publisher, looks, metrics: Metrics::default() }
     }
 
     async fn effect(&self, order: &Order) -> Result<Outcome, EffectError> {
@@ -247,6 +253,9 @@ impl LocalWorld {
             futures_util::future::try_join(self.node.counters(&plan.service), self.node.runs(&plan.service))
                 .await?;
         let at = self.clock.now();
+        let addresses = |tag: Option<&str>| addresses(&runs, tag);
+        let stable_tag = plan.stable.as_ref().map(|stable| stable.tag.as_str());
+        let instances = Instances { new: addresses(Some(&plan.release.tag)), stable: addresses(stable_tag) };
         Ok(Reading {
             at,
             new: release_reading(&plan.release, &plan.service, &counters, &runs),
@@ -254,8 +263,9 @@ impl LocalWorld {
                 .stable
                 .as_ref()
                 .map(|stable| release_reading(stable, &plan.service, &counters, &runs)),
+            mirror: mirrored(&plan.release, &plan.service, &counters),
+            metrics: self.metrics.read(plan, &instances, at),
             boot: counters.boot,
-            metrics: Vec::new(),
         })
     }
 }
@@ -287,6 +297,9 @@ impl World for LocalWorld {
 
     fn ended(&self, history: Arc<[Recorded]>) -> BoxFuture<()> {
         let publisher = Arc::clone(&self.publisher);
+        if let Some(Event::Planned { plan, .. }) = history.first().map(|first| &first.event) {
+            self.metrics.forget(&plan.deployment);
+        }
         async move {
             // Written on a thread that may block; trouble there is the publisher's to report and delays nothing.
             drop(tokio::task::spawn_blocking(move || publisher(&history)).await);
@@ -329,6 +342,13 @@ fn free_or_ours(
             Err(_) => Err(EffectError::AddressTaken { address }),
         },
     }
+}
+
+/// Where the instances of a release listen, as far as they do.
+fn addresses(runs: &[RunStatus], tag: Option<&str>) -> Vec<InstanceAddress> {
+    let instances = runs.iter().filter(|run| Some(run.release.as_str()) == tag).flat_map(|run| &run.instances);
+    let address = |one: &InstanceStatus| Some(InstanceAddress { id: one.id.clone(), address: one.address.clone()? });
+    instances.filter_map(address).collect()
 }
 
 fn is_there(run: &RunStatus) -> bool {
@@ -375,6 +395,20 @@ fn release_reading(
         wanted: run.map_or(0, |run| run.wanted),
         instances: run.map_or_else(Vec::new, |run| run.instances.iter().map(instance_reading).collect()),
     }
+}
+
+/// What the proxy saw of copies to this release.
+fn mirrored(release: &Release, service: &str, counters: &CountersReport) -> Option<Mirrored> {
+    let entry = counters.services.iter().find(|entry| entry.service == service)?;
+    let mirror = entry.mirror.as_ref().filter(|mirror| mirror.release == release.tag)?;
+    Some(Mirrored {
+        copies: mirror.answered.saturating_add(mirror.failed),
+        failed: mirror.failed,
+        status_differs: mirror.status_differs,
+        body_differs: mirror.body_differs,
+        slower: mirror.slower,
+        examples: mirror.examples.clone(),
+    })
 }
 
 fn instance_reading(status: &InstanceStatus) -> Instance {

@@ -100,7 +100,7 @@ pub fn look(plan: &Plan, state: &State, seen: &Judge, reading: &Reading) -> Vec<
 /// Asks the gates in force: over the window, or of the batches, as each gate's mode says.
 fn ask(plan: &Plan, state: &State, seen: &Judge, window: &Window, look: Look) -> Vec<Judgement> {
     let answer = |gate: &Gate| match (gate.mode, &gate.rule) {
-        (_, Rule::Instances) | (Mode::Threshold, _) if !matches!(gate.rule, Rule::Metric(_)) => {
+        (_, Rule::Instances) | (Mode::Threshold, _) if !matches!(gate.rule, Rule::Metric(_) | Rule::Shadow { .. }) => {
             judge(gate, window, look)
         }
         _ => seen.ask(gate, window, state.stage(), look),
@@ -346,9 +346,12 @@ fn judged(
         Phase::CanaryEvaluating { stage, .. } => last_look(plan, state, *stage, ask(Look::Final), now),
         Phase::Verifying { until } if *until <= now => {
             let judgements = ask(Look::Final);
-            let seen = Event::Judged { stage: None, judgements: judgements.clone() };
-            turn_back(plan, state, &judgements, now)
-                .map_or_else(|| end_of_watch(plan, vec![seen.clone()]), |cause| back(seen.clone(), cause))
+            let cause = turn_back(plan, state, &judgements, now).or_else(|| unproven(plan, state, &judgements));
+            let seen = Event::Judged { stage: None, judgements };
+            match cause {
+                Some(cause) => back(seen, cause),
+                None => end_of_watch(plan, vec![seen]),
+            }
         }
         _ => early_look(plan, state, ask(Look::Early), now),
     }
@@ -358,12 +361,15 @@ fn judged(
 fn early_look(plan: &Plan, state: &State, judgements: Vec<Judgement>, now: Timestamp) -> Vec<Event> {
     let cause = turn_back(plan, state, &judgements, now);
     let held = held_by(plan, state, &judgements);
+    let news = failure(plan, state, &judgements, OnFailure::Alert).is_some_and(|one| !state.alerted.contains(&one.gate));
     let seen = Event::Judged { stage: state.stage(), judgements };
     match (cause, held, &state.phase) {
         (Some(cause), _, _) => back(seen, cause),
         (None, Some(why), Phase::CanaryWaiting { stage, .. }) => {
             vec![seen, Event::ApprovalAsked { stage: *stage, why, until: now.after(plan.limits.pause_max) }]
         }
+        // A gate that only alerts says so once; the deployment goes on.
+        (None, _, _) if news => vec![seen],
         (None, _, _) => Vec::new(),
     }
 }
@@ -457,12 +463,31 @@ fn undecided(plan: &Plan, state: &State, gate: &Gate, judgement: &Judgement, now
     }
 }
 
+/// At the end of the watch nothing is waited for: a gate that must have an answer by then turns back without one.
+fn unproven(plan: &Plan, state: &State, judgements: &[Judgement]) -> Option<Cause> {
+    let must = |(gate, judgement): &(&Gate, &Judgement)| {
+        let undecided = judgement.finding.is_some_and(|finding| finding.undecided);
+        judgement.verdict == Verdict::NoEvidence
+            && if undecided {
+                gate.on_inconclusive == OnInconclusive::RollBack
+            } else {
+                gate.on_no_evidence == OnNoEvidence::RollBack
+            }
+    };
+    let (_, judgement) = gates(plan, state).iter().zip(judgements).find(must)?;
+    Some(no_answer(plan, state, judgement))
+}
+
 fn too_long_without(plan: &Plan, state: &State, judgement: &Judgement) -> Missing {
-    Missing::TooLong(Cause::NoEvidence {
+    Missing::TooLong(no_answer(plan, state, judgement))
+}
+
+fn no_answer(plan: &Plan, state: &State, judgement: &Judgement) -> Cause {
+    Cause::NoEvidence {
         stage: stage_name(plan, state),
         gate: judgement.gate.clone(),
         reason: judgement.reason.clone(),
-    })
+    }
 }
 
 /// The first failure that turns back.

@@ -1,13 +1,13 @@
 //! The fold: what an event means for the state. Total: there is no event that it refuses.
 
-use alloc::boxed::Box;
+use alloc::{boxed::Box, vec::Vec};
 
 use super::{
     event::{ApprovalReason, Event, Recorded},
     state::{Phase, Resume, State, Step, Try},
 };
 use crate::{
-    gate::{Arm, Reading},
+    gate::{Arm, Judgement, OnFailure, Reading, Verdict},
     model::{Share, Timestamp},
     plan::Plan,
 };
@@ -39,6 +39,7 @@ impl State {
             reopened: 0,
             pause_asked: false,
             hurried: false,
+            alerted: Vec::new(),
             cause: None,
         }
     }
@@ -62,9 +63,9 @@ fn apply(plan: &Plan, state: &mut State, event: &Event, at: Timestamp, fresh: Tr
         // Facts of their own; the event after them says what follows.
         Event::Planned { .. }
         | Event::Replanned { .. }
-        | Event::Judged { .. }
         | Event::Retired { .. }
         | Event::RetireGivenUp { .. } => {}
+        Event::Judged { judgements, .. } => remember_alerts(plan, state, judgements),
         Event::Admitted => state.phase = Phase::Checking(fresh),
         Event::Checked => state.phase = Phase::Init(fresh),
         Event::Initialised { reading } => {
@@ -120,6 +121,17 @@ fn apply(plan: &Plan, state: &mut State, event: &Event, at: Timestamp, fresh: Tr
         Event::Unstuck => state.phase = Phase::RollingBack { step: Step::Traffic, tries: fresh },
         Event::Failed { .. } | Event::Abandoned { .. } => state.phase = Phase::Failed,
         Event::Cancelled { .. } => state.phase = Phase::Cancelled,
+    }
+}
+
+/// What failed and only alerts was said with this.
+fn remember_alerts(plan: &Plan, state: &mut State, judgements: &[Judgement]) {
+    let gates = state.stage().and_then(|stage| plan.stage(stage)).map_or(&plan.watch_gates, |stage| &stage.gates);
+    for judgement in judgements.iter().filter(|judgement| judgement.verdict == Verdict::Fail) {
+        let alerts = gates.iter().any(|gate| gate.name == judgement.gate && gate.on_failure == OnFailure::Alert);
+        if alerts && !state.alerted.contains(&judgement.gate) {
+            state.alerted.push(judgement.gate.clone());
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! Where a deployment is.
 
+use alloc::{string::String, vec::Vec};
 use core::fmt;
 
 use serde::{Deserialize, Serialize};
@@ -36,6 +37,8 @@ pub struct State {
     pub pause_asked: bool,
     /// Whether a person asked for full promotion.
     pub hurried: bool,
+    /// Gates that failed and only alert: each is said once.
+    pub alerted: Vec<String>,
     /// Why it turned back, once it did.
     pub cause: Option<Cause>,
 }

@@ -121,6 +121,7 @@ fn reading(at: Timestamp, bad: u8) -> Reading {
         boot: "sample".to_owned(),
         new: release(bad == 1, bad == 2),
         stable: Some(release(false, false)),
+        mirror: None,
         metrics: Vec::new(),
     }
 }

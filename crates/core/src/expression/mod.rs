@@ -16,7 +16,10 @@
 
 mod check;
 mod conditions;
-#[expect(clippy::wildcard_enum_match_arm, reason = "a value that is not wanted is named by its kind, whichever it is")]
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "a value that is not wanted is named by its kind, whichever it is"
+)]
 mod evaluate;
 mod lex;
 mod names;
@@ -26,6 +29,7 @@ mod show;
 mod tests;
 mod tree;
 mod unit;
+mod value;
 
 use alloc::{
     borrow::ToOwned,
@@ -36,9 +40,9 @@ use core::fmt;
 use serde::{Deserialize, Serialize};
 
 pub use conditions::{Conditions, Finding};
-pub use evaluate::{Evaluation, Missing, STEPS_MAX, Truth, Value, Values};
 pub use names::{Declared, Scope};
 pub use unit::{Dimension, Unit, UnknownUnit};
+pub use value::{Evaluation, Missing, STEPS_MAX, Truth, Value, Values};
 
 /// Longest text that is parsed, bytes.
 pub const LENGTH_MAX: usize = 2_048;

@@ -17,9 +17,30 @@ pub struct Reading {
     pub new: ReleaseReading,
     /// The stable release, when there is one.
     pub stable: Option<ReleaseReading>,
+    /// What the new release did with copies of users' requests, when it got any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mirror: Option<Mirrored>,
     /// What other sources say: one answer for each metric that the plan names.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub metrics: Vec<MetricReading>,
+}
+
+/// Copies of users' requests and how their answers compare with what the users got. Cumulative in a reading.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Mirrored {
+    /// Copies that were answered, or failed.
+    pub copies: u64,
+    /// Copies that failed (connection, reset, time-out).
+    pub failed: u64,
+    /// Answers with another status than the users'.
+    pub status_differs: u64,
+    /// Answers with the same status and another body.
+    pub body_differs: u64,
+    /// Answers that took more than twice as long, and 10 ms more.
+    pub slower: u64,
+    /// Some of the pairs that differed, without bodies.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub examples: Vec<String>,
 }
 
 /// What a source said about one metric: facts, never a verdict.
@@ -335,6 +356,7 @@ pub(crate) mod tests {
             boot: "b".to_owned(),
             new: release(new),
             stable: Some(release(stable)),
+            mirror: None,
             metrics: Vec::new(),
         }
     }

@@ -107,6 +107,15 @@ pub enum Rule {
     },
     /// No instance in a crash loop, and all wanted ones ready at the end. Always asked.
     Instances,
+    /// Answers to copies of users' requests: at most these shares of them failed, differ or are slower.
+    Shadow {
+        /// Copies that failed or were answered with another status.
+        status_max: Share,
+        /// Copies with the same status and another body.
+        body_max: Share,
+        /// Copies that took more than twice as long, and 10 ms more.
+        slower_max: Share,
+    },
     /// A metric of the user's own, with conditions on its value.
     Metric(Conditions),
 }
@@ -303,7 +312,7 @@ pub fn judge(gate: &Gate, window: &Window, look: Look) -> Judgement {
         Rule::RequestRate { min } => request_rate(gate, window, look, min),
         Rule::Instances => instances(gate, window, look),
         // Asked of every batch, never of a window.
-        Rule::LatencyShift { .. } | Rule::Metric(_) => {
+        Rule::LatencyShift { .. } | Rule::Shadow { .. } | Rule::Metric(_) => {
             answer(gate, window, Verdict::NoEvidence, "no batch has come yet".to_owned())
         }
     }
@@ -521,6 +530,10 @@ impl fmt::Display for Rule {
             Self::Memory { limit } => write!(f, "memory below {limit}"),
             Self::RequestRate { min } => write!(f, "request rate above {min} of stable"),
             Self::Instances => f.write_str("no crash loop, all instances ready"),
+            Self::Shadow { status_max, body_max, slower_max } => write!(
+                f,
+                "copies: at most {status_max} failed or with another status, {body_max} with another body, {slower_max} slower"
+            ),
             Self::Metric(conditions) => conditions.fmt(f),
         }
     }

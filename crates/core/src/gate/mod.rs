@@ -11,7 +11,7 @@ mod judge;
 pub(crate) use bound::wilson_upper;
 pub(crate) use evidence::{cpu_ppm, memory_ppm};
 pub use evidence::{
-    Arm, Counters, Instance, MetricAnswer, MetricReading, NoWindow, Number, Reading, ReleaseReading, Window,
+    Arm, Counters, Instance, MetricAnswer, MetricReading, Mirrored, NoWindow, Number, Reading, ReleaseReading, Window,
 };
 pub use judge::{
     Conditions, Finding, Gate, Judgement, Look, Mode, OnFailure, OnInconclusive, OnNoEvidence, Rule, Unit, Value,

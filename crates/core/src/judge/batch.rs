@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     gate::{
-        Arm, Counters, MetricAnswer, MetricReading, Number, Reading, ReleaseReading, cpu_ppm, memory_ppm,
+        Arm, Counters, MetricAnswer, MetricReading, Mirrored, Number, Reading, ReleaseReading, cpu_ppm, memory_ppm,
     },
     model::{Millis, Share, Timestamp},
 };
@@ -50,6 +50,9 @@ pub struct Batch {
     /// Times that the new release's instances ended by themselves, so far.
     #[serde(default)]
     pub ends: u32,
+    /// Copies that were compared in the interval.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mirror: Option<Mirrored>,
     /// Metrics read at the interval's end.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub metrics: Vec<MetricBatch>,
@@ -136,11 +139,27 @@ impl Batch {
                 .zip(stable_instances(now))
                 .and_then(|(from, to)| cpu_ppm(&from, &to, length)),
             ends: now.new.instances.iter().fold(0, |sum, instance| sum.saturating_add(instance.ends)),
+            mirror: mirrored(last.mirror.as_ref(), now.mirror.as_ref(), rebooted),
             metrics: now.metrics.iter().map(|one| metric(one, last, length, share)).collect(),
             new,
             stable,
         }
     }
+}
+
+/// What came on top; everything when the counters began again.
+fn mirrored(before: Option<&Mirrored>, now: Option<&Mirrored>, rebooted: bool) -> Option<Mirrored> {
+    let now = now?;
+    let nothing = Mirrored::default();
+    let before = before.filter(|before| !rebooted && before.copies <= now.copies).unwrap_or(&nothing);
+    Some(Mirrored {
+        copies: now.copies.saturating_sub(before.copies),
+        failed: now.failed.saturating_sub(before.failed),
+        status_differs: now.status_differs.saturating_sub(before.status_differs),
+        body_differs: now.body_differs.saturating_sub(before.body_differs),
+        slower: now.slower.saturating_sub(before.slower),
+        examples: if now.examples == before.examples { Vec::new() } else { now.examples.clone() },
+    })
 }
 
 fn counters(reading: &ReleaseReading) -> Counters {

@@ -3,7 +3,7 @@
 use alloc::{format, string::String, vec::Vec};
 
 use tidegate_statistics::{
-    AbsoluteTest, Arm as Counts, Bracket, Histogram, LatencyTest, Layout, Margin, OnsetPrior,
+    AbsoluteTest, Histogram, LatencyTest, Layout, Margin, OnsetPrior,
 };
 
 use super::{
@@ -116,7 +116,9 @@ impl Quantile {
         if seen.warming {
             return;
         }
-        let Some(bracket) = bracket(seen.new, self.limit_us, seen.layout) else { return };
+        let Some(bracket) = histogram(seen.new, seen.layout).and_then(|all| all.bracket(self.limit_us as f64)) else {
+            return;
+        };
         if seen.raised {
             self.test.raise_traffic();
         }
@@ -165,19 +167,8 @@ fn histogram(arm: &Arm, layout: Layout) -> Option<Histogram> {
     if arm.latency_us.is_empty() && arm.requests > 0 {
         return None;
     }
-    let buckets: Vec<(f64, u64)> = arm.latency_us.iter().map(|&(edge, count)| (edge as f64, count)).collect();
+    // The largest number stands for a bucket without an upper edge.
+    let edge = |edge: u64| if edge == u64::MAX { f64::INFINITY } else { edge as f64 };
+    let buckets: Vec<(f64, u64)> = arm.latency_us.iter().map(|&(upper, count)| (edge(upper), count)).collect();
     Histogram::new(layout, buckets).ok()
-}
-
-/// Requests slower than the limit, counted on both sides of the bucket that holds it.
-fn bracket(arm: &Arm, limit_us: u64, layout: Layout) -> Option<Bracket> {
-    if layout == Layout::Listed {
-        return histogram(arm, layout)?.bracket(limit_us as f64);
-    }
-    let timed = arm.timed();
-    let surely = arm.slower_than(limit_us);
-    let perhaps: u64 = arm.latency_us.iter().filter(|(edge, _)| *edge > limit_us).map(|(_, count)| count).sum();
-    let counts = |slow| Counts::new(timed, slow).ok();
-    // The proxy's buckets are so narrow that its edges need no word.
-    Some(Bracket { above: counts(surely)?, below: counts(perhaps)?, exact: true })
 }

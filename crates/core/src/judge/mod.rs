@@ -13,6 +13,7 @@ mod panel;
 mod rate;
 mod risk;
 mod settings;
+mod shadow;
 #[cfg(test)]
 mod tests;
 mod warmup;

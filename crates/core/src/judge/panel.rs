@@ -13,6 +13,7 @@ use super::{
     rate::Rate,
     risk::AtRisk,
     settings::Settings,
+    shadow::Compared,
     warmup::WarmUp,
     words,
 };
@@ -73,8 +74,12 @@ enum Trial {
     Cpu(Gauge),
     Memory(Gauge),
     Rate(Rate),
+    Shadow(Box<Compared>),
     Conditions(Conditioned),
 }
+
+/// The proxy's buckets: at most a sixteenth of their upper edge wide, the same for every release.
+const NARROW: Layout = Layout::Shared { parts: 15 };
 
 /// One interval as a gate sees it.
 #[derive(Clone, Copy, Debug)]
@@ -351,6 +356,7 @@ impl Seat {
             (Trial::Quantile(_), _) => Some(Measure::P95),
             (Trial::Cpu(_), _) => Some(Measure::Cpu),
             (Trial::Memory(_), _) => Some(Measure::Memory),
+            (Trial::Shadow(_), _) => Some(Measure::Custom),
             (Trial::Rate(_) | Trial::Conditions(_), _) => None,
         }
     }
@@ -379,6 +385,7 @@ impl Seat {
             Trial::Cpu(gauge) if !warming => gauge.take(batch.cpu_ppm, batch.new.length),
             Trial::Memory(gauge) if !warming => gauge.take(batch.memory_ppm, batch.new.length),
             Trial::Cpu(_) | Trial::Memory(_) => {}
+            Trial::Shadow(compared) => compared.take(batch.mirror.as_ref()),
             Trial::Conditions(conditions) => conditions.take(batch),
         }
     }
@@ -392,7 +399,7 @@ impl Seat {
     ) -> Result<Option<Interval<'a>>, String> {
         let own = |new, stable, layout| Interval { new, stable, layout, share: batch.new.share, raised, warming };
         let Some(name) = &self.gate.metric else {
-            return Ok(usable(batch.state).then(|| own(&batch.new, batch.stable.as_ref(), Layout::Shared)));
+            return Ok(usable(batch.state).then(|| own(&batch.new, batch.stable.as_ref(), NARROW)));
         };
         let said = batch.metrics.iter().find(|one| one.metric == *name).map(|one| &one.said);
         match said {
@@ -402,7 +409,7 @@ impl Seat {
                 }
                 Ok(Some(own(new, stable.as_ref(), Layout::Listed)))
             }
-            Some(Said::Values { .. }) => Ok(Some(own(&batch.new, batch.stable.as_ref(), Layout::Shared))),
+            Some(Said::Values { .. }) => Ok(Some(own(&batch.new, batch.stable.as_ref(), NARROW))),
             Some(Said::Nothing { state: DataState::Live, .. }) => Ok(None),
             Some(Said::Nothing { reason, .. }) => Err(reason.clone()),
             None => Err(format!("metric `{name}` was not read")),
@@ -419,6 +426,7 @@ impl Seat {
             Trial::Quantile(quantile) => quantile.answer(&judge.settings),
             Trial::Cpu(gauge) | Trial::Memory(gauge) => gauge.answer(),
             Trial::Rate(rate) => rate.answer(judge.share.is_all()),
+            Trial::Shadow(compared) => compared.answer(self.gate.min_requests),
             Trial::Conditions(conditions) => conditions.answer(),
         }
     }
@@ -429,6 +437,10 @@ impl Trial {
     fn of(gate: &Gate, settings: &Settings, instances: u32, onset: OnsetPrior) -> Option<Self> {
         if let Rule::Metric(conditions) = &gate.rule {
             return Some(Self::Conditions(Conditioned::new(gate.metric.clone().unwrap_or_default(), conditions)));
+        }
+        if let Rule::Shadow { status_max, body_max, slower_max } = &gate.rule {
+            let shares = [*status_max, *body_max, *slower_max];
+            return Some(Self::Shadow(Box::new(Compared::new(settings, shares, onset)?)));
         }
         if gate.mode == Mode::Threshold {
             return None;
@@ -448,7 +460,7 @@ impl Trial {
                 Self::Memory(Gauge::new("memory", settings.memory, *limit, settings, true)?)
             }
             Rule::RequestRate { min } => Self::Rate(Rate::new(*min)?),
-            Rule::Instances | Rule::Metric(_) => return None,
+            Rule::Instances | Rule::Shadow { .. } | Rule::Metric(_) => return None,
         })
     }
 
@@ -459,6 +471,7 @@ impl Trial {
             Self::Shift(shift) => shift.ln_against(),
             Self::Quantile(quantile) => quantile.ln_against(),
             Self::Cpu(gauge) | Self::Memory(gauge) => gauge.ln_against(),
+            Self::Shadow(compared) => compared.ln_against(),
             Self::Rate(_) | Self::Conditions(_) => 0.0,
         }
     }
@@ -469,7 +482,7 @@ impl Trial {
             Self::Cpu(gauge) | Self::Memory(gauge) => gauge.brims(),
             Self::Rate(rate) => rate.fails(),
             Self::Conditions(conditions) => conditions.fails(),
-            Self::Errors(_) | Self::Shift(_) | Self::Quantile(_) => false,
+            Self::Errors(_) | Self::Shift(_) | Self::Quantile(_) | Self::Shadow(_) => false,
         }
     }
 
@@ -480,6 +493,7 @@ impl Trial {
             Self::Quantile(quantile) => quantile.fault(settings, against),
             Self::Cpu(gauge) | Self::Memory(gauge) => gauge.fault(settings, against),
             Self::Rate(rate) => rate.fault(),
+            Self::Shadow(compared) => compared.fault(settings, against),
             Self::Conditions(conditions) => conditions.fault(),
         }
     }

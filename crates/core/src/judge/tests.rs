@@ -74,6 +74,7 @@ fn batch(service: Service, number: u64, stage: usize) -> Batch {
         memory_ppm: Some(500_000),
         stable_cpu_ppm: Some(400_000),
         ends: 0,
+        mirror: None,
         metrics: Vec::new(),
     }
 }

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Limits, PLAN_VERSION, Plan, Stage};
 use crate::{
-    gate::{Gate, OnNoEvidence, Rule},
+    gate::{Conditions, Gate, OnInconclusive, OnNoEvidence, Rule},
     judge,
     model::{Criticality, Millis, Release, Share, Strategy},
 };
@@ -54,6 +54,9 @@ pub struct Request {
     /// Metrics of other sources.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub metrics: Vec<judge::Metric>,
+    /// The incident that the release is to fix.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub incident: Option<Incident>,
     /// Whether this is a way back.
     pub way_back: bool,
     /// Whether a release that is identical to the running one is rolled out all the same.
@@ -62,6 +65,32 @@ pub struct Request {
     /// taking the request and asking the others asks them after its restart.
     #[serde(default)]
     pub supersedes: bool,
+}
+
+/// An incident that a release is to fix: at the end of the watch it is fixed, or the release goes back.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Incident {
+    /// Its id in the incident system.
+    pub id: String,
+    /// The metric that shows it.
+    pub metric: String,
+    /// When it is fixed.
+    pub fixed: Conditions,
+}
+
+impl Incident {
+    /// The gate of the watch: bad values turn nothing back before its end, a good one is needed at its end.
+    fn gate(&self) -> Gate {
+        Gate {
+            metric: Some(self.metric.clone()),
+            on_no_evidence: OnNoEvidence::RollBack,
+            on_inconclusive: OnInconclusive::RollBack,
+            ..Gate::new(
+                &format!("incident {}", self.id),
+                Rule::Metric(Conditions { failures_max: u32::MAX, ..self.fixed.clone() }),
+            )
+        }
+    }
 }
 
 /// A strategy with its settings.
@@ -124,6 +153,38 @@ pub struct Shadow {
     pub share: Share,
     /// How long.
     pub bake: Millis,
+    /// Share of the copies that may fail or be answered with another status.
+    #[serde(default = "Shadow::usual")]
+    pub status_max: Share,
+    /// Share of the copies with the same status that may have another body.
+    #[serde(default = "Shadow::usual")]
+    pub body_max: Share,
+    /// Share of the copies that may take more than twice as long, and 10 ms more.
+    #[serde(default = "Shadow::slow")]
+    pub slower_max: Share,
+}
+
+impl Shadow {
+    /// A phase with the usual limits.
+    pub const fn new(share: Share, bake: Millis) -> Self {
+        Self { share, bake, status_max: Self::usual(), body_max: Self::usual(), slower_max: Self::slow() }
+    }
+
+    /// 1 %: what is allowed to differ when nothing is said.
+    pub const fn usual() -> Share {
+        Share::percent(1)
+    }
+
+    /// 5 %: what is allowed to be slower when nothing is said.
+    pub const fn slow() -> Share {
+        Share::percent(5)
+    }
+
+    fn gate(self) -> Gate {
+        let Self { status_max, body_max, slower_max, .. } = self;
+        // Nobody waits for a shadow: with too few copies the exposure that follows will tell.
+        Gate { on_no_evidence: OnNoEvidence::Continue, ..Gate::new("shadow", Rule::Shadow { status_max, body_max, slower_max }) }
+    }
 }
 
 impl StrategySpec {
@@ -324,7 +385,7 @@ fn with_shadow(request: &Request, mut stages: Vec<Stage>) -> Vec<Stage> {
         let instances = needed(request.instances, shadow.share);
         let phase = Stage {
             mirror: shadow.share,
-            gates: vec![instances_gate()],
+            gates: vec![instances_gate(), shadow.gate()],
             ..stage(request, format!("shadow {}", shadow.share), Share::NONE, instances, shadow.bake)
         };
         // Instances are never stopped between stages: what the shadow needed stays.
@@ -347,6 +408,18 @@ fn watch(request: &Request, notes: &mut Vec<String>) -> (Millis, Vec<Gate>) {
         .collect();
     if request.way_back || first {
         return (Millis::ZERO, gates);
+    }
+    let mut gates: Vec<Gate> = gates;
+    match &request.incident {
+        Some(incident) if request.watch == Millis::ZERO => notes.push(format!(
+            "incident {} cannot be checked: there is no watch period; give `watch` a length",
+            incident.id
+        )),
+        Some(incident) => {
+            notes.push(format!("at the end of the watch incident {} is fixed, or the release goes back", incident.id));
+            gates.push(incident.gate());
+        }
+        None => {}
     }
     if request.watch == Millis::ZERO {
         notes.push("no watch period: the last good release is stopped right after promotion".to_string());
@@ -377,6 +450,7 @@ const fn compares(gate: &Gate) -> bool {
         | Rule::Cpu { .. }
         | Rule::Memory { .. }
         | Rule::Instances
+        | Rule::Shadow { .. }
         | Rule::Metric(_) => false,
     }
 }
@@ -422,6 +496,7 @@ pub(crate) mod tests {
             limits: Limits::default(),
             judge: judge::Settings::default(),
             metrics: Vec::new(),
+            incident: None,
             way_back: false,
             again: false,
             supersedes: false,
@@ -503,7 +578,7 @@ pub(crate) mod tests {
             strategy in any_strategy(), instances in 1_u32..=64, shadow in any::<bool>(), first in any::<bool>()
         ) {
             let mut request = Request { instances, ..request(strategy) };
-            if shadow { request.shadow = Some(Shadow { share: Share::percent(10), bake: Millis(3) }); }
+            if shadow { request.shadow = Some(Shadow::new(Share::percent(10), Millis(3))); }
             if first { request.stable = None; }
             let plan = compile(request).unwrap();
             prop_assert!(plan.stages.last().unwrap().share.is_all());

@@ -7,7 +7,7 @@ use alloc::{string::String, vec::Vec};
 
 use serde::{Deserialize, Serialize};
 
-pub use compile::{Batch, PlanError, Request, Shadow, Step, StrategySpec, compile};
+pub use compile::{Batch, Incident, PlanError, Request, Shadow, Step, StrategySpec, compile};
 
 use crate::{
     gate::Gate,

@@ -51,6 +51,7 @@ pub(super) fn request(strategy: StrategySpec) -> Request {
         limits: Limits::default(),
         judge: crate::judge::Settings::default(),
         metrics: Vec::new(),
+        incident: None,
         way_back: false,
         again: false,
         supersedes: false,
@@ -189,6 +190,7 @@ impl Walker {
             boot: "one".to_owned(),
             new: release(self.requests.0, self.failures, self.slow),
             stable: Some(release(self.requests.1, 0, 0)),
+            mirror: None,
             metrics: Vec::new(),
         }
     }

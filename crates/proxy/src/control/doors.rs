@@ -173,7 +173,8 @@ mod tests {
             let outcome = runtime.block_on(async {
                 let mut address = SocketAddr::from(([127, 0, 0, 1], 0));
                 for _ in 0..500 {
-                    address = bind(address, 2).await.map_err(|refusal| refusal.message)?[0].local_addr().unwrap();
+                    address =
+                        bind(address, 2).await.map_err(|refusal| refusal.message)?[0].local_addr().unwrap();
                 }
                 Ok::<_, String>(())
             });

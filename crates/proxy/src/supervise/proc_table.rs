@@ -54,8 +54,7 @@ pub(super) struct Table {
 impl Table {
     /// Reads all processes; those that end meanwhile are left out.
     pub(super) fn read() -> io::Result<Self> {
-        let names =
-            fs::read_dir("/proc")?.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+        let names = fs::read_dir("/proc")?.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
         Ok(names.filter_map(read).collect())
     }
 
@@ -192,10 +191,9 @@ mod tests {
             rss_pages: 1,
             ended: false,
         };
-        let table: Table =
-            [process(10, 1, 10), process(11, 1, 10), process(12, 11, 12), process(13, 1, 13)]
-                .into_iter()
-                .collect();
+        let table: Table = [process(10, 1, 10), process(11, 1, 10), process(12, 11, 12), process(13, 1, 13)]
+            .into_iter()
+            .collect();
         let pids = |leader| table.tree(leader).iter().map(|p| p.pid).collect::<Vec<_>>();
         assert_eq!((pids(10), pids(13), pids(14)), (vec![10, 11, 12], vec![13], vec![]));
     }

@@ -209,3 +209,67 @@ fn list(outgoing: &Arc<Mutex<Outgoing>>) {
         WRITER.with_borrow(|writer| writer.iter().for_each(Waker::wake_by_ref));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpListener;
+    use tokio::runtime::{Builder, LocalOptions};
+
+    async fn pair() -> (Batched, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let (ours, theirs) =
+            tokio::join!(TcpStream::connect(listener.local_addr().unwrap()), listener.accept());
+        (Batched::new(ours.unwrap()), theirs.unwrap().0)
+    }
+
+    fn with_writer(test: impl Future<Output = ()>) {
+        let runtime =
+            Builder::new_current_thread().enable_all().build_local(LocalOptions::default()).unwrap();
+        runtime.block_on(async {
+            tokio::task::spawn_local(write_each_round());
+            tokio::task::yield_now().await;
+            test.await;
+        });
+    }
+
+    #[test]
+    fn a_small_write_leaves_at_the_end_of_the_round_even_when_its_connection_is_dropped_before() {
+        with_writer(async {
+            let (mut ours, mut theirs) = pair().await;
+            ours.write_all(b"one, ").await.unwrap();
+            ours.write_all(b"two").await.unwrap();
+            assert!(theirs.try_read(&mut [0; 8]).is_err(), "nothing left yet");
+            drop(ours);
+            let mut said = String::new();
+            theirs.read_to_string(&mut said).await.unwrap();
+            assert_eq!(said, "one, two");
+        });
+    }
+
+    #[test]
+    fn small_and_large_writes_to_a_slow_reader_arrive_whole_and_in_order() {
+        with_writer(async {
+            let (mut ours, mut theirs) = pair().await;
+            let sent: Vec<u8> = (0..8_000_000_u32).map(|n| n.to_le_bytes()[(n % 3) as usize]).collect();
+            let wanted = sent.clone();
+            let writing = async move {
+                for (number, part) in sent.chunks(3_000).enumerate() {
+                    let (small, rest) = part.split_at(part.len().min(100));
+                    ours.write_all(small).await.unwrap();
+                    ours.write_all(rest).await.unwrap();
+                    if number % 7 == 0 {
+                        ours.flush().await.unwrap();
+                        tokio::task::yield_now().await;
+                    }
+                }
+                ours.shutdown().await.unwrap();
+            };
+            let mut received = Vec::new();
+            let ((), read) = tokio::join!(writing, theirs.read_to_end(&mut received));
+            read.unwrap();
+            assert!(received == wanted, "{} of {} bytes, or in another order", received.len(), wanted.len());
+        });
+    }
+}

@@ -76,7 +76,8 @@ pub(crate) async fn serve(
         phase: Arc::default(),
     };
     if let Some(acceptor) = tls {
-        let Ok(Ok(stream)) = tokio::time::timeout(silence.head, acceptor.accept(Batched::new(stream))).await else {
+        let Ok(Ok(stream)) = tokio::time::timeout(silence.head, acceptor.accept(Batched::new(stream))).await
+        else {
             return;
         };
         let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");

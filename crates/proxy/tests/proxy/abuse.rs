@@ -13,7 +13,7 @@ use crate::user::{User, get};
 
 /// Raw requests that another program could read differently: each must be refused, or reach the instance as exactly one
 /// plain request, and never make a second one.
-const SMUGGLING: [(&str, &str); 20] = [
+pub(crate) const SMUGGLING: [(&str, &str); 20] = [
     (
         "length, then chunked",
         "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 6\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\nG",

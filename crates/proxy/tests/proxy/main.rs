@@ -11,6 +11,8 @@ mod instance;
 #[cfg(test)]
 mod mirror;
 #[cfg(test)]
+mod mutants;
+#[cfg(test)]
 mod process;
 #[cfg(test)]
 mod upgrade;

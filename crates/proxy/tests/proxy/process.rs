@@ -64,6 +64,13 @@ impl Proxy {
         }
     }
 
+    /// `kill -9`; what it wrote to its standard error until then.
+    pub(crate) fn last_words(&mut self) -> String {
+        let mut child = self.child.take().expect("a process");
+        child.kill().expect("killed");
+        String::from_utf8_lossy(&child.wait_with_output().expect("ended").stderr).into_owned()
+    }
+
     /// Waits for the process to end by itself; whether it succeeded.
     pub(crate) fn wait(&mut self) -> bool {
         let mut child = self.child.take().expect("a process");

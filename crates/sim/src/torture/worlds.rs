@@ -68,6 +68,7 @@ pub(super) fn request(tag: &str, strategy: StrategySpec) -> Request {
         },
         judge: tidegate_core::judge::Settings::default(),
         metrics: Vec::new(),
+        incident: None,
         way_back: false,
         again: false,
         supersedes: false,
@@ -145,7 +146,7 @@ fn plain() -> Vec<World> {
         World { request: Request { watch: Millis::ZERO, ..unwatched.request }, ..unwatched },
         World {
             request: Request {
-                shadow: Some(Shadow { share: Share::percent(10), bake: BAKE }),
+                shadow: Some(Shadow::new(Share::percent(10), BAKE)),
                 ..shadow.request
             },
             ..shadow

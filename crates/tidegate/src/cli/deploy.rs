@@ -131,7 +131,7 @@ async fn wanted(common: &Common, what: &WhatArgs) -> Result<Wanted, Fault> {
     };
     let commit = commit(&root);
     let release = compose::release(&root, service, commit.as_deref(), image, now().0 / 1_000)?;
-    let mut request = compose::request(&name, service, release)?;
+    let mut request = compose::request(&root, &name, service, release)?;
     request.again = what.again;
     Ok(Wanted { config, name, request })
 }

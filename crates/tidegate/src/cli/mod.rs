@@ -8,6 +8,7 @@ mod logs;
 mod process;
 mod project;
 mod reference;
+mod replay;
 
 use std::path::PathBuf;
 
@@ -70,6 +71,8 @@ enum Verb {
     Why(inspect::OneArgs),
     /// List deployments, or one deployment's events.
     History(inspect::HistoryArgs),
+    /// Compute every verdict of a deployment again from its evidence.
+    Replay(replay::ReplayArgs),
     /// Stop progress at the present share; gates go on.
     Pause(control::ReasonArgs),
     /// Go on after a pause.
@@ -141,6 +144,7 @@ pub(crate) fn dispatch(arguments: Cli) -> Result<Exit, Fault> {
         Verb::Watch(args) => block_on(inspect::watch(&common, args))?,
         Verb::Why(args) => block_on(inspect::why(&common, args))?,
         Verb::History(args) => block_on(inspect::history(&common, args))?,
+        Verb::Replay(args) => block_on(replay::replay(&common, args))?,
         Verb::Artifacts(args) => block_on(inspect::artifacts(&common, args))?,
         Verb::Audit(args) => block_on(inspect::audit(&common, args))?,
         Verb::Logs(args) => block_on(logs::logs(&common, args))?,

@@ -2,6 +2,12 @@
 
 use std::net::SocketAddr;
 
+use tidegate_adapters::{
+    chain,
+    evidence::{JsonPath, Selector},
+};
+use tidegate_core::expression::Unit;
+
 use super::{
     finding::{Code, Complaint, shown},
     table::Form,
@@ -27,6 +33,11 @@ impl Form {
             Self::Pointer => "a JSON pointer",
             Self::Image => "a container image",
             Self::User => "a user",
+            Self::Url => "a web address",
+            Self::Series => "the name of series",
+            Self::JsonPath => "a JSON path",
+            Self::Condition => "a condition",
+            Self::Unit => "a unit",
         }
     }
 
@@ -34,7 +45,7 @@ impl Form {
     pub(super) const fn pattern(self) -> Option<&'static str> {
         match self {
             Self::Free => None,
-            Self::Any | Self::File => Some("^[^\\x00]+$"),
+            Self::Any | Self::File | Self::Series | Self::JsonPath | Self::Condition | Self::Unit => Some("^[^\\x00]+$"),
             Self::Name => Some("^[a-z][a-z0-9-]{0,40}$"),
             Self::Variable => Some("^[A-Za-z_][A-Za-z0-9_]*$"),
             Self::Inside | Self::Glob => Some("^[^/\\x00][^\\x00]*$"),
@@ -43,6 +54,7 @@ impl Form {
             Self::Pointer => Some("^/"),
             Self::Image => Some("^[^\\s]+$"),
             Self::User => Some("^[A-Za-z0-9_][A-Za-z0-9_.-]*$"),
+            Self::Url => Some("^https?://[^\\s@]+$"),
         }
     }
 
@@ -61,7 +73,7 @@ impl Form {
             ));
         }
         match self {
-            Self::Any | Self::Free | Self::File => Ok(()),
+            Self::Any | Self::Free | Self::File | Self::Condition => Ok(()),
             Self::Name => name(text),
             Self::Variable => variable(text),
             Self::Inside | Self::Glob => inside(self, text),
@@ -70,6 +82,10 @@ impl Form {
             Self::Pointer => pointer(text),
             Self::Image => image(text),
             Self::User => user(text),
+            Self::Url => url(text),
+            Self::Series => series(text),
+            Self::JsonPath => text.parse::<JsonPath>().map(drop).map_err(|error| foreign(self, text, &error)),
+            Self::Unit => text.parse::<Unit>().map(drop).map_err(|error| foreign(self, text, &error)),
         }
     }
 }
@@ -193,6 +209,37 @@ fn user(text: &str) -> Result<(), Complaint> {
         return Ok(());
     }
     Err(wrong(Form::User, text, "write a user's name or number"))
+}
+
+/// What another room says about a text.
+fn foreign(form: Form, text: &str, error: &impl std::error::Error) -> Complaint {
+    wrong(form, text, chain(error))
+}
+
+fn url(text: &str) -> Result<(), Complaint> {
+    let Some(rest) = text.strip_prefix("http://").or_else(|| text.strip_prefix("https://")) else {
+        return Err(wrong(Form::Url, text, "write `http://host:port` or `https://host`"));
+    };
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    if authority.contains('@') {
+        // The text itself is not shown: it may hold a password.
+        return Err(Complaint::new(Code::BadText, "an address cannot hold a user or a password")
+            .help("name them under `auth`: `{basic: {user: …, password: {variable: NAME}}}`"));
+    }
+    if authority.is_empty() || !text.chars().all(|c| c.is_ascii_graphic()) {
+        return Err(wrong(Form::Url, text, "write `http://host:port/path`, percent-encoded"));
+    }
+    Ok(())
+}
+
+/// A selector, not an expression: what is computed over a span reaches back before the step, and hides restarts.
+fn series(text: &str) -> Result<(), Complaint> {
+    let name = text.split('{').next().unwrap_or_default();
+    if name.contains(['(', '[']) || text.trim_end().ends_with([')', ']']) {
+        let help = "write the series itself, as `http_requests_total{code=~\"5..\"}`: the difference is taken here";
+        return Err(wrong(Form::Series, text, help));
+    }
+    text.parse::<Selector>().map(drop).map_err(|error| foreign(Form::Series, text, &error))
 }
 
 /// `IP:port`, or a port alone for loopback; in its full form.

@@ -1,9 +1,13 @@
 //! The gates as configured, and what they share; `None` is off.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use tidegate_core::gate::{Mode, OnFailure, OnInconclusive, OnNoEvidence};
 
-/// The standard gates.
+use super::metrics::CustomGate;
+
+/// The gates of a service.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Gates {
@@ -21,6 +25,8 @@ pub(crate) struct Gates {
     pub(crate) memory: Option<LevelGate>,
     /// Requests that arrive against those expected.
     pub(crate) request_rate: Option<RequestRateGate>,
+    /// Gates of one's own, by name.
+    pub(crate) custom: BTreeMap<String, CustomGate>,
 }
 
 /// What every standard gate has beside its rule. Keys that a gate does not take have the default here.

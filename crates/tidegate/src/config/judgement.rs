@@ -71,7 +71,13 @@ pub(super) fn fill(service: &mut Value) {
     let undecided = if criticality == Criticality::Critical { "hold" } else { "promote" };
     for (name, gate) in gates {
         let Some(gate) = gate.as_object_mut() else { continue };
-        fill_gate(name, gate, &mode, undecided);
+        if name == "custom" {
+            for custom in gate.values_mut().filter_map(Value::as_object_mut) {
+                custom.entry("on_inconclusive").or_insert_with(|| json!(undecided));
+            }
+        } else {
+            fill_gate(name, gate, &mode, undecided);
+        }
     }
 }
 

@@ -12,6 +12,7 @@ mod form;
 pub(crate) mod gates;
 pub(crate) mod init;
 pub(crate) mod judgement;
+pub(crate) mod metrics;
 mod model;
 mod reader;
 pub(crate) mod reference;

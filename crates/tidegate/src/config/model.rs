@@ -14,6 +14,7 @@ use super::{
     finding::{Code, Complaint, Finding, Findings, Place, Places},
     gates::Gates,
     judgement::Judgement,
+    metrics::Metric,
     routing::Routing,
     run::Run,
     strategy::{Shadow, Strategy},
@@ -86,6 +87,8 @@ pub(crate) struct Service {
     pub(crate) gates: Gates,
     /// How the gates judge.
     pub(crate) judgement: Judgement,
+    /// What other sources say, by name.
+    pub(crate) metrics: BTreeMap<String, Metric>,
     /// How users' requests are carried.
     pub(crate) routing: Routing,
     /// Time after the promotion in which the last good release stays warm.

@@ -215,4 +215,14 @@ pub(super) enum Form {
     Image,
     /// A user's name or number.
     User,
+    /// The address of a web server, without user and password.
+    Url,
+    /// A name of series with conditions on their labels.
+    Series,
+    /// Where in a JSON value something lies.
+    JsonPath,
+    /// A condition on a value; what it means is looked at where its unit is known.
+    Condition,
+    /// What a value counts.
+    Unit,
 }

@@ -21,6 +21,6 @@ pub(crate) use picture::states_svg;
 pub(crate) use plan::plan;
 pub(crate) use progress::{Progress, progress, redraw};
 pub(crate) use states::{states_json, states_mermaid, states_text};
-pub(crate) use status::{history, status};
+pub(crate) use status::{history, replayed, status};
 pub(crate) use text::clean;
 pub(crate) use timeline::timeline;

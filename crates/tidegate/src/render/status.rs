@@ -4,6 +4,7 @@ use tidegate_core::{
     model::Timestamp,
     view::{Summary, rough},
 };
+use tidegate_engine::replay::{Comparison, Replayed};
 
 use super::{
     moment::{clock_on, stamp},
@@ -151,4 +152,27 @@ pub(crate) fn history(summaries: &[Summary]) -> String {
         ]);
     }
     page(&table.lines(0))
+}
+
+/// One verdict that was computed again.
+pub(crate) fn replayed(verdict: &Replayed) -> String {
+    let stage = verdict.stage.map_or_else(|| "watch".to_owned(), |stage| format!("stage {}", stage + 1));
+    let outcome = match &verdict.outcome {
+        Comparison::Identical => "identical".to_owned(),
+        Comparison::Differs { events } => {
+            let names: Vec<&str> = events.iter().map(tidegate_core::deployment::Event::name).collect();
+            format!("DIFFERS: the evidence says {}", if names.is_empty() { "nothing".to_owned() } else { names.join(", ") })
+        }
+        Comparison::NoEvidence { why } => format!("not computed: {why}"),
+    };
+    let mut text = format!("{}  {stage:<8}  {:>5} batches  {outcome}\n", super::clock(verdict.at), verdict.batches);
+    for judgement in &verdict.judgements {
+        text.push_str(&format!(
+            "    {:<11} {:<14} {}\n",
+            judgement.verdict.to_string(),
+            judgement.gate,
+            super::clean(&judgement.reason)
+        ));
+    }
+    text
 }

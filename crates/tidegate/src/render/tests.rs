@@ -33,7 +33,7 @@ fn request() -> Request {
         release: release("abc123-1767348000"),
         stable: Some(release("9f8e7d-1767260000")),
         strategy: StrategySpec::Canary { steps: vec![step(5, false), step(50, true)] },
-        shadow: Some(Shadow { share: Share::percent(10), bake: Millis::secs(30) }),
+        shadow: Some(Shadow::new(Share::percent(10), Millis::secs(30))),
         gates: standard_gates(),
         instances: 4,
         watch: Millis::minutes(5),
@@ -41,6 +41,7 @@ fn request() -> Request {
         limits: Limits::default(),
         judge: tidegate_core::judge::Settings::default(),
         metrics: Vec::new(),
+        incident: None,
         way_back: false,
         again: false,
         supersedes: false,
@@ -105,6 +106,7 @@ impl Walk {
             boot: "one".to_owned(),
             new,
             stable: Some(release(self.requests.1, 0)),
+            mirror: None,
             metrics: Vec::new(),
         }
     }

@@ -241,3 +241,26 @@ fn read<T: DeserializeOwned>(body: &[u8]) -> Result<Envelope<T>, FaultKind> {
         other => Err(FaultKind::WrongShape(format!("its status is `{}`", words(other)))),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_body_with_any_byte_cut_or_changed_is_read_or_refused() {
+        let vector = r#"{"status":"success","data":{"resultType":"vector","result":[{"metric":{"a":"b"},"value":[1.5,"2"]}]}}"#;
+        let matrix = r#"{"status":"success","data":{"resultType":"matrix","result":[{"metric":{"le":"+Inf"},"values":[[1.5,"2"]],"histograms":[[2,{"count":"3","sum":"1","buckets":[[0,"1","2","3"]]}]]}]}}"#;
+        assert!(answer(vector.as_bytes(), NotFinite::Refuse).is_ok());
+        assert_eq!(histograms(matrix.as_bytes()).map(|read| read.histograms.len()), Ok(2));
+        for whole in [vector, matrix].map(str::as_bytes) {
+            for at in 0..whole.len() {
+                let _cut = (answer(&whole[..at], NotFinite::Keep), histograms(&whole[..at]).is_ok());
+                for byte in [b'"', b'{', b'[', b'9', b'-', 0xff, b' '] {
+                    let mut changed = whole.to_vec();
+                    changed[at] = byte;
+                    let _changed = (answer(&changed, NotFinite::Keep), histograms(&changed).is_ok());
+                }
+            }
+        }
+    }
+}

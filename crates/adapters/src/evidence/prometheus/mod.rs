@@ -145,7 +145,7 @@ impl Prometheus {
         for series in &all {
             for sample in &series.samples {
                 counter(sample.value, &named(&series.labels))
-                    .map_err(|kind| self.client.fault(selector, kind))?;
+                    .map_err(|kind| self.client.fault(&over(selector, lookback), kind))?;
             }
         }
         Ok(all)

@@ -1,6 +1,6 @@
 //! `gates`: the standard gates, and `judgement`: what they share.
 
-use super::{Block, DAY, Field, Form, HOUR, Kind, SECOND, Word, field, optional, word};
+use super::{Block, DAY, Field, Form, HOUR, Kind, SECOND, Word, field, metrics::{CUSTOM, METRICS_MAX}, optional, word};
 
 const OFF: Word = word("off", "the gate is not asked");
 const LIMIT: Kind = Kind::Duration { min: 1, max: 3_600_000 };
@@ -11,7 +11,8 @@ const fn gate(block: &'static Kind) -> Kind {
 }
 
 /// Sequential only.
-pub(crate) const LATENCY_SHIFT: Kind = gate(&Kind::Block(&SHIFT));
+pub(in crate::config) const LATENCY_SHIFT: Kind =
+    Kind::Or { word: OFF, nothing: true, other: &Kind::Block(&SHIFT) };
 
 pub(super) static JUDGEMENT: Block = Block::of(
     "How the gates judge, and what they share.",
@@ -119,6 +120,12 @@ pub(super) static GATES: Block = Block::of(
             gate(&Kind::Block(&REQUEST_RATE)),
             "{}",
             "Requests that arrive, compared with what the share should bring.",
+        ),
+        field(
+            "custom",
+            Kind::Map { key: Form::Name, of: &Kind::Block(&CUSTOM), min: 0, max: METRICS_MAX },
+            "{}",
+            "Gates of your own, each under its name: conditions for a metric's value.",
         ),
     ],
 );
@@ -239,14 +246,14 @@ const MIN_REQUESTS: Field = field(
     "20",
     "With fewer requests than this in the window there is no evidence.",
 );
-const ON_FAILURE: Field = field("on_failure", Kind::Word(FAILURE), "roll_back", "What a failed gate does.");
-const ON_NO_EVIDENCE: Field = field(
+pub(super) const ON_FAILURE: Field = field("on_failure", Kind::Word(FAILURE), "roll_back", "What a failed gate does.");
+pub(super) const ON_NO_EVIDENCE: Field = field(
     "on_no_evidence",
     Kind::Word(NO_EVIDENCE),
     "hold",
     "What happens while there is too little to judge by.",
 );
-const HOLD_MAX: Field = field(
+pub(super) const HOLD_MAX: Field = field(
     "hold_max",
     Kind::Duration { min: 1_000, max: 7 * DAY },
     "180s",
@@ -261,7 +268,7 @@ const METRIC: Field = optional(
     "what the proxy counts",
     "A metric of `metrics` whose counters are asked instead of the proxy's.",
 );
-const ON_INCONCLUSIVE: Field = optional(
+pub(super) const ON_INCONCLUSIVE: Field = optional(
     "on_inconclusive",
     Kind::Word(INCONCLUSIVE),
     "`promote`; `hold` when `criticality` is `critical`",

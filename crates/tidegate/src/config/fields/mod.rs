@@ -1,6 +1,7 @@
 //! The table of fields, version 1: every key of `tidegate.yaml`, its type, bounds, default and meaning.
 
 mod gates;
+mod metrics;
 mod routing;
 mod run;
 mod strategy;
@@ -85,6 +86,12 @@ static SERVICE: Block = Block::of(
             "{}",
             "How the gates judge: how they are asked, how sure they have to be, and what is done while they are not.",
         ),
+        field(
+            "metrics",
+            Kind::Map { key: Form::Name, of: &Kind::Block(&metrics::METRIC), min: 0, max: metrics::METRICS_MAX },
+            "{}",
+            "What other sources say, each under its name: gates refer to it.",
+        ),
         field("routing", Kind::Block(&routing::ROUTING), "{}", "How users' requests are carried."),
         field(
             "watch",
@@ -119,6 +126,11 @@ static SERVICE: Block = Block::of(
         field("keep_releases", Kind::Whole { min: 2, max: 100 }, "5", "Releases kept on disk to go back to."),
     ],
 );
+
+/// Whether one of our own gates has this name.
+pub(super) fn is_standard_gate(name: &str) -> bool {
+    gates::GATES.field(name).is_some()
+}
 
 static TLS: Block = Block::of(
     "Certificate and key, PEM files; read again whenever a table is applied.",

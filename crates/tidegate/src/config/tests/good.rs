@@ -2,9 +2,13 @@
 
 use std::{fs, path::Path};
 
+use tidegate_core::{
+    gate::{Mode, OnFailure, OnInconclusive, OnNoEvidence},
+    judge::Settings,
+};
+
 use super::super::{
     Batch, Code, Criticality, EnvValue, Probe, Queue, RunKind, Step, Strategy, fields, find,
-    gates::{OnFailure, OnNoEvidence},
     load, reader,
     routing::{Condition, Side, Sticky},
     table::{Absent, Block},
@@ -31,9 +35,14 @@ fn the_shortest_file_gets_every_default() {
     assert_eq!((command.files.as_slice(), command.directory.as_str()), (&[".".to_owned()][..], "."));
     let gates = &shop.gates;
     let error_rate = gates.error_rate.as_ref().unwrap();
-    assert_eq!((error_rate.ratio_max_milli, error_rate.floor_bp, error_rate.min_requests), (1_100, 0, 20));
-    assert_eq!((error_rate.on_failure, error_rate.on_no_evidence), (OnFailure::RollBack, OnNoEvidence::Hold));
-    assert_eq!(error_rate.hold_max_ms, 180_000);
+    let policy = &error_rate.policy;
+    assert_eq!((error_rate.ratio_max_milli, error_rate.floor_bp, policy.min_requests), (1_100, 1, 20));
+    assert_eq!((policy.on_failure, policy.on_no_evidence), (OnFailure::RollBack, OnNoEvidence::Hold));
+    assert_eq!((policy.mode, policy.on_inconclusive), (Mode::Sequential, OnInconclusive::Promote));
+    assert_eq!((policy.hold_max_ms, &policy.metric), (180_000, &None));
+    assert_eq!(gates.latency_shift.as_ref().unwrap().ratio_max_milli, 1_250);
+    assert_eq!(shop.judgement.settings(), Settings::default());
+    assert!(shop.metrics.is_empty() && gates.custom.is_empty() && !shop.judgement.observe);
     let latencies = [&gates.latency_p95, &gates.latency_p99].map(|gate| gate.as_ref().unwrap().limit_ms);
     let levels = [&gates.cpu, &gates.memory].map(|gate| gate.as_ref().unwrap().limit_bp);
     assert_eq!(
@@ -70,7 +79,7 @@ fn what_is_written_arrives_in_its_unit() {
     assert!(shop.gates.cpu.is_none());
     let error_rate = shop.gates.error_rate.as_ref().unwrap();
     assert_eq!(
-        (error_rate.ratio_max_milli, error_rate.floor_bp, error_rate.on_failure),
+        (error_rate.ratio_max_milli, error_rate.floor_bp, error_rate.policy.on_failure),
         (1_250, 10, OnFailure::Alert)
     );
     assert_eq!(shop.routing.sticky, Some(Sticky::Cookie("tg".to_owned())));

@@ -4,6 +4,7 @@ mod examples;
 mod good;
 mod hostile;
 mod init;
+mod judging;
 mod mistakes;
 
 use std::path::Path;

@@ -1,13 +1,14 @@
 //! What must hold between values: shares that rise, addresses used once, waits that fit into each other.
 
+mod gates;
+
 use std::net::SocketAddr;
 
 use serde_json::Value;
 
 use super::{
     finding::{Code, Complaint, Findings, Place, Places, shown},
-    judgement,
-    units::{decimal_text, duration_text, share_text},
+    units::{duration_text, share_text},
 };
 
 /// Reports everything in `file` (its normal form, with gaps where a value was wrong) that cannot hold together.
@@ -20,8 +21,7 @@ pub(super) fn check(file: &Value, places: &Places, findings: &mut Findings) {
         checker.ready(service, &path);
         checker.backoff(service, &path);
         checker.batch(service, &path);
-        checker.shift(service, &path);
-        checker.bad(service, &path);
+        checker.gates(service, &path);
         checker.repeated(service, "/shadow/methods", &format!("{path}.shadow.methods"));
     }
     checker.listeners(services.iter());
@@ -108,40 +108,6 @@ impl Checker<'_> {
         }
     }
 
-    /// The whole distribution is only ever compared sample by sample.
-    fn shift(&mut self, service: &Value, path: &str) {
-        let Some(gate) = service.pointer("/gates/latency_shift").filter(|gate| gate.is_object()) else { return };
-        let own = gate.get("mode").cloned();
-        if own.unwrap_or_else(|| judgement::mode_of(service)) != "threshold" {
-            return;
-        }
-        let message = "`latency_shift` cannot be asked in `threshold` mode";
-        let complaint = Complaint::new(Code::Conflict, message)
-            .help("write `mode: sequential` in it, or take it out");
-        let at = format!("{path}.gates.latency_shift");
-        self.add(&[&format!("{at}.mode"), &at], complaint);
-    }
-
-    /// What is tolerated cannot be bad.
-    fn bad(&mut self, service: &Value, path: &str) {
-        let bad = number(service, "/judgement/bad_milli");
-        let tolerated = number(service, "/gates/error_rate/ratio_max_milli");
-        let (Some(bad), Some(tolerated)) = (bad, tolerated) else { return };
-        if bad <= tolerated {
-            let message = format!(
-                "a ratio of {} is to be ruled out as bad, and {} is tolerated",
-                decimal_text(bad),
-                decimal_text(tolerated)
-            );
-            let complaint = Complaint::new(Code::Conflict, message)
-                .help("raise `bad` in `judgement`, or lower `ratio_max` in `gates.error_rate`");
-            self.add(
-                &[&format!("{path}.judgement.bad"), &format!("{path}.gates.error_rate.ratio_max")],
-                complaint,
-            );
-        }
-    }
-
     fn repeated(&mut self, service: &Value, pointer: &str, path: &str) {
         let Some(items) = service.pointer(pointer).and_then(Value::as_array) else { return };
         for (index, item) in items.iter().enumerate() {
@@ -197,6 +163,11 @@ struct Listener {
     address: SocketAddr,
     path: String,
     place: Place,
+}
+
+/// `key` below `path`, which is nothing at the top of a file.
+fn at(path: &str, key: &str) -> String {
+    if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") }
 }
 
 fn number(value: &Value, pointer: &str) -> Option<u64> {

@@ -1,0 +1,114 @@
+//! The metrics of a plan, asked beside the proxy's counters: a slow source never holds up what the proxy says.
+//!
+//! A look takes the newest answer that is there and, when it is due, starts the next question in the background.
+
+mod ask;
+mod spec;
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use tidegate_core::{
+    gate::{MetricAnswer, MetricReading},
+    judge::Metric,
+    model::Timestamp,
+    plan::Plan,
+};
+use tokio::sync::Semaphore;
+
+use ask::Asker;
+pub use spec::{AuthenticationSpec, EndpointSpec, MetricSpec, Question, RELEASE, SERVICE, SecretSpec};
+
+/// Questions that are on their way at once, over all deployments; others wait for their turn, and grow stale.
+const ASKING_MAX: usize = 32;
+
+/// Where one instance of a release listens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InstanceAddress {
+    /// Its name.
+    pub id: String,
+    /// `host:port`.
+    pub address: String,
+}
+
+/// The instances of both releases, for sources that ask each one.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Instances {
+    /// The new release's.
+    pub new: Vec<InstanceAddress>,
+    /// The stable release's.
+    pub stable: Vec<InstanceAddress>,
+}
+
+/// What every metric said last.
+#[derive(Clone)]
+pub struct Metrics {
+    slots: Arc<Mutex<BTreeMap<(String, String), Slot>>>,
+    asking: Arc<Semaphore>,
+}
+
+struct Slot {
+    answer: MetricAnswer,
+    due: Instant,
+    /// Away while a question is on its way.
+    asker: Option<Box<Asker>>,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self { slots: Arc::default(), asking: Arc::new(Semaphore::new(ASKING_MAX)) }
+    }
+}
+
+impl Metrics {
+    /// What the plan's metrics say now; asks again in the background what is due.
+    pub fn read(&self, plan: &Plan, instances: &Instances, now: Timestamp) -> Vec<MetricReading> {
+        plan.metrics.iter().map(|metric| self.one(plan, metric, instances, now)).collect()
+    }
+
+    /// Forgets a deployment.
+    pub fn forget(&self, deployment: &str) {
+        self.slots().retain(|(of, _), _| of != deployment);
+    }
+
+    fn one(&self, plan: &Plan, metric: &Metric, instances: &Instances, now: Timestamp) -> MetricReading {
+        let key = (plan.deployment.clone(), metric.name.clone());
+        let mut slots = self.slots();
+        let slot = slots.entry(key.clone()).or_insert_with(|| Slot {
+            answer: MetricAnswer::Fault { reason: format!("metric `{}` is being asked", metric.name) },
+            due: Instant::now(),
+            asker: Some(Box::new(Asker::new(plan, metric, now))),
+        });
+        let reading = MetricReading { metric: metric.name.clone(), answer: slot.answer.clone() };
+        if Instant::now() >= slot.due
+            && let Some(asker) = slot.asker.take()
+        {
+            slot.due = Instant::now() + Duration::from_millis(metric.every.0.max(100));
+            drop(slots);
+            self.start(key, asker, instances.clone(), now);
+        }
+        reading
+    }
+
+    fn start(&self, key: (String, String), mut asker: Box<Asker>, instances: Instances, now: Timestamp) {
+        let (slots, asking) = (Arc::clone(&self.slots), Arc::clone(&self.asking));
+        tokio::spawn(async move {
+            // Closed only when nobody is left who could ask.
+            let Ok(_turn) = asking.acquire().await else { return };
+            let answer = asker.ask(&instances, now).await;
+            let mut slots = slots.lock().unwrap_or_else(PoisonError::into_inner);
+            // Forgotten meanwhile: then nobody wants to know.
+            if let Some(slot) = slots.get_mut(&key) {
+                slot.answer = answer;
+                slot.asker = Some(asker);
+            }
+        });
+    }
+
+    fn slots(&self) -> std::sync::MutexGuard<'_, BTreeMap<(String, String), Slot>> {
+        self.slots.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,105 @@
+//! The shadow gate: answers to copies of users' requests against the answers that the users got.
+
+use alloc::{format, string::String};
+
+use tidegate_statistics::{AbsoluteTest, Arm, OnsetPrior};
+
+use super::{
+    error::dispersion,
+    panel::{Answer, Standing},
+    settings::Settings,
+    words,
+};
+use crate::{gate::Mirrored, model::Share};
+
+/// What is compared, in the order of the limits.
+const WHAT: [&str; 3] = ["failed or had another status", "had another body", "were slower"];
+
+/// Pairs shown in a reason at most.
+const EXAMPLES: usize = 3;
+
+/// The three shares, each with its process. The mean of their evidence counts.
+#[derive(Clone, Debug)]
+pub(super) struct Compared {
+    tests: [AbsoluteTest; 3],
+    seen: Mirrored,
+}
+
+impl Compared {
+    /// Nothing when a limit is no share that can be exceeded.
+    pub(super) fn new(settings: &Settings, limits: [Share; 3], onset: OnsetPrior) -> Option<Self> {
+        let test = |limit: Share| {
+            let limit = (f64::from(limit.basis_points()) / 10_000.0).clamp(1e-4, 0.99);
+            AbsoluteTest::new(limit, dispersion(settings), onset).ok()
+        };
+        let [status, body, slower] = limits;
+        Some(Self { tests: [test(status)?, test(body)?, test(slower)?], seen: Mirrored::default() })
+    }
+
+    pub(super) fn take(&mut self, mirrored: Option<&Mirrored>) {
+        let Some(mirrored) = mirrored else { return };
+        for (test, hits) in self.tests.iter_mut().zip(hits(mirrored)) {
+            test.observe(Arm::new(mirrored.copies, hits.min(mirrored.copies)).unwrap_or(Arm::EMPTY));
+        }
+        let seen = &mut self.seen;
+        seen.copies = seen.copies.saturating_add(mirrored.copies);
+        seen.failed = seen.failed.saturating_add(mirrored.failed);
+        seen.status_differs = seen.status_differs.saturating_add(mirrored.status_differs);
+        seen.body_differs = seen.body_differs.saturating_add(mirrored.body_differs);
+        seen.slower = seen.slower.saturating_add(mirrored.slower);
+        if !mirrored.examples.is_empty() {
+            seen.examples.clone_from(&mirrored.examples);
+        }
+    }
+
+    pub(super) fn ln_against(&self) -> f64 {
+        let [a, b, c] = self.tests.each_ref().map(AbsoluteTest::ln_fail);
+        let most = a.max(b).max(c);
+        most + libm::log((libm::exp(a - most) + libm::exp(b - most) + libm::exp(c - most)) / 3.0)
+    }
+
+    pub(super) fn answer(&self, min_copies: u64) -> Answer {
+        if self.seen.copies == 0 {
+            return Answer::plain(Standing::Absent, "no copy of a request was answered".into());
+        }
+        let inside = self.tests.iter().zip(hits(&self.seen)).all(|(test, hits)| self.share(hits) <= test.limit());
+        let enough = self.seen.copies >= min_copies;
+        let standing = match (enough, inside) {
+            (true, true) => Standing::Passed,
+            (true, false) => Standing::Undecided,
+            (false, _) => Standing::Absent,
+        };
+        Answer::plain(standing, self.counted())
+    }
+
+    pub(super) fn fault(&self, settings: &Settings, ln_against: f64) -> String {
+        let shown: String = self.seen.examples.iter().rev().take(EXAMPLES).fold(String::new(), |mut all, one| {
+            all.push_str(if all.is_empty() { "; for example " } else { ", " });
+            all.push_str(one);
+            all
+        });
+        format!("{}{shown}; {}", self.counted(), words::rarity(ln_against, settings.false_rollback_ppm))
+    }
+
+    fn counted(&self) -> String {
+        let mut text = format!("of {} copies", words::grouped(self.seen.copies));
+        for ((what, hits), test) in WHAT.iter().zip(hits(&self.seen)).zip(&self.tests) {
+            text.push_str(&format!(
+                " {} {what} ({}, {} may),",
+                words::grouped(hits),
+                words::percent(Some(self.share(hits))),
+                words::percent(Some(test.limit())),
+            ));
+        }
+        text.pop();
+        text
+    }
+
+    fn share(&self, hits: u64) -> f64 {
+        hits as f64 / self.seen.copies.max(1) as f64
+    }
+}
+
+const fn hits(mirrored: &Mirrored) -> [u64; 3] {
+    [mirrored.failed.saturating_add(mirrored.status_differs), mirrored.body_differs, mirrored.slower]
+}
