@@ -6,7 +6,7 @@ use std::{
 };
 
 use tidegate_core::{
-    deployment::{Event, Input, Recorded, Refusal, State, StateName, Verb},
+    deployment::{Cause, Event, Input, Recorded, Refusal, State, StateName, Verb},
     model::{Actor, Release, Timestamp},
     plan::{self, Plan, PlanError},
 };
@@ -20,6 +20,9 @@ use crate::{
     run::{INBOX_MAX, Live, Message, Run, RunError, folded, history},
     world::World,
 };
+
+/// Ended deployments of a service that are looked through for one that was turned back with the same content.
+const REMEMBERED_MAX: usize = 50;
 
 /// Ended deployments whose artifacts are written again at a start; of more that end in the moment of one crash, the
 /// older ones' artifacts have to be asked for.
@@ -68,6 +71,19 @@ pub enum SubmitError {
         service: String,
         /// The running deployment.
         by: String,
+    },
+    /// The content was turned back by a gate, and nobody has lifted that.
+    #[error(
+        "release {release} was turned back before ({deployment}: {cause}): change it, or say why it may try again with \
+         `tidegate deploy --lift --reason WHY`"
+    )]
+    TurnedBack {
+        /// The release that was turned back.
+        release: String,
+        /// Its deployment.
+        deployment: String,
+        /// Why.
+        cause: String,
     },
     /// The journal cannot be read.
     #[error(transparent)]
@@ -222,6 +238,7 @@ impl<J: Journal, W: World> Engine<J, W> {
         request.deployment = fleet::id(&request.service, &request.environment, request.turn);
         request.stable = self.last_good(&request.service, &request.environment).await?;
         if !request.way_back && !repeated {
+            self.refuse_turned_back(&request).await?;
             self.name_apart(&mut request).await?;
         }
         // What runs now may end well and become the stable release: then this is planned again at its turn.
@@ -241,6 +258,39 @@ impl<J: Journal, W: World> Engine<J, W> {
             self.admit_next(&kept.row.service, &kept.row.environment).await;
         }
         Ok(id)
+    }
+
+    /// Refuses content whose last deployment was turned back by a gate, until a person lifts that.
+    async fn refuse_turned_back(&self, request: &plan::Request) -> Result<(), SubmitError> {
+        if request.lifted {
+            return Ok(());
+        }
+        let filter = Filter {
+            standing: Some(Standing::Ended),
+            service: Some(request.service.clone()),
+            environment: Some(request.environment.clone()),
+            limit: Some(REMEMBERED_MAX),
+            ..Filter::default()
+        };
+        for kept in self.inner.journal.deployments(filter).await? {
+            let state = record::state_name(&kept.row);
+            if !matches!(state, Some(StateName::Verified | StateName::RolledBack)) {
+                continue;
+            }
+            let (plan, state) = folded(&kept.deployment, &history(&*self.inner.journal, &kept.deployment).await?)?;
+            if plan.release.artifact != request.release.artifact {
+                continue;
+            }
+            return match state.cause {
+                Some(cause @ Cause::GateFailed { .. }) => Err(SubmitError::TurnedBack {
+                    release: plan.release.tag.clone(),
+                    deployment: kept.deployment,
+                    cause: cause.to_string(),
+                }),
+                _ => Ok(()),
+            };
+        }
+        Ok(())
     }
 
     /// Gives the release a later tag while another deployment of the service ships one of that name: two requests within

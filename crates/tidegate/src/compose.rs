@@ -4,7 +4,6 @@ use std::{collections::BTreeMap, path::Path};
 
 use tidegate_adapters::local::{LocalSpec, Manifest, Program, Routing, RuleSpec, RuleTarget, Source};
 use tidegate_core::{
-    expression::Expression,
     gate::{Conditions, Gate, Mode, OnFailure, OnInconclusive, OnNoEvidence, Rule},
     judge::Metric,
     model::{Artifact, Millis, Release, Share},
@@ -63,10 +62,11 @@ pub(crate) fn request(
             ..Limits::default()
         },
         judge: service.judgement.settings(),
-        metrics: metrics(root, service),
+        metrics: metrics(root, service)?,
         incident: None,
         way_back: false,
         again: false,
+        lifted: false,
         supersedes: false,
     })
 }
@@ -281,16 +281,15 @@ fn strategy(strategy: &config::Strategy) -> Result<StrategySpec, Fault> {
 }
 
 /// What to ask other sources.
-pub(crate) fn metrics(root: &Path, service: &config::Service) -> Vec<Metric> {
-    let curious = |metric: &str| {
-        let gates = service.gates.custom.values().filter(|gate| gate.metric == metric);
-        let mut conditions = gates.flat_map(|gate| gate.success.iter().chain(&gate.failure));
-        conditions.any(|text| Expression::parse(text).is_ok_and(|parsed| parsed.asks_for_not_finite()))
-    };
+pub(crate) fn metrics(root: &Path, service: &config::Service) -> Result<Vec<Metric>, Fault> {
     let metric = |(name, metric): (&String, &config::metrics::Metric)| {
-        let (source, query) = metric.query(root, curious(name));
-        let (every, fresh) = (Millis(metric.every_ms), Millis(metric.fresh_ms));
-        Metric { name: name.clone(), source, query, every, fresh }
+        Ok(Metric {
+            name: name.clone(),
+            source: metric.source().to_owned(),
+            query: serde_json::to_string(&metric.spec(root)).map_err(Fault::internal)?,
+            every: Millis(metric.every_ms),
+            fresh: Millis(metric.fresh_ms),
+        })
     };
     service.metrics.iter().map(metric).collect()
 }

@@ -10,6 +10,7 @@ use super::{
     answer::{Answer, Data, Sample, json_value, kind_of},
     fault::{Fault, FaultKind, words},
     json_path::JsonPath,
+    secret::Secret,
     web::json,
 };
 
@@ -24,7 +25,7 @@ pub struct Command {
     /// Its arguments, each handed over as it is.
     pub arguments: Vec<String>,
     /// Its environment: this and nothing else, besides `PATH`.
-    pub environment: BTreeMap<String, String>,
+    pub environment: BTreeMap<String, Secret>,
     /// Variables of this process that it is given too.
     pub inherit: Vec<String>,
     /// Where it runs; here when not given.
@@ -112,7 +113,7 @@ impl Command {
             .env_clear()
             .env("PATH", path)
             .envs(self.inherit.iter().filter_map(own))
-            .envs(&self.environment)
+            .envs(self.environment.iter().map(|(name, value)| (name, value.expose())))
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

@@ -13,8 +13,10 @@ use super::{
     histogram::{Histogram, rise},
 };
 
-/// Most instances of one tally, and most series of one instance.
+/// Most instances of one tally, and most series that one instance ever showed.
 pub(super) const SERIES_MAX: usize = 10_000;
+/// Most different bucket edges of one tally.
+const EDGES_MAX: usize = 10_000;
 
 /// Where an instance's counters began.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,6 +80,20 @@ struct Seen {
     latency: BTreeMap<Labels, BTreeMap<u64, u64>>,
 }
 
+impl Seen {
+    /// Series ever seen, these included.
+    fn series_with(&self, shown: &Snapshot) -> usize {
+        let added = |map: &BTreeMap<Labels, f64>, now: &[(Labels, f64, Option<Timestamp>)]| {
+            map.len() + now.iter().filter(|(labels, ..)| !map.contains_key(labels)).count()
+        };
+        let histograms = shown.latency.iter().filter(|h| !self.latency.contains_key(&h.labels)).count();
+        added(&self.requests, &shown.requests)
+            + added(&self.failures, &shown.failures)
+            + self.latency.len()
+            + histograms
+    }
+}
+
 impl Tally {
     /// An empty tally of a release whose rollout began at `since`. A series that says that it was created later than that
     /// counts from zero whatever `birth` is. `unit` is the latency histogram's.
@@ -132,6 +148,13 @@ impl Tally {
         for (labels, value, _) in shown.requests.iter().chain(&shown.failures) {
             counter(*value, &named(labels))?;
         }
+        let latency: Vec<BTreeMap<u64, u64>> =
+            shown.latency.iter().map(|histogram| histogram.microseconds(self.unit)).collect();
+        let edges: BTreeSet<&u64> =
+            self.latency.keys().chain(latency.iter().flat_map(BTreeMap::keys)).collect();
+        if edges.len() > EDGES_MAX || known.is_some_and(|seen| seen.series_with(shown) > SERIES_MAX) {
+            return Err(FaultKind::TooMany(SERIES_MAX));
+        }
         // A series that is new in a known instance began with its first event.
         let from_zero = known.is_some() || self.birth == Birth::Here;
         let since = self.since;
@@ -143,8 +166,7 @@ impl Tally {
         self.requests += requests;
         self.failures += failures;
         self.resets += u64::from(fell);
-        for histogram in &shown.latency {
-            let now = histogram.microseconds(self.unit);
+        for (histogram, now) in shown.latency.iter().zip(latency) {
             let added = match seen.latency.get(&histogram.labels) {
                 Some(before) => rise(before, &now).unwrap_or_else(|| now.clone()),
                 None if born(histogram.created) => now.clone(),
@@ -156,7 +178,8 @@ impl Tally {
             }
             seen.latency.insert(histogram.labels.clone(), now);
         }
-        self.failure_series.extend(shown.failures.iter().map(|(labels, ..)| labels.clone()).take(SERIES_MAX));
+        let room = SERIES_MAX.saturating_sub(self.failure_series.len());
+        self.failure_series.extend(shown.failures.iter().map(|(labels, ..)| labels.clone()).take(room));
         self.instances.insert(instance.to_owned(), seen);
         Ok(())
     }
@@ -248,5 +271,18 @@ mod tests {
             assert!(fault.to_string().contains("failed"), "{fault}");
         }
         assert_eq!(tally.counters(), Counters::default());
+    }
+
+    #[test]
+    fn series_that_come_and_go_without_end_are_a_fault() {
+        let mut tally = tally(Birth::Here);
+        let mut refused = None;
+        for at in 1..20 {
+            let named = |n: usize| (Labels::from([("id".to_owned(), format!("{at}-{n}"))]), 1.0, None);
+            let shown = Snapshot { requests: (0..1_000).map(named).collect(), ..Snapshot::default() };
+            refused = refused.or(tally.observe("a", Timestamp(at), &shown).err().map(|fault| (at, fault)));
+        }
+        assert_eq!(refused, Some((11, FaultKind::TooMany(SERIES_MAX))));
+        assert_eq!(both(&tally), (10_000, 0));
     }
 }

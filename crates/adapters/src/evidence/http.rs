@@ -25,7 +25,7 @@ use tokio_rustls::TlsConnector;
 
 use super::{
     fault::{Fault, FaultKind, words},
-    secret::SecretSource,
+    secret::{Secret, SecretSource},
     tls,
 };
 
@@ -69,8 +69,8 @@ pub struct Endpoint {
     pub url: String,
     /// Who we say we are.
     pub authentication: Authentication,
-    /// Headers to send, such as a tenant's name; values are treated as secret.
-    pub headers: Vec<(String, String)>,
+    /// Headers to send, such as a tenant's name or a key; at most [`HEADERS_MAX`].
+    pub headers: Vec<(String, Secret)>,
     /// Authorities to trust instead of the machine's, PEM.
     pub ca_file: Option<PathBuf>,
     /// A certificate of our own.
@@ -385,19 +385,19 @@ fn gunzip(packed: &[u8], bytes_max: usize) -> Result<Bytes, FaultKind> {
     if plain.len() > bytes_max { Err(FaultKind::GzipBomb { bytes_max }) } else { Ok(plain.into()) }
 }
 
-fn own_headers(headers: &[(String, String)]) -> Result<Vec<(HeaderName, HeaderValue)>, String> {
+fn own_headers(headers: &[(String, Secret)]) -> Result<Vec<(HeaderName, HeaderValue)>, String> {
     if headers.len() > HEADERS_MAX {
         return Err(format!("at most {HEADERS_MAX} headers can be set"));
     }
-    let set = |(name, value): &(String, String)| {
+    let set = |(name, value): &(String, Secret)| {
         let parsed =
             HeaderName::try_from(name).map_err(|_| format!("`{}` is no header's name", words(name)))?;
         let taken = [header::HOST, header::AUTHORIZATION, header::CONTENT_LENGTH, header::TRANSFER_ENCODING];
         if taken.contains(&parsed) {
             return Err(format!("the header `{parsed}` is set by the client itself"));
         }
-        let mut value =
-            HeaderValue::from_str(value).map_err(|_| format!("the value of `{parsed}` is not usable"))?;
+        let mut value = HeaderValue::from_str(value.expose())
+            .map_err(|_| format!("the value of `{parsed}` is not usable"))?;
         value.set_sensitive(true);
         Ok((parsed, value))
     };

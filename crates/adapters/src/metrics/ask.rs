@@ -18,7 +18,7 @@ use crate::{
     chain,
     evidence::{
         Answer, ArmQueries, ArmSelectors, Birth, Command, Endpoint, JsonPath, Method, NotFinite, Prometheus,
-        Scraper, Tally, Warnings, Web,
+        Scraper, Secret, Tally, Warnings, Web,
     },
 };
 
@@ -196,7 +196,7 @@ impl Asker {
         let command = Command {
             program: program.clone(),
             arguments: arguments.iter().map(|argument| self.fill(argument, release)).collect(),
-            environment: environment.clone(),
+            environment: environment.iter().map(|(name, value)| (name.clone(), Secret::new(value.as_str()))).collect(),
             inherit: inherit.clone(),
             directory: directory.clone(),
             within: Duration::from_millis(*within_ms),

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-use crate::evidence::{Authentication, ClientCertificate, Endpoint, SecretSource};
+use crate::evidence::{Authentication, ClientCertificate, Endpoint, Secret, SecretSource};
 
 /// In a query, the release's tag.
 pub const RELEASE: &str = "{{release}}";
@@ -174,7 +174,7 @@ impl EndpointSpec {
                 }
                 AuthenticationSpec::Bearer(token) => Authentication::Bearer(token.source()),
             },
-            headers: self.headers.clone(),
+            headers: self.headers.iter().map(|(name, value)| (name.clone(), Secret::new(value.as_str()))).collect(),
             ca_file: self.ca_file.clone(),
             client_certificate: self
                 .client_certificate

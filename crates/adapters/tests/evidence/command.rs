@@ -6,14 +6,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tidegate_adapters::evidence::Command;
+use tidegate_adapters::evidence::{Command, Secret};
 use tidegate_core::{expression::Value, model::Timestamp};
 
 fn shell(script: &str) -> Command {
     Command {
         program: "sh".into(),
         arguments: vec!["-c".into(), script.into()],
-        environment: BTreeMap::from([("NAMED".to_owned(), "a b".to_owned())]),
+        environment: BTreeMap::from([("NAMED".to_owned(), Secret::new("a b"))]),
         inherit: vec!["HOME".into()],
         directory: None,
         within: Duration::from_secs(10),
@@ -24,7 +24,9 @@ fn shell(script: &str) -> Command {
 #[tokio::test]
 async fn a_command_prints_a_number_or_json_and_sees_only_the_environment_it_is_given() {
     let at = Timestamp(5);
-    let sample = shell("echo ' 0.25 '").one(at).await.unwrap();
+    let number = shell("echo ' 0.25 '");
+    assert!(format!("{number:?}").contains("NAMED") && !format!("{number:?}").contains("a b"));
+    let sample = number.one(at).await.unwrap();
     assert_eq!((sample.value, sample.at), (0.25, at));
     let mut json = shell("echo '{\"errors\": [1, {\"share\": 0.5}]}'");
     json.path = "$.errors[1].share".parse().unwrap();

@@ -1,8 +1,8 @@
 //! Instances' own metrics, in all formats.
 
 use tidegate_adapters::evidence::{
-    ArmSelectors, Authentication, Birth, Endpoint, Exposition, NotFinite, Scraper, SecretSource, Selector,
-    Tally,
+    ArmSelectors, Authentication, Birth, Endpoint, Exposition, NotFinite, Scraper, Secret, SecretSource,
+    Selector, Tally,
 };
 use tidegate_core::{
     expression::Unit,
@@ -26,6 +26,11 @@ fn maim(content_type: &str, whole: &[u8]) {
             let _changed = Exposition::parse(content_type, &changed);
         }
     }
+}
+
+/// What drives deployments moves between threads.
+fn sendable<F: Future + Send>(future: F) -> F {
+    future
 }
 
 fn selector(text: &str) -> Selector {
@@ -126,7 +131,7 @@ async fn a_scraped_tally_adds_up_instances_and_their_restarts_over_one_connectio
     let second = Target::start("text/plain", exposed(20, 0).as_bytes()).await;
     let scraper = |target: &Target| {
         let authentication = Authentication::Bearer(SecretSource::File(token.clone()));
-        let headers = vec![("X-Scope-OrgID".to_owned(), "shop".to_owned())];
+        let headers = vec![("X-Scope-OrgID".to_owned(), Secret::new("shop"))];
         Scraper::new(Endpoint { authentication, headers, ..Endpoint::new(target.url()) }).unwrap()
     };
     let scrapers = [(scraper(&first), "first"), (scraper(&second), "second")];
@@ -141,7 +146,8 @@ async fn a_scraped_tally_adds_up_instances_and_their_restarts_over_one_connectio
         first.expose(exposed(exposition.0, exposition.1).as_bytes());
         for (scraper, instance) in &scrapers {
             let at = Timestamp(second_passed * 1_000);
-            scraper.observe(&selectors, instance, &mut tally, at, AGE_MAX).await.unwrap();
+            let observed = scraper.observe(&selectors, instance, &mut tally, at, AGE_MAX);
+            sendable(observed).await.unwrap();
         }
         let counters = tally.counters();
         seen.push((counters.requests, counters.failures, counters.resets));

@@ -49,7 +49,7 @@ pub fn blast_radius(exposure: &Exposure) -> Factor {
     let harm: f64 = parts.iter().filter_map(|(weight, part)| part.map(|part| weight * part)).sum();
     let value = Points::round(1.0 - factor_of(exposure.criticality) * harm / known).unwrap_or(Points::NONE);
     let reason = format!(
-        "a bad release of this {} service reaches at most {} of traffic before the next gate",
+        "a bad release of this service (criticality {}) reaches at most {} of traffic before the next gate",
         word(exposure.criticality),
         exposure.largest_share
     );

@@ -124,8 +124,8 @@ const MEASURES: [Measure; 6] = [
 pub fn change_complexity(change: &ChangeSize, past: &[ChangeSize]) -> Factor {
     let past = past.get(..PAST_MAX).unwrap_or(past);
     let (plain, compared) = match percentile(change, past) {
-        Some(percentile) if past.len() >= PAST_MIN => (percentile.rest(), past.len()),
-        _ => (by_lines(change.lines()), 0),
+        Some(percentile) => (percentile.rest(), past.len()),
+        None => (by_lines(change.lines()), 0),
     };
     let value = if change.delicate.is_empty() { plain } else { plain.min(DELICATE_MOST) };
     let reason = sentence(change, plain, compared);

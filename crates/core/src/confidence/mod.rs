@@ -51,4 +51,6 @@ pub use prediction::{FactorValues, Prediction};
 pub use refit::{FAILURES_MIN, NoFit, refit};
 pub use report::{FactorDetail, REPORT_VERSION, Report, ReportSubject, SeedFactors};
 pub use safety::{Check, CheckOutcome, Contradiction, Recommendation, SafetyReport, safety_score};
-pub use score::{BadScore, Decision, Final, Preflight, Score, Start, Weighed, final_score, preflight, weigh};
+pub use score::{
+    BadScore, Decision, Final, Lift, Preflight, Score, Start, Weighed, final_score, lifts, preflight, weigh,
+};

@@ -13,7 +13,7 @@ use super::{
     number::Points,
     posterior::Posterior,
     prediction::FactorValues,
-    score::{Decision, Final, Preflight, Score, Start, Weighed},
+    score::{Decision, Final, Lift, Preflight, Score, Start, Weighed, lifts},
 };
 use crate::model::Timestamp;
 
@@ -91,6 +91,8 @@ pub struct Report {
     pub absent: Vec<FactorKind>,
     /// What capped the decision.
     pub vetoes: Vec<Veto>,
+    /// Factors that could lift the score to 80 by themselves; empty when it is there, or when a refusal stands.
+    pub lifts: Vec<Lift>,
     /// The score before traffic.
     pub preflight: Preflight,
     /// The score under traffic; null before the canary.
@@ -127,6 +129,10 @@ impl Report {
             details: factors.iter().map(|factor| detail(factor, weighed.known_weight)).collect(),
             absent: weighed.absent.clone(),
             vetoes: vetoes.clone(),
+            lifts: lifts(&factors)
+                .into_iter()
+                .filter(|lift| last.is_some() || lift.factor != FactorKind::Canary)
+                .collect(),
             preflight,
             last,
             posterior,

@@ -5,7 +5,10 @@ use core::fmt;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::factor::{FactorKind, Factors, Veto, VetoKind};
+use super::{
+    factor::{Factor, FactorKind, Factors, Veto, VetoKind},
+    number::Points,
+};
 
 /// A score in tenths of a point, 0.0 to 100.0. Scores are rounded to a tenth, halves up, before they are compared with
 /// a band: 79.95 is 80.0 and promotes, 79.94 is 79.9 and does not. In files it is a decimal number: `80.0`.
@@ -209,6 +212,44 @@ pub fn final_score(factors: &Factors) -> Final {
         (None, Decision::AutoPromote) => Decision::AutoPromote,
     };
     Final { weighed, decision, vetoes }
+}
+
+/// What one factor alone would need for the score to reach 80.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lift {
+    /// The factor.
+    pub factor: FactorKind,
+    /// The least value with which the score is 80, all others as they are.
+    pub needed: Points,
+}
+
+/// Every factor that could lift the score to 80 by itself, in order: what a person in the review band can look for instead
+/// of waiting. Nothing when the score is there already, when no factor is known, or when a refusal stands.
+pub fn lifts(factors: &Factors) -> Vec<Lift> {
+    let refused = factors.vetoes().any(|veto| veto.kind == VetoKind::Refuse);
+    if refused || weigh(factors).score.is_none_or(|score| score >= Score::PROMOTE) {
+        return Vec::new();
+    }
+    let lift = |factor| least(factors, factor).map(|needed| Lift { factor, needed });
+    FactorKind::ALL.into_iter().filter_map(lift).collect()
+}
+
+/// The least value of one factor with which the score is 80; `None` when even the best is not enough.
+fn least(factors: &Factors, kind: FactorKind) -> Option<Points> {
+    let enough = |points: u16| {
+        let tried = Factor::known(kind, Points::new(points), Vec::new(), String::new());
+        weigh(&factors.clone().with(tried)).score >= Some(Score::PROMOTE)
+    };
+    let (mut low, mut high) = (0, Points::FULL.basis_points());
+    if !enough(high) {
+        return None;
+    }
+    // More of a factor never lowers the score, so halving finds the edge.
+    while low < high {
+        let middle = low.midpoint(high);
+        if enough(middle) { high = middle } else { low = middle + 1 }
+    }
+    Some(Points::new(high))
 }
 
 fn mean(sum: u64, weight: u16) -> Option<Score> {

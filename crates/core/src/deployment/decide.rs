@@ -100,7 +100,7 @@ pub fn look(plan: &Plan, state: &State, seen: &Judge, reading: &Reading) -> Vec<
 /// Asks the gates in force: over the window, or of the batches, as each gate's mode says.
 fn ask(plan: &Plan, state: &State, seen: &Judge, window: &Window, look: Look) -> Vec<Judgement> {
     let answer = |gate: &Gate| match (gate.mode, &gate.rule) {
-        (_, Rule::Instances) | (Mode::Threshold, _) if !matches!(gate.rule, Rule::Metric(_) | Rule::Shadow { .. }) => {
+        (_, Rule::Instances) | (Mode::Threshold, _) if !matches!(gate.rule, Rule::Metric(_) | Rule::Shadow { .. } | Rule::Goal { .. }) => {
             judge(gate, window, look)
         }
         _ => seen.ask(gate, window, state.stage(), look),

@@ -1,3 +1,5 @@
+//! What conditions mean, what is refused, and that nothing makes them panic.
+
 use alloc::{
     format,
     string::{String, ToString},

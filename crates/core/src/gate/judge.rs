@@ -107,6 +107,12 @@ pub enum Rule {
     },
     /// No instance in a crash loop, and all wanted ones ready at the end. Always asked.
     Instances,
+    /// A count that users bring about (orders, sign-ups) per request of each side, in an A/B comparison: never turns back
+    /// by the budget, fails when it is surely worse, passes when it is surely not.
+    Goal {
+        /// Smallest ratio to the baseline that still counts as no worse, basis points.
+        ratio_min_bp: u32,
+    },
     /// Answers to copies of users' requests: at most these shares of them failed, differ or are slower.
     Shadow {
         /// Copies that failed or were answered with another status.
@@ -312,7 +318,7 @@ pub fn judge(gate: &Gate, window: &Window, look: Look) -> Judgement {
         Rule::RequestRate { min } => request_rate(gate, window, look, min),
         Rule::Instances => instances(gate, window, look),
         // Asked of every batch, never of a window.
-        Rule::LatencyShift { .. } | Rule::Shadow { .. } | Rule::Metric(_) => {
+        Rule::LatencyShift { .. } | Rule::Goal { .. } | Rule::Shadow { .. } | Rule::Metric(_) => {
             answer(gate, window, Verdict::NoEvidence, "no batch has come yet".to_owned())
         }
     }
@@ -530,6 +536,12 @@ impl fmt::Display for Rule {
             Self::Memory { limit } => write!(f, "memory below {limit}"),
             Self::RequestRate { min } => write!(f, "request rate above {min} of stable"),
             Self::Instances => f.write_str("no crash loop, all instances ready"),
+            Self::Goal { ratio_min_bp } => write!(
+                f,
+                "goal at least {}.{:02} x stable's",
+                ratio_min_bp / 10_000,
+                ratio_min_bp % 10_000 / 100
+            ),
             Self::Shadow { status_max, body_max, slower_max } => write!(
                 f,
                 "copies: at most {status_max} failed or with another status, {body_max} with another body, {slower_max} slower"

@@ -77,6 +77,19 @@ pub enum DataState {
     NoSeries,
 }
 
+impl DataState {
+    /// What the counts of an interval say: whether the new release is silent where it should have been asked.
+    pub fn of(new: &Arm, stable: Option<&Arm>) -> Self {
+        let rest = u64::from(new.share.rest().basis_points());
+        let expected = stable
+            .and_then(|stable| {
+                stable.requests.saturating_mul(u64::from(new.share.basis_points())).checked_div(rest)
+            })
+            .unwrap_or(0);
+        if new.requests == 0 && expected >= EXPECTED_MIN { Self::NoTraffic } else { Self::Live }
+    }
+}
+
 /// What a metric said over an interval.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MetricBatch {
@@ -132,7 +145,7 @@ impl Batch {
             number,
             at: now.at,
             stage,
-            state: if reset { DataState::Reset } else { silence(&new, stable.as_ref()) },
+            state: if reset { DataState::Reset } else { DataState::of(&new, stable.as_ref()) },
             cpu_ppm: cpu_ppm(&last.new.instances, &now.new.instances, length),
             memory_ppm: memory_ppm(&now.new.instances),
             stable_cpu_ppm: stable_instances(last)
@@ -194,17 +207,6 @@ fn rise(before: &Counters, now: &Counters, rebooted: bool) -> (Arm, bool) {
         Some(arm) => (arm, false),
         None => (of(&Counters::default()).unwrap_or_default(), true),
     }
-}
-
-/// Whether the new release is silent where it should have been asked.
-fn silence(new: &Arm, stable: Option<&Arm>) -> DataState {
-    let rest = u64::from(new.share.rest().basis_points());
-    let expected = stable
-        .and_then(|stable| {
-            stable.requests.saturating_mul(u64::from(new.share.basis_points())).checked_div(rest)
-        })
-        .unwrap_or(0);
-    if new.requests == 0 && expected >= EXPECTED_MIN { DataState::NoTraffic } else { DataState::Live }
 }
 
 fn metric(reading: &MetricReading, last: &Reading, length: Millis, share: Share) -> MetricBatch {

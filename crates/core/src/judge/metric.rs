@@ -57,11 +57,12 @@ impl Conditioned {
         if found == Finding::Broken {
             self.bad = self.bad.saturating_add(1);
         }
-        let mut seen = shown(new);
-        if let Some(missing) = assumed {
-            seen = format!("{seen} ({missing})");
-        }
-        self.last = Some((found, seen));
+        // A condition that answers for missing data by itself has seen nothing: that is no pass.
+        let found = match assumed {
+            Some(missing) if found == Finding::Met => Finding::CannotTell(missing),
+            _ => found,
+        };
+        self.last = Some((found, shown(new)));
     }
 
     pub(super) const fn fails(&self) -> bool {

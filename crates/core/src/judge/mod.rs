@@ -7,6 +7,7 @@
 mod batch;
 mod error;
 mod gauge;
+mod goal;
 mod latency;
 mod metric;
 mod panel;

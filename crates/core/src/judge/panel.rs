@@ -8,6 +8,7 @@ use super::{
     batch::{Batch, DataState, Said},
     error::{Errors, dispersion},
     gauge::Gauge,
+    goal::Goal,
     latency::{Quantile, Shift},
     metric::Conditioned,
     rate::Rate,
@@ -75,6 +76,7 @@ enum Trial {
     Memory(Gauge),
     Rate(Rate),
     Shadow(Box<Compared>),
+    Goal(Box<Goal>),
     Conditions(Conditioned),
 }
 
@@ -254,11 +256,11 @@ impl Judge {
             let reason = "the new release had no traffic in this stage; this is not a pass".to_owned();
             return self.judgement(gate, window, Verdict::NoEvidence, reason);
         }
-        let mut answer = seat.answer(self, stage, look);
-        if self.warmup.is_on() && seat.needs_traffic() && answer.standing == Standing::Passed {
-            answer.standing = Standing::Undecided;
-            answer.reason.push_str("; still warming up");
-        }
+        let answer = if self.warmup.is_on() && seat.warms_up() {
+            Answer::plain(Standing::Undecided, self.warmup.said(&self.settings))
+        } else {
+            seat.answer(self, stage, look)
+        };
         let undecided = answer.standing == Standing::Undecided;
         let verdict = if answer.standing == Standing::Passed { Verdict::Pass } else { Verdict::NoEvidence };
         let judged = self.judgement(gate, window, verdict, answer.reason.clone());
@@ -357,12 +359,17 @@ impl Seat {
             (Trial::Cpu(_), _) => Some(Measure::Cpu),
             (Trial::Memory(_), _) => Some(Measure::Memory),
             (Trial::Shadow(_), _) => Some(Measure::Custom),
-            (Trial::Rate(_) | Trial::Conditions(_), _) => None,
+            (Trial::Rate(_) | Trial::Goal(_) | Trial::Conditions(_), _) => None,
         }
     }
 
     const fn needs_traffic(&self) -> bool {
         matches!(self.trial, Trial::Errors(_) | Trial::Shift(_) | Trial::Quantile(_))
+    }
+
+    /// Whether nothing counts for it while caches are cold.
+    const fn warms_up(&self) -> bool {
+        self.needs_traffic() || matches!(self.trial, Trial::Cpu(_) | Trial::Memory(_))
     }
 
     fn take(&mut self, batch: &Batch, raised: bool, warming: bool) {
@@ -386,6 +393,7 @@ impl Seat {
             Trial::Memory(gauge) if !warming => gauge.take(batch.memory_ppm, batch.new.length),
             Trial::Cpu(_) | Trial::Memory(_) => {}
             Trial::Shadow(compared) => compared.take(batch.mirror.as_ref()),
+            Trial::Goal(goal) => goal.take(&interval),
             Trial::Conditions(conditions) => conditions.take(batch),
         }
     }
@@ -404,7 +412,7 @@ impl Seat {
         let said = batch.metrics.iter().find(|one| one.metric == *name).map(|one| &one.said);
         match said {
             Some(Said::Counts { new, stable }) => {
-                if stable.is_none() && matches!(self.trial, Trial::Errors(_) | Trial::Shift(_) | Trial::Rate(_)) && !batch.new.share.is_all() {
+                if stable.is_none() && matches!(self.trial, Trial::Errors(_) | Trial::Shift(_) | Trial::Rate(_) | Trial::Goal(_)) && !batch.new.share.is_all() {
                     return Err(format!("metric `{name}` counts the new release only"));
                 }
                 Ok(Some(own(new, stable.as_ref(), Layout::Listed)))
@@ -427,6 +435,7 @@ impl Seat {
             Trial::Cpu(gauge) | Trial::Memory(gauge) => gauge.answer(),
             Trial::Rate(rate) => rate.answer(judge.share.is_all()),
             Trial::Shadow(compared) => compared.answer(self.gate.min_requests),
+            Trial::Goal(goal) => goal.answer(),
             Trial::Conditions(conditions) => conditions.answer(),
         }
     }
@@ -441,6 +450,9 @@ impl Trial {
         if let Rule::Shadow { status_max, body_max, slower_max } = &gate.rule {
             let shares = [*status_max, *body_max, *slower_max];
             return Some(Self::Shadow(Box::new(Compared::new(settings, shares, onset)?)));
+        }
+        if let Rule::Goal { ratio_min_bp } = &gate.rule {
+            return Some(Self::Goal(Box::new(Goal::new(settings, *ratio_min_bp))));
         }
         if gate.mode == Mode::Threshold {
             return None;
@@ -460,7 +472,7 @@ impl Trial {
                 Self::Memory(Gauge::new("memory", settings.memory, *limit, settings, true)?)
             }
             Rule::RequestRate { min } => Self::Rate(Rate::new(*min)?),
-            Rule::Instances | Rule::Shadow { .. } | Rule::Metric(_) => return None,
+            Rule::Instances | Rule::Goal { .. } | Rule::Shadow { .. } | Rule::Metric(_) => return None,
         })
     }
 
@@ -472,7 +484,7 @@ impl Trial {
             Self::Quantile(quantile) => quantile.ln_against(),
             Self::Cpu(gauge) | Self::Memory(gauge) => gauge.ln_against(),
             Self::Shadow(compared) => compared.ln_against(),
-            Self::Rate(_) | Self::Conditions(_) => 0.0,
+            Self::Rate(_) | Self::Goal(_) | Self::Conditions(_) => 0.0,
         }
     }
 
@@ -481,6 +493,7 @@ impl Trial {
         match self {
             Self::Cpu(gauge) | Self::Memory(gauge) => gauge.brims(),
             Self::Rate(rate) => rate.fails(),
+            Self::Goal(goal) => goal.fails(),
             Self::Conditions(conditions) => conditions.fails(),
             Self::Errors(_) | Self::Shift(_) | Self::Quantile(_) | Self::Shadow(_) => false,
         }
@@ -494,6 +507,7 @@ impl Trial {
             Self::Cpu(gauge) | Self::Memory(gauge) => gauge.fault(settings, against),
             Self::Rate(rate) => rate.fault(),
             Self::Shadow(compared) => compared.fault(settings, against),
+            Self::Goal(goal) => goal.fault(),
             Self::Conditions(conditions) => conditions.fault(),
         }
     }

@@ -1,8 +1,10 @@
 //! The first moments of a release: caches are cold, so only a plain outage counts.
 
+use alloc::{format, string::String};
+
 use tidegate_statistics::{AbsoluteTest, Arm, Dispersion, OnsetPrior};
 
-use super::settings::Settings;
+use super::{settings::Settings, words};
 use crate::model::Millis;
 
 /// Whether the release still warms up, and the guard that looks meanwhile.
@@ -11,6 +13,7 @@ pub(super) struct WarmUp {
     over: bool,
     exposed: Millis,
     seen: u64,
+    failed: u64,
     guard: Option<AbsoluteTest>,
 }
 
@@ -40,7 +43,19 @@ impl WarmUp {
         }
         self.exposed = Millis(self.exposed.0.saturating_add(length.0));
         self.seen = self.seen.saturating_add(arm.requests());
+        self.failed = self.failed.saturating_add(arm.failures());
         self.over = self.exposed >= settings.warmup || self.seen >= settings.warmup_requests;
+    }
+
+    /// What it waits for, and what the guard has seen.
+    pub(super) fn said(&self, settings: &Settings) -> String {
+        format!(
+            "warming up: requests count after {} or the first {}, until then only an outage turns back; {} of {} failed so far",
+            settings.warmup,
+            words::grouped(settings.warmup_requests),
+            words::grouped(self.failed),
+            words::grouped(self.seen),
+        )
     }
 
     /// The guard's evidence, nats.

@@ -61,6 +61,9 @@ pub struct Request {
     pub way_back: bool,
     /// Whether a release that is identical to the running one is rolled out all the same.
     pub again: bool,
+    /// Whether a person wants it although its content was turned back by a gate before.
+    #[serde(default)]
+    pub lifted: bool,
     /// Whether whatever is under way for the service has to make room. Kept here so that an engine that dies between
     /// taking the request and asking the others asks them after its restart.
     #[serde(default)]
@@ -445,7 +448,7 @@ fn instances_gate() -> Gate {
 
 const fn compares(gate: &Gate) -> bool {
     match gate.rule {
-        Rule::ErrorRate { .. } | Rule::RequestRate { .. } | Rule::LatencyShift { .. } => true,
+        Rule::ErrorRate { .. } | Rule::RequestRate { .. } | Rule::LatencyShift { .. } | Rule::Goal { .. } => true,
         Rule::Latency { .. }
         | Rule::Cpu { .. }
         | Rule::Memory { .. }
@@ -499,6 +502,7 @@ pub(crate) mod tests {
             incident: None,
             way_back: false,
             again: false,
+            lifted: false,
             supersedes: false,
         }
     }

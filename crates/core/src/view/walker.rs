@@ -54,6 +54,7 @@ pub(super) fn request(strategy: StrategySpec) -> Request {
         incident: None,
         way_back: false,
         again: false,
+        lifted: false,
         supersedes: false,
     }
 }

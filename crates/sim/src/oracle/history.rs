@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use tidegate_core::{
     deployment::{Cause, Event, Outcome, Phase, Recorded, State, What, owed},
-    gate::{Judgement, OnFailure, OnNoEvidence, Verdict},
+    gate::{Judgement, OnFailure, OnInconclusive, OnNoEvidence, Verdict},
     model::{ActorKind, Millis},
 };
 use tidegate_engine::journal::{Row, Standing};
@@ -212,6 +212,9 @@ impl Oracle {
                     && match one.verdict {
                         Verdict::Pass => true,
                         Verdict::Fail => gate.on_failure == OnFailure::Alert,
+                        Verdict::NoEvidence if one.finding.is_some_and(|finding| finding.undecided) => {
+                            gate.on_inconclusive == OnInconclusive::Promote
+                        }
                         Verdict::NoEvidence => gate.on_no_evidence == OnNoEvidence::Continue,
                     }
             });

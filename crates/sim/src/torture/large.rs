@@ -10,7 +10,7 @@ use tidegate_engine::QueuePolicy;
 
 use super::{
     Broken, FAILING_MAX, Failing, play,
-    worlds::{gates, release, request},
+    worlds::{gates, release, request, sequential},
 };
 use crate::{
     fate::{Fates, Rates},
@@ -196,6 +196,9 @@ impl Draw {
             if self.rng.u32(..6) == 0 {
                 gate.on_failure = OnFailure::Hold;
             }
+        }
+        if self.rng.bool() {
+            asked = sequential(asked);
         }
         let lease = self.rng.bool().then(|| Millis::minutes(self.rng.u64(10..90)));
         let shadow =

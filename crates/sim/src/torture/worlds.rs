@@ -2,7 +2,8 @@
 
 use tidegate_core::{
     deployment::{StateName, Verb},
-    gate::{Gate, standard_gates},
+    gate::{Gate, Mode, Rule, standard_gates},
+    judge::Settings,
     model::{Artifact, Criticality, Millis, Release, Share, TargetSpec},
     plan::{Batch, Limits, Request, Shadow, Step, StrategySpec},
 };
@@ -42,6 +43,15 @@ pub(super) fn gates() -> Vec<Gate> {
     standard_gates().into_iter().filter(|gate| wanted.contains(&gate.name.as_str())).collect()
 }
 
+/// The same, asked after every batch, with what only a batch can be asked.
+pub(super) fn sequential(mut gates: Vec<Gate>) -> Vec<Gate> {
+    gates.push(Gate::new("latency_shift", Rule::LatencyShift { ratio_max_bp: 12_500 }));
+    for gate in &mut gates {
+        gate.mode = Mode::Sequential;
+    }
+    gates
+}
+
 /// A request for the service `shop`, with short times.
 pub(super) fn request(tag: &str, strategy: StrategySpec) -> Request {
     Request {
@@ -66,11 +76,12 @@ pub(super) fn request(tag: &str, strategy: StrategySpec) -> Request {
             retire_max: Millis::secs(10),
             ..Limits::default()
         },
-        judge: tidegate_core::judge::Settings::default(),
+        judge: Settings::default(),
         metrics: Vec::new(),
         incident: None,
         way_back: false,
         again: false,
+        lifted: false,
         supersedes: false,
     }
 }
@@ -121,6 +132,7 @@ fn another(at: i64, tag: &str, queue: QueuePolicy) -> (i64, Happening) {
 pub(super) fn worlds() -> Vec<World> {
     let mut all = plain();
     all.extend(ill());
+    all.extend(with_batches());
     all.extend(with_people());
     all.extend(with_trouble());
     all
@@ -154,13 +166,13 @@ fn plain() -> Vec<World> {
     ]
 }
 
+/// A canary that has to turn back.
+fn back(name: &'static str, health: Health) -> World {
+    World { health, ends: StateName::RolledBack, ..world(name, canary(&[25, 100], false)) }
+}
+
 /// Releases and services that are not well.
 fn ill() -> Vec<World> {
-    let back = |name, health| World {
-        health,
-        ends: StateName::RolledBack,
-        ..world(name, canary(&[25, 100], false))
-    };
     let mut all = vec![
         back("errors at the first stage", Health::Errors { from_bp: 2_500 }),
         back("errors at the last stage", Health::Errors { from_bp: 10_000 }),
@@ -174,6 +186,21 @@ fn ill() -> Vec<World> {
         }
     }
     all
+}
+
+/// The same worlds with gates that are asked after every batch: their evidence has to survive every crash.
+fn with_batches() -> Vec<World> {
+    let asked = |world: World| {
+        let mut request = world.request;
+        request.gates = sequential(request.gates);
+        request.judge = Settings { warmup: Millis::secs(5), max_dwell: Millis::secs(60), ..Settings::default() };
+        World { request, same_end: false, ..world }
+    };
+    vec![
+        asked(world("sequential gates", canary(&[25, 100], false))),
+        asked(back("errors, found by batches", Health::Errors { from_bp: 2_500 })),
+        asked(back("slow, found by batches", Health::Slow { from_bp: 2_500 })),
+    ]
 }
 
 fn open(name: &'static str, more: Vec<(i64, Happening)>, ends: StateName) -> World {

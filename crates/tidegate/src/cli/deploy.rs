@@ -35,6 +35,9 @@ pub(super) struct WhatArgs {
     /// Roll out even if the release is identical to the running one.
     #[arg(long)]
     again: bool,
+    /// Roll out content that a gate turned back before; needs --reason.
+    #[arg(long)]
+    lift: bool,
 }
 
 #[derive(Args)]
@@ -133,6 +136,7 @@ async fn wanted(common: &Common, what: &WhatArgs) -> Result<Wanted, Fault> {
     let release = compose::release(&root, service, commit.as_deref(), image, now().0 / 1_000)?;
     let mut request = compose::request(&root, &name, service, release)?;
     request.again = what.again;
+    request.lifted = what.lift;
     Ok(Wanted { config, name, request })
 }
 
@@ -187,6 +191,9 @@ async fn planned(common: &Common, what: &WhatArgs) -> Result<Plan, Fault> {
 }
 
 pub(super) async fn deploy(common: &Common, args: DeployArgs) -> Result<Exit, Fault> {
+    if args.what.lift && args.reason.trim().is_empty() {
+        return Err(Fault::refuse("--lift needs --reason: why may a release that was turned back try again?"));
+    }
     let wanted = wanted(common, &args.what).await?;
     let configured = wanted.service().map_or(QueuePolicy::Wait, compose::queue);
     let queue = match args.queue {

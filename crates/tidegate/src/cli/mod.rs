@@ -4,6 +4,7 @@ mod control;
 mod deploy;
 mod follow;
 mod inspect;
+mod judge;
 mod logs;
 mod process;
 mod project;
@@ -99,6 +100,8 @@ enum Verb {
     Server(process::ServerArgs),
     /// Play a plan through against an imagined world.
     Rehearse(deploy::RehearseArgs),
+    /// Ask gates about numbers from outside, a batch a line: is this release worse than the one before?
+    Judge(judge::JudgeArgs),
     /// See it work: a good release and three bad ones on this machine, in a minute and a half.
     Demo(demo::DemoArgs),
     /// Print a shell completion script.
@@ -126,6 +129,7 @@ pub(crate) fn dispatch(arguments: Cli) -> Result<Exit, Fault> {
         Verb::Completions(args) => Ok(reference::completions(&args)),
         Verb::Man(args) => reference::man(&args),
         Verb::Gen(args) => reference::write_all(&args),
+        Verb::Judge(args) => judge::judge(&args),
         Verb::Proxy(args) => process::proxy(&common, &args),
         Verb::Server(args) => process::server(&common, &args),
         Verb::Sample(options) => {

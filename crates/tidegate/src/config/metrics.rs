@@ -1,12 +1,15 @@
 //! Metrics of other sources, and custom gates on them, as configured.
 
-use std::path::Path;
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
+use tidegate_adapters::metrics::{AuthenticationSpec, EndpointSpec, MetricSpec, Question, SecretSpec};
 use tidegate_core::gate::{OnFailure, OnInconclusive, OnNoEvidence};
 
-/// A metric: exactly one source with what it is asked, in the normal form of the file (durations end in `_ms`).
+/// A metric: one source with what it is asked.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Metric {
     /// Time between two questions.
@@ -14,38 +17,184 @@ pub(crate) struct Metric {
     /// An older answer is no evidence.
     pub(crate) fresh_ms: u64,
     #[serde(flatten)]
-    source: Map<String, Value>,
+    source: Source,
 }
 
-/// Keys whose value is a path, wherever they stand in a source.
-const PATHS: [&str; 5] = ["ca", "certificate", "key", "file", "directory"];
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Source {
+    Prometheus(Prometheus),
+    Scrape(Scrape),
+    Web(Web),
+    Command(Command),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Prometheus {
+    #[serde(flatten)]
+    endpoint: Endpoint,
+    accept_warnings: bool,
+    lookback_ms: u64,
+    query: Option<String>,
+    #[serde(flatten)]
+    counters: Counters,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Scrape {
+    path: String,
+    value: Option<String>,
+    #[serde(flatten)]
+    counters: Counters,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Web {
+    #[serde(flatten)]
+    endpoint: Endpoint,
+    body: Option<String>,
+    path: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Command {
+    argv: Vec<String>,
+    env: BTreeMap<String, String>,
+    inherit: Vec<String>,
+    directory: String,
+    timeout_ms: u64,
+    path: String,
+}
+
+/// Where a web source is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Endpoint {
+    address: String,
+    auth: Option<Auth>,
+    headers: BTreeMap<String, String>,
+    ca: Option<String>,
+    client: Option<super::Tls>,
+    timeout_ms: u64,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Auth {
+    Basic { user: String, password: Secret },
+    Bearer(Secret),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Secret {
+    Variable(String),
+    File(String),
+}
+
+/// Counters; without the first, a value is asked.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Counters {
+    requests: Option<String>,
+    failures: Option<String>,
+    latency: Option<String>,
+    latency_unit: Option<String>,
+    instance_labels: Option<Vec<String>>,
+}
 
 impl Metric {
-    /// The source's name, and what it is asked as JSON: paths start from `root`, `not_finite` is whether a condition wants to
-    /// see NaN and infinity.
-    pub(crate) fn query(&self, root: &Path, not_finite: bool) -> (String, String) {
-        let Some((source, asked)) = self.source.iter().next() else { return Default::default() };
-        let mut asked = asked.clone();
-        anchor(&mut asked, root);
-        if let Some(asked) = asked.as_object_mut() {
-            asked.insert("not_finite".to_owned(), Value::Bool(not_finite));
+    /// The source's name.
+    pub(crate) const fn source(&self) -> &'static str {
+        match self.source {
+            Source::Prometheus(_) => "prometheus",
+            Source::Scrape(_) => "scrape",
+            Source::Web(_) => "web",
+            Source::Command(_) => "command",
         }
-        (source.clone(), asked.to_string())
+    }
+
+    /// What it is asked, as the adapters take it; paths start from `root`.
+    pub(crate) fn spec(&self, root: &Path) -> MetricSpec {
+        match &self.source {
+            Source::Prometheus(asked) => MetricSpec::Prometheus {
+                endpoint: asked.endpoint.spec(root),
+                accept_warnings: asked.accept_warnings,
+                lookback_ms: asked.lookback_ms,
+                ask: asked.counters.question(asked.query.as_deref()),
+            },
+            Source::Scrape(asked) => MetricSpec::Scrape {
+                path: asked.path.clone(),
+                ask: asked.counters.question(asked.value.as_deref()),
+            },
+            Source::Web(asked) => MetricSpec::Web {
+                endpoint: asked.endpoint.spec(root),
+                post: asked.body.clone(),
+                path: asked.path.clone(),
+            },
+            Source::Command(asked) => asked.spec(root),
+        }
     }
 }
 
-/// Makes paths absolute. Recursion is as deep as the table of fields.
-fn anchor(value: &mut Value, root: &Path) {
-    for (key, inner) in value.as_object_mut().into_iter().flatten() {
-        // Headers and variables are named by the writer: what stands there is never a path.
-        if matches!(key.as_str(), "headers" | "env") {
-            continue;
+impl Command {
+    fn spec(&self, root: &Path) -> MetricSpec {
+        let program = self.argv.first().map(PathBuf::from).unwrap_or_default();
+        // A name alone is searched for in `PATH`; what has a folder starts from the project.
+        let alone = program.components().count() == 1 && !program.starts_with(".");
+        MetricSpec::Command {
+            program: if alone { program } else { root.join(program) },
+            arguments: self.argv.iter().skip(1).cloned().collect(),
+            environment: self.env.clone(),
+            inherit: self.inherit.clone(),
+            directory: Some(root.join(&self.directory)),
+            path: self.path.clone(),
+            within_ms: self.timeout_ms,
         }
-        match inner.as_str() {
-            Some(path) if PATHS.contains(&key.as_str()) => {
-                *inner = Value::String(root.join(path).to_string_lossy().into_owned());
-            }
-            _ => anchor(inner, root),
+    }
+}
+
+impl Endpoint {
+    fn spec(&self, root: &Path) -> EndpointSpec {
+        EndpointSpec {
+            url: self.address.clone(),
+            authentication: match &self.auth {
+                None => AuthenticationSpec::None,
+                Some(Auth::Basic { user, password }) => {
+                    AuthenticationSpec::Basic { user: user.clone(), password: password.spec(root) }
+                }
+                Some(Auth::Bearer(token)) => AuthenticationSpec::Bearer(token.spec(root)),
+            },
+            headers: self.headers.clone().into_iter().collect(),
+            ca_file: self.ca.as_ref().map(|file| root.join(file)),
+            client_certificate: self
+                .client
+                .as_ref()
+                .map(|client| (root.join(&client.certificate), root.join(&client.key))),
+            within_ms: self.timeout_ms,
+        }
+    }
+}
+
+impl Secret {
+    fn spec(&self, root: &Path) -> SecretSpec {
+        match self {
+            Self::Variable(name) => SecretSpec::Environment(name.clone()),
+            Self::File(path) => SecretSpec::File(root.join(path)),
+        }
+    }
+}
+
+impl Counters {
+    fn question(&self, value: Option<&str>) -> Question {
+        match (&self.requests, &self.failures) {
+            (Some(requests), Some(failures)) => Question::Counters {
+                requests: requests.clone(),
+                failures: failures.clone(),
+                latency: self.latency.clone(),
+                latency_unit: self.latency_unit.clone().unwrap_or_else(|| "s".to_owned()),
+                instance_labels: self.instance_labels.clone().unwrap_or_default(),
+            },
+            // One of both is there: the table of fields sees to it.
+            _ => Question::Value { query: value.unwrap_or_default().to_owned() },
         }
     }
 }

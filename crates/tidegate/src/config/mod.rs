@@ -11,6 +11,7 @@ mod finding;
 mod form;
 pub(crate) mod gates;
 pub(crate) mod init;
+mod judged;
 pub(crate) mod judgement;
 pub(crate) mod metrics;
 mod model;
@@ -42,6 +43,7 @@ use serde_json::{Value, json};
 
 pub(crate) use self::{
     finding::{Code, Finding, Place},
+    judged::{Judged, load_judged},
     model::*,
     render::render,
     run::*,
@@ -127,13 +129,15 @@ fn checked(source: &str, findings: &mut Findings) -> Option<(Services, Places)> 
     match lowered(&mut value) {
         Ok(services) => Some((services, places)),
         Err(error) => {
-            let message = format!("the table of fields and the types disagree: {error}");
-            let complaint = Complaint::new(Code::Internal, message)
-                .help("this is a defect of Tidegate; please report it");
-            findings.add(Place::default(), "", complaint);
+            findings.add(Place::default(), "", defect(&error));
             None
         }
     }
+}
+
+fn defect(error: &serde_json::Error) -> Complaint {
+    let message = format!("the table of fields and the types disagree: {error}");
+    Complaint::new(Code::Internal, message).help("this is a defect of Tidegate; please report it")
 }
 
 /// The types for a file in its normal form. Values whose default depends on others are filled in first.

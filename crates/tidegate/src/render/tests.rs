@@ -44,6 +44,7 @@ fn request() -> Request {
         incident: None,
         way_back: false,
         again: false,
+        lifted: false,
         supersedes: false,
     }
 }

@@ -99,9 +99,9 @@ async fn tell(shared: &Shared, id: &str, tell: Tell) -> Result<Answer, Refusal> 
 const fn submit_status(error: &SubmitError) -> StatusCode {
     match error {
         SubmitError::Plan(_) => StatusCode::UNPROCESSABLE_ENTITY,
-        SubmitError::Busy { .. } | SubmitError::Append(AppendError::RequestReused { .. }) => {
-            StatusCode::CONFLICT
-        }
+        SubmitError::Busy { .. }
+        | SubmitError::TurnedBack { .. }
+        | SubmitError::Append(AppendError::RequestReused { .. }) => StatusCode::CONFLICT,
         SubmitError::Append(AppendError::OutOfBounds { .. }) => StatusCode::BAD_REQUEST,
         SubmitError::Append(AppendError::Full) => StatusCode::INSUFFICIENT_STORAGE,
         SubmitError::Read(_) | SubmitError::History(_) | SubmitError::Append(_) => {

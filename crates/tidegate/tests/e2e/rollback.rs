@@ -16,6 +16,21 @@ fn three_releases() -> (Project, Vec<String>) {
 }
 
 #[test]
+fn content_that_a_gate_turned_back_is_refused_until_a_person_lifts_that() {
+    let mut shop = Project::new();
+    shop.deploy().code(0);
+    let _users = shop.users(&["--rate", "60"]);
+    shop.version("v2").faults(&["--error-percent", "60"]).with("gates", ERRORS).bake("50%", "20s");
+    shop.deploy().code(4).says("error_rate");
+    shop.deploy().code(2).complains("was turned back before").complains("--lift --reason");
+    shop.run(&["deploy", "--lift"]).code(2).complains("--reason");
+    shop.run(&["deploy", "--lift", "--reason", "the database is mended"]).code(4).says("error_rate");
+    // Other content is not concerned.
+    shop.version("v3").faults(&[]);
+    shop.deploy().code(0);
+}
+
+#[test]
 fn rollback_goes_to_the_release_before_or_to_the_one_that_is_named() {
     let (shop, tags) = three_releases();
     shop.run(&["rollback"]).code(0);

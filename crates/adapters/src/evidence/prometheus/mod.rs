@@ -245,8 +245,9 @@ impl Prometheus {
     }
 }
 
-/// How far the date of a computed answer may lie before the moment it was asked for: it is that moment, rounded.
-const COMPUTED_AGE_MAX: Millis = Millis(1_000);
+/// How far the date of a computed answer may lie before the moment it was asked for. Prometheus dates it with that moment;
+/// stores that collect samples from elsewhere move it back, by 30 s where they are careful.
+const COMPUTED_AGE_MAX: Millis = Millis(30_000);
 
 /// What each instance showed at each moment, in order of time.
 fn moments(

@@ -14,7 +14,7 @@ use super::{
     COMMITS_MAX, GitError,
     lines::Compared,
     repository::{Found, Repository, unreadable},
-    rest_of, tree,
+    tree,
 };
 
 /// Commits younger than this, before the new one, are churn.
@@ -38,46 +38,51 @@ struct Seen {
 }
 
 /// Churn and experience from what was in the running commit already: the change itself is not its own past. Merges are left
-/// out, as they only repeat what their branches changed.
-pub(super) fn of(
-    repository: &Repository,
-    from: &Found,
-    to: &Found,
-    compared: &[Compared],
-) -> Result<Past, GitError> {
-    let paths: HashSet<BString> = compared
-        .iter()
-        .filter(|compared| compared.file.counts())
-        .flat_map(|compared| [Some(&compared.file.path), compared.file.renamed_from.as_ref()])
-        .flatten()
-        .map(|path| BString::from(path.as_str()))
-        .collect();
+/// out, as they only repeat what their branches changed. History that cannot be read leaves both unknown; what changed is
+/// known without it.
+pub(super) fn of(repository: &Repository, from: &Found, to: &Found, compared: &[Compared]) -> Past {
+    let paths = touched(compared);
     if paths.is_empty() {
-        return Ok(Past { churn: Some(0), ..Past::default() });
+        return Past { churn: Some(0), ..Past::default() };
     }
     if repository.shallow {
-        return Ok(unknown("the clone is shallow: churn and experience are not known"));
+        return unknown("the clone is shallow: churn and experience are not known");
     }
     let since = to.seconds.saturating_sub(EXPERIENCE_SECONDS);
-    let Some(before) = walk(repository, from.id, None, since, Some(&paths))? else {
-        return Ok(unknown("a year has more commits than are looked at: churn and experience are not known"));
-    };
-    // However old: a change may have waited long.
-    let change = walk(repository, to.id, Some(from.id), i64::MIN, None)?;
-    let churn_since = to.seconds.saturating_sub(CHURN_SECONDS);
-    let touching = || before.iter().filter(|seen| seen.touches);
-    let churn = touching().filter(|seen| seen.seconds >= churn_since).count() as u64;
-    let authors: HashSet<&BString> = change.iter().flatten().map(|seen| &seen.author).collect();
-    let theirs = touching().filter(|seen| authors.contains(&seen.author)).count() as u64;
-    let inexperience = if authors.is_empty() { None } else { rest_of(theirs, touching().count() as u64) };
-    let mut past = Past { churn: Some(churn), inexperience, unknown: Vec::new() };
-    if inexperience.is_none() {
-        past.unknown.push(
-            "nobody changed these files in the year before, or the change has no commits of its own: experience is not known"
-                .to_owned(),
-        );
+    // However old the change's own commits are: it may have waited long.
+    let before = walk(repository, from.id, None, since, Some(&paths));
+    let change = walk(repository, to.id, Some(from.id), i64::MIN, None);
+    match (before, change) {
+        (Ok(Some(before)), Ok(change)) => weighed(&before, change.as_deref(), to.seconds),
+        (Ok(None), Ok(_)) => {
+            unknown("a year has more commits than are looked at: churn and experience are not known")
+        }
+        (Err(error), _) | (_, Err(error)) => {
+            unknown(&format!("{}: churn and experience are not known", crate::chain(&error)))
+        }
     }
-    Ok(past)
+}
+
+fn touched(compared: &[Compared]) -> HashSet<BString> {
+    let files = compared.iter().map(|compared| &compared.file).filter(|file| file.counts());
+    let paths = files.flat_map(|file| [Some(&file.path), file.renamed_from.as_ref()]).flatten();
+    paths.map(|path| BString::from(path.as_str())).collect()
+}
+
+fn weighed(before: &[Seen], change: Option<&[Seen]>, until: i64) -> Past {
+    let since = until.saturating_sub(CHURN_SECONDS);
+    let touching = || before.iter().filter(|seen| seen.touches);
+    let churn = touching().filter(|seen| seen.seconds >= since).count() as u64;
+    let authors: HashSet<&BString> = change.into_iter().flatten().map(|seen| &seen.author).collect();
+    let theirs = touching().filter(|seen| authors.contains(&seen.author)).count() as u64;
+    let share = Points::ratio(theirs, touching().count() as u64).filter(|_| !authors.is_empty());
+    let mut past = Past { churn: Some(churn), inexperience: share.map(Points::rest), unknown: Vec::new() };
+    if past.inexperience.is_none() {
+        let reason = "nobody changed these files in the year before, or the change has no commits of its own: \
+                      experience is not known";
+        past.unknown.push(reason.to_owned());
+    }
+    past
 }
 
 fn unknown(reason: &str) -> Past {

@@ -19,7 +19,7 @@ use std::{
 };
 
 use tidegate_core::{
-    confidence::{Absence, ChangeSize, Factor, FactorKind, Points, spread},
+    confidence::{Absence, ChangeSize, Factor, FactorKind, spread},
     model::Timestamp,
 };
 
@@ -201,7 +201,7 @@ pub fn changed(directory: &Path, running: &str, new: &str) -> Result<Change, Git
     compared.sort_by(|one, other| one.file.path.cmp(&other.file.path));
     let mut size = measured(compared.iter().map(|compared| &compared.file));
     size.delicate = delicate::found(&compared);
-    let past = history::of(&repository, &from, &to, &compared)?;
+    let past = history::of(&repository, &from, &to, &compared);
     size.churn = past.churn;
     size.inexperience = past.inexperience;
     Ok(Change {
@@ -228,11 +228,6 @@ fn measured<'a>(files: impl Iterator<Item = &'a ChangedFile>) -> ChangeSize {
     size.directories = directories.len() as u64;
     size.entropy = spread(&lines);
     size
-}
-
-/// `part` of `whole` as points, the other way round: what is *not* part of it.
-fn rest_of(part: u64, whole: u64) -> Option<Points> {
-    Points::ratio(part, whole).map(Points::rest)
 }
 
 #[cfg(test)]

@@ -146,8 +146,9 @@ fn many_random_edits_are_counted_as_git_counts_them() {
 fn a_moved_file_is_a_move_and_not_a_rewrite() {
     let scratch = Scratch::new();
     scratch.write("a/same.rs", numbered(0..50)).write("a/edited.rs", numbered(100..150));
+    scratch.write("a/logo.png", b"\0PNG");
     let from = scratch.commit();
-    scratch.remove("a/same.rs").remove("a/edited.rs");
+    scratch.remove("a/same.rs").remove("a/edited.rs").remove("a/logo.png").write("b/logo.png", b"\0PNG");
     scratch.write("b/same.rs", numbered(0..50));
     scratch
         .write("b/other.rs", numbered(100..150).replace("line 120\n", "else\n"))
@@ -160,6 +161,7 @@ fn a_moved_file_is_a_move_and_not_a_rewrite() {
         .map(|file| (file.path.as_str(), file.renamed_from.as_deref(), file.added, file.deleted))
         .collect();
     let expected = [
+        ("b/logo.png", Some("a/logo.png"), 0, 0),
         ("b/new.rs", None, 1, 0),
         ("b/other.rs", Some("a/edited.rs"), 1, 1),
         ("b/same.rs", Some("a/same.rs"), 0, 0),
@@ -311,6 +313,19 @@ fn what_is_no_repository_or_a_broken_one_is_an_error_and_never_a_panic() {
     assert!(changed(&scratch.path(), &from, &to).is_err());
     fs::write(scratch.path().join(".git/HEAD"), b"\xff\x00").unwrap();
     assert!(changed(&scratch.path(), &from, "main").is_err());
+}
+
+#[test]
+fn damaged_history_leaves_churn_and_experience_unknown_and_the_change_known() {
+    let scratch = Scratch::new();
+    let old = scratch.write("a.rs", "0\n").commit();
+    let from = scratch.write("a.rs", "1\n").commit();
+    let to = scratch.write("a.rs", "2\n").commit();
+    let (head, rest) = old.split_at(2);
+    fs::remove_file(scratch.path().join(".git/objects").join(head).join(rest)).unwrap();
+    let change = scratch.changed(&from, &to);
+    assert_eq!((change.size.lines(), change.size.churn, change.size.inexperience), (2, None, None));
+    assert!(change.unknown[0].ends_with("churn and experience are not known"), "{:?}", change.unknown);
 }
 
 #[test]

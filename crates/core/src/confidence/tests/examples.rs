@@ -207,3 +207,21 @@ fn the_report_begins_as_the_specification_writes_it_and_reads_back() {
     assert_eq!((early.decision.as_str(), early.overall_score), ("guarded", Some(Score::tenths(733))));
     assert_eq!(early.factors.canary_health, None, "nothing is known of a canary before it");
 }
+
+#[test]
+fn what_would_lift_a_score_to_80_is_named_with_the_least_value() {
+    let factors = worked_example().with(known(FactorKind::Coverage, 5_000));
+    // 76.5 without: 3.5 points are missing, 35 % more of a factor of weight 10 %, 23.3 % of one of 15 %. Rounding to a tenth
+    // gives half a tenth away.
+    let found: Vec<_> =
+        lifts(&factors).iter().map(|lift| (lift.factor, lift.needed.basis_points())).collect();
+    let expected = [(FactorKind::BlastRadius, 3_300), (FactorKind::Coverage, 8_450)];
+    assert_eq!(found, expected);
+    assert_eq!(lifts(&worked_example()), []);
+    assert_eq!(lifts(&Factors::default()), []);
+    let refused = known(FactorKind::Safety, 0).vetoed(VetoKind::Refuse, "no".to_string());
+    assert_eq!(lifts(&factors.with(refused)), [], "no sum lifts a refusal");
+    // An absent factor can lift too.
+    let unseen = lifts(&worked_example().before_canary());
+    assert!(unseen.contains(&Lift { factor: FactorKind::Canary, needed: Points::new(9_980) }), "{unseen:?}");
+}

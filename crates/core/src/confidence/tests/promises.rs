@@ -128,6 +128,9 @@ fn a_safety_report_forbids_what_it_says_and_must_not_contradict_itself() {
     assert_eq!(veto.reason, "the blocking safety check `signature` failed");
     let bare = SafetyReport::new(false, Recommendation::DoNotDeploy, vec![]).unwrap();
     assert_eq!(bare.refusal().unwrap(), "the safety gates recommend not to deploy");
+    let failed = SafetyReport::new(false, Recommendation::Review, vec![]).unwrap();
+    assert_eq!(failed.refusal().unwrap(), "the safety gates did not pass");
+    assert_eq!(safety_score(&failed).points(), Some(Points::NONE));
     for (passed, recommendation, checks) in [
         (true, Recommendation::DoNotDeploy, vec![]),
         (false, Recommendation::Deploy, vec![]),

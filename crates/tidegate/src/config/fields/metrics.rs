@@ -13,8 +13,9 @@ const PATIENCE: Kind = Kind::Duration { min: 100, max: MINUTE };
 
 pub(super) static METRIC: Block = Block::of(
     "One metric. It has either counters (`requests`, `failures`, `latency`), which standard gates can ask instead of the \
-     proxy's, or a value, which custom gates set conditions for. `$release` in a query stands for a release's tag: such a \
-     query is asked once for the new release and once for the stable one.",
+     proxy's, or a value, which custom gates set conditions for. `{{release}}` in a query stands for a release's tag, and \
+     `{{service}}` for the service's name: a query with the first is asked once for the new release and once for the \
+     stable one.",
     &[
         optional("prometheus", Kind::Block(&PROMETHEUS), "another source", "A Prometheus server, or what answers like one."),
         optional("scrape", Kind::Block(&SCRAPE), "another source", "The instances' own metrics page."),
@@ -34,17 +35,20 @@ static PROMETHEUS: Block = Block::of(
         HEADERS,
         CA,
         CLIENT,
-        CONNECT_TIMEOUT,
         TIMEOUT,
-        field("warnings", Kind::Word(WARNINGS), "refuse", "What becomes of answers that come with warnings."),
+        field(
+            "accept_warnings",
+            Kind::Bool,
+            "false",
+            "Take answers that come with warnings, though a part of the data may be missing.",
+        ),
+        field(
+            "lookback",
+            Kind::Duration { min: SECOND, max: DAY },
+            "2m",
+            "How far back a sample is looked for: at least three of its scrape intervals.",
+        ),
         optional("query", Kind::Text(Form::Any), "counters", "The value: a query in PromQL."),
-        optional(
-            "selector",
-            Kind::Text(Form::Series),
-            "the answer's own time",
-            "Series that the query is computed from: the newest of their samples must be fresh.",
-        )
-        .beside(&["query"]),
         optional("requests", Kind::Text(Form::Series), "a value", "Counter of all requests."),
         FAILURES,
         LATENCY,
@@ -64,7 +68,6 @@ static SCRAPE: Block = Block::of(
     "Read from every instance, as often as once a second. Which release an instance belongs to is known.",
     &[
         field("path", Kind::Text(Form::HttpPath), "/metrics", "The page, on the instance's own port."),
-        TIMEOUT,
         optional("value", Kind::Text(Form::Series), "counters", "The value: one series of each instance."),
         optional("requests", Kind::Text(Form::Series), "a value", "Counter of all requests."),
         FAILURES,
@@ -82,7 +85,6 @@ static WEB: Block = Block::of(
         HEADERS,
         CA,
         CLIENT,
-        CONNECT_TIMEOUT,
         TIMEOUT,
         optional("body", Kind::Text(Form::Any), "GET", "JSON that is sent with POST."),
         WHERE,
@@ -131,7 +133,6 @@ const CA: Field = optional(
 );
 const CLIENT: Field =
     optional("client", Kind::Block(&super::TLS), "no certificate", "Certificate and key that are shown to the server.");
-const CONNECT_TIMEOUT: Field = field("connect_timeout", PATIENCE, "5s", "Longest connecting, TLS included.");
 const TIMEOUT: Field = field("timeout", PATIENCE, "10s", "Longest wait for the whole answer.");
 const FAILURES: Field =
     optional("failures", Kind::Text(Form::Series), "must be written beside `requests`", "Counter of those of them that failed.")
@@ -190,7 +191,7 @@ pub(super) static CUSTOM: Block = Block::of(
             "unit",
             Kind::Text(Form::Unit),
             "number",
-            "What the value counts, so that conditions can be written with units: `%`, `ms`, `MiB`, `rps` …",
+            "What the value counts, so that conditions can be written with units: `%`, `ms`, `MiB`, `rps` and so on.",
         ),
         field(
             "failures_max",
@@ -204,11 +205,6 @@ pub(super) static CUSTOM: Block = Block::of(
         ON_INCONCLUSIVE,
     ],
 );
-
-const WARNINGS: &[Word] = &[
-    word("refuse", "they are no evidence: a part of the data is missing"),
-    word("accept", "they are taken"),
-];
 
 const TIMES: &[Word] = &[word("s", "seconds"), word("ms", "milliseconds"), word("us", "microseconds")];
 

@@ -127,6 +127,24 @@ static SERVICE: Block = Block::of(
     ],
 );
 
+/// What `tidegate judge` asks of batches.
+pub(super) static JUDGED: Block = Block::of(
+    "What `tidegate judge` asks: `gates` and `judgement` are those of a service in `tidegate.yaml`. A gate's `metric`, and \
+     that of a custom gate, is one that the batches carry.",
+    &[
+        field("criticality", Kind::Word(CRITICALITY), "medium", "How much harm a failure of the service does."),
+        field(
+            "shares",
+            Kind::List { of: &Kind::Share { min: 1, max: 10_000 }, min: 0, max: 50 },
+            "[]",
+            "Shares of the traffic of the stages, in order: batches need not repeat them, and what the next stage would put \
+             at risk is known.",
+        ),
+        field("gates", Kind::Block(&gates::GATES), "{}", "The questions. Each may be `off`."),
+        field("judgement", Kind::Block(&gates::JUDGEMENT), "{}", "How the gates judge."),
+    ],
+);
+
 /// Whether one of our own gates has this name.
 pub(super) fn is_standard_gate(name: &str) -> bool {
     gates::GATES.field(name).is_some()

@@ -47,12 +47,15 @@ const REST: &str = "
 
     # What has to hold at every step. A gate that fails returns all traffic to the release before; each may be `off`.
     #gates:
-    #  error_rate: {ratio_max: 1.1, floor: 0%, min_requests: 20}
+    #  error_rate: {ratio_max: 1.1, floor: 0.01%, min_requests: 20}
     #  latency_p95: {limit: 500ms}
     #  latency_p99: {limit: 1s}
     #  cpu: {limit: 80%}
     #  memory: {limit: 90%}
     #  request_rate: {min: 50%}
+    # How sure they are before they act: 1 of 100 healthy releases may be turned back. `observe: true` only says what it
+    # would have done.
+    #judgement: {mode: sequential, observe: false, false_rollback: 1%}
 
     # One user stays on one release (sticky); testers go to the new one whatever the share is (rules).
     #routing:

@@ -1,6 +1,7 @@
 //! What must hold between gates, their metrics and how they judge.
 
 use serde_json::Value;
+use tidegate_adapters::metrics::RELEASE;
 use tidegate_core::{
     expression::{Expression, ExpressionError, Unit},
     judge::scope,
@@ -73,6 +74,16 @@ impl Checker<'_> {
                 let complaint = Complaint::new(Code::MissingKey, "`failures` is missing beside `requests`")
                     .help("name the counter of requests that failed");
                 self.add(&[&format!("{path}.{source}.requests")], complaint);
+            }
+            // Instances are known by their release; what a server stores is not.
+            for key in ["requests", "failures", "latency"].iter().filter(|_| source == "prometheus") {
+                let text = asked.get(key).and_then(Value::as_str);
+                if text.is_some_and(|text| !text.contains(RELEASE)) {
+                    let message = format!("`{key}` would count both releases together");
+                    let complaint = Complaint::new(Code::Conflict, message)
+                        .help(format!("name the release by a label, as `{{version=\"{RELEASE}\"}}`"));
+                    self.add(&[&format!("{path}.{source}.{key}")], complaint);
+                }
             }
         }
     }

@@ -27,6 +27,11 @@ pub(super) fn check(file: &Value, places: &Places, findings: &mut Findings) {
     checker.listeners(services.iter());
 }
 
+/// The same for a file that holds gates alone.
+pub(super) fn check_gates(file: &Value, places: &Places, findings: &mut Findings) {
+    Checker { places, findings }.gates(file, "");
+}
+
 struct Checker<'a> {
     places: &'a Places,
     findings: &'a mut Findings,

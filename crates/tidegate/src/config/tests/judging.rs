@@ -1,7 +1,8 @@
 //! How gates judge, metrics of other sources, and custom gates: what is right, and what is wrong where.
 
-use std::path::Path;
+use std::{collections::BTreeMap, path::Path};
 
+use tidegate_adapters::metrics::{AuthenticationSpec, EndpointSpec, MetricSpec, Question, SecretSpec};
 use tidegate_core::{
     gate::{Mode, OnFailure, OnInconclusive, OnNoEvidence, Rule},
     judge::Settings,
@@ -81,27 +82,43 @@ fn a_metric_arrives_with_its_defaults_and_absolute_paths() {
     let text = service(
         "metrics:\n  errors:\n    every: 15s\n    prometheus:\n      address: https://prometheus:9090\n      \
          auth: {bearer: {file: secrets/token}}\n      headers: {x-scope-orgid: shop}\n      \
-         requests: http_requests_total{release=\"$release\"}\n      failures: http_requests_total{release=\"$release\",code=~\"5..\"}\n  \
+         requests: http_requests_total{release=\"{{release}}\"}\n      failures: http_requests_total{release=\"{{release}}\",code=~\"5..\"}\n  \
          depth: {command: {argv: [./depth]}}\ngates: {custom: {depth: {metric: depth, success: isNaN(result)}}}",
     );
     let config = parse(&text).unwrap();
-    let metrics = compose::metrics(Path::new("/srv/shop"), &config.services["shop"]);
-    let query = |at: usize| serde_json::from_str::<serde_json::Value>(&metrics[at].query).unwrap();
+    let metrics = compose::metrics(Path::new("/srv/shop"), &config.services["shop"]).unwrap();
+    let spec = |at: usize| serde_json::from_str::<MetricSpec>(&metrics[at].query).unwrap();
     assert_eq!((metrics[1].name.as_str(), metrics[1].source.as_str()), ("errors", "prometheus"));
     assert_eq!((metrics[1].every, metrics[1].fresh), (Millis::secs(15), Millis::secs(45)));
-    let expected = serde_json::json!({
-        "address": "https://prometheus:9090", "auth": { "bearer": { "file": "/srv/shop/secrets/token" } },
-        "headers": { "x-scope-orgid": "shop" }, "connect_timeout_ms": 5_000, "timeout_ms": 10_000,
-        "warnings": "refuse", "instance_labels": ["instance"], "latency_unit": "s", "not_finite": false,
-        "requests": "http_requests_total{release=\"$release\"}",
-        "failures": "http_requests_total{release=\"$release\",code=~\"5..\"}",
-    });
-    assert_eq!(query(1), expected);
-    let expected = serde_json::json!({
-        "argv": ["./depth"], "env": {}, "inherit": [], "directory": "/srv/shop/.", "timeout_ms": 10_000,
-        "path": "$", "not_finite": true,
-    });
-    assert_eq!((metrics[0].source.as_str(), query(0)), ("command", expected));
+    let expected = MetricSpec::Prometheus {
+        endpoint: EndpointSpec {
+            url: "https://prometheus:9090".to_owned(),
+            authentication: AuthenticationSpec::Bearer(SecretSpec::File("/srv/shop/secrets/token".into())),
+            headers: vec![("x-scope-orgid".to_owned(), "shop".to_owned())],
+            within_ms: 10_000,
+            ..EndpointSpec::default()
+        },
+        accept_warnings: false,
+        lookback_ms: 120_000,
+        ask: Question::Counters {
+            requests: "http_requests_total{release=\"{{release}}\"}".to_owned(),
+            failures: "http_requests_total{release=\"{{release}}\",code=~\"5..\"}".to_owned(),
+            latency: None,
+            latency_unit: "s".to_owned(),
+            instance_labels: vec!["instance".to_owned()],
+        },
+    };
+    assert_eq!(spec(1), expected);
+    let expected = MetricSpec::Command {
+        program: "/srv/shop/./depth".into(),
+        arguments: Vec::new(),
+        environment: BTreeMap::new(),
+        inherit: Vec::new(),
+        directory: Some("/srv/shop/.".into()),
+        path: "$".to_owned(),
+        within_ms: 10_000,
+    };
+    assert_eq!((metrics[0].source.as_str(), spec(0)), ("command", expected));
 }
 
 const METRICS: &str = "metrics:\n  counted: {scrape: {requests: r_total, failures: f_total}}\n  depth: {web: {address: \"http://a\"}}\n";
@@ -138,7 +155,7 @@ fn a_mistake_in_how_gates_judge_is_named_where_it_stands() {
         (format!("{METRICS}gates: {{custom: {{«cpu»: {{metric: depth, success: result < 5}}}}}}"), "name of a standard gate", ""),
         (format!("{METRICS}gates: {{custom: {{«slow»: {{metric: depth}}}}}}"), "expected `success`, `failure`, or both", ""),
         (custom("{metric: depth, unit: «parsec», success: result < 5}"), "not a unit", "units are number"),
-        (custom("{metric: depth, success: result < «500ms»}"), "do not go together", ""),
+        (custom("{metric: depth, success: «result < 500ms»}"), "do not go together", ""),
         (custom("{metric: depth, unit: ms, success: «result < 500»}"), "do not go together", ""),
         (custom("{metric: depth, failure: \"new > 1 && «resul» > 2\"}"), "unknown name", ""),
         (custom("{metric: depth, success: result «=» 5}"), "in the condition", ""),
@@ -146,6 +163,7 @@ fn a_mistake_in_how_gates_judge_is_named_where_it_stands() {
         (source("web: {address: «p:9090»}"), "not a web address", "write `http://host:port`"),
         (source("web: {address: «\"http://u:secret@p\"»}"), "cannot hold a user or a password", "auth"),
         (source("prometheus: {address: \"http://p\", requests: «rate(r_total[5m])», failures: f}"), "not the name of series", "the difference is taken here"),
+        (source("prometheus: {address: \"http://p\", requests: «r_total», failures: \"f{a=\\\"{{release}}\\\"}\"}"), "both releases together", "version="),
         (source("scrape: {requests: «r_total»}"), "`failures` is missing beside `requests`", ""),
         (source("scrape: {value: v, «failures»: f}"), "means nothing without `requests`", ""),
         (source("scrape: {value: v}, «web»: {address: \"http://a\"}"), "exclude each other", ""),
