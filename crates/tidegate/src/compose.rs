@@ -313,7 +313,11 @@ fn standard(gates: &Gates) -> Result<Vec<Gate>, Fault> {
     let mut add = |name: &str, policy: &Policy, rule| all.push(gate(name, policy, rule));
     if let Some(ErrorRateGate { ratio_max_milli, floor_bp, policy }) = &gates.error_rate {
         let floor = share(*floor_bp)?;
-        add("error_rate", policy, Rule::ErrorRate { ratio_max_bp: ratio_max_milli.saturating_mul(10), floor });
+        add(
+            "error_rate",
+            policy,
+            Rule::ErrorRate { ratio_max_bp: ratio_max_milli.saturating_mul(10), floor },
+        );
     }
     if let Some(LatencyShiftGate { ratio_max_milli, policy }) = &gates.latency_shift {
         add("latency_shift", policy, Rule::LatencyShift { ratio_max_bp: ratio_max_milli.saturating_mul(10) });

@@ -17,6 +17,9 @@ use crate::{
     model::Millis,
 };
 
+/// Slower than this is what users can notice: shorter latencies are not told apart, however much they differ.
+const NOTICED_US: u64 = 10_000;
+
 /// Requests of the stable release from which edges are chosen; the test begins with the batch after.
 const LEARN_MIN: u64 = 200;
 
@@ -39,8 +42,8 @@ impl Shift {
     }
 
     pub(super) fn take(&mut self, seen: &Interval<'_>) {
-        let (Some(new), Some(stable)) = (histogram(seen.new, seen.layout), seen.stable.and_then(|arm| histogram(arm, seen.layout)))
-        else {
+        let noticed = |arm: &Arm| histogram(&Arm { latency_us: noticed(&arm.latency_us), ..arm.clone() }, seen.layout);
+        let (Some(new), Some(stable)) = (noticed(seen.new), seen.stable.and_then(noticed)) else {
             return;
         };
         if let Some(test) = self.test.as_mut().filter(|_| !seen.warming && !seen.share.is_all()) {
@@ -69,8 +72,13 @@ impl Shift {
     }
 
     pub(super) fn answer(&self, min_requests: u64) -> Answer {
-        let enough = self.compared >= min_requests.max(1);
+        let fast = self.test.is_none() && self.seen.as_ref().is_some_and(|seen| seen.total() >= LEARN_MIN);
+        let enough = fast || self.compared >= min_requests.max(1);
         let reason = match &self.test {
+            None if fast => format!(
+                "fewer than 1 of 500 requests of stable take longer than {}: nothing that is noticed can be compared",
+                Millis(NOTICED_US / 1_000)
+            ),
             None => "the stable release's latencies are not known yet".into(),
             Some(_) => format!(
                 "{} requests compared with {} of stable at every edge; no sign of more slow ones than {} x",
@@ -160,6 +168,13 @@ impl Quantile {
             words::rarity(ln_against, settings.false_rollback_ppm)
         )
     }
+}
+
+/// The same buckets with those below what is noticed as one.
+fn noticed(buckets: &[(u64, u64)]) -> Vec<(u64, u64)> {
+    let (fast, slow): (Vec<_>, Vec<_>) = buckets.iter().partition(|(edge, _)| *edge <= NOTICED_US);
+    let fast = fast.iter().fold(0_u64, |sum, (_, count)| sum.saturating_add(*count));
+    core::iter::once((NOTICED_US, fast)).chain(slow).collect()
 }
 
 /// The arm's latencies in microseconds.

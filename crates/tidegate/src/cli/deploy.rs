@@ -192,7 +192,9 @@ async fn planned(common: &Common, what: &WhatArgs) -> Result<Plan, Fault> {
 
 pub(super) async fn deploy(common: &Common, args: DeployArgs) -> Result<Exit, Fault> {
     if args.what.lift && args.reason.trim().is_empty() {
-        return Err(Fault::refuse("--lift needs --reason: why may a release that was turned back try again?"));
+        return Err(Fault::refuse(
+            "--lift needs --reason: why may a release that was turned back try again?",
+        ));
     }
     let wanted = wanted(common, &args.what).await?;
     let configured = wanted.service().map_or(QueuePolicy::Wait, compose::queue);

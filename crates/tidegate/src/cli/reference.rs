@@ -70,6 +70,7 @@ pub(super) fn write_all(args: &DirectoryArgs) -> Result<Exit, Fault> {
         ("cli.md", cli_page()),
         ("exit-codes.md", exit_page()),
         ("tidegate.yaml.md", config::reference::reference_markdown()),
+        ("judge.md", super::judge::page()),
         ("tidegate.schema.json", schema + "\n"),
         ("states.txt", render::states_text()),
         ("states.mmd", render::states_mermaid()),

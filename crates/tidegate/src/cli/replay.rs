@@ -62,8 +62,7 @@ fn row(verdict: &Replayed) -> serde_json::Value {
 }
 
 fn outcome(verdicts: &[Replayed], differing: usize) -> String {
-    let missing =
-        verdicts.iter().filter(|one| matches!(one.outcome, Comparison::NoEvidence { .. })).count();
+    let missing = verdicts.iter().filter(|one| matches!(one.outcome, Comparison::NoEvidence { .. })).count();
     let same = verdicts.len() - differing - missing;
     let mut said = format!("{same} of {} verdicts follow bit by bit from their evidence", verdicts.len());
     if missing > 0 {

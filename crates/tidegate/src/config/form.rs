@@ -23,7 +23,7 @@ impl Form {
     pub(super) const fn what(self) -> &'static str {
         match self {
             Self::Any | Self::Free => "a text",
-            Self::Name => "a name",
+            Self::Name | Self::Key => "a name",
             Self::Variable => "the name of an environment variable",
             Self::File => "the path of a file",
             Self::Inside => "a path inside the project",
@@ -45,8 +45,11 @@ impl Form {
     pub(super) const fn pattern(self) -> Option<&'static str> {
         match self {
             Self::Free => None,
-            Self::Any | Self::File | Self::Series | Self::JsonPath | Self::Condition | Self::Unit => Some("^[^\\x00]+$"),
+            Self::Any | Self::File | Self::Series | Self::JsonPath | Self::Condition | Self::Unit => {
+                Some("^[^\\x00]+$")
+            }
             Self::Name => Some("^[a-z][a-z0-9-]{0,40}$"),
+            Self::Key => Some("^[a-z][a-z0-9_-]{0,40}$"),
             Self::Variable => Some("^[A-Za-z_][A-Za-z0-9_]*$"),
             Self::Inside | Self::Glob => Some("^[^/\\x00][^\\x00]*$"),
             Self::HttpPath => Some("^/[!-~]*$"),
@@ -74,7 +77,8 @@ impl Form {
         }
         match self {
             Self::Any | Self::Free | Self::File | Self::Condition => Ok(()),
-            Self::Name => name(text),
+            Self::Name => name(text, "-"),
+            Self::Key => name(text, "-_"),
             Self::Variable => variable(text),
             Self::Inside | Self::Glob => inside(self, text),
             Self::HttpPath => http_path(text),
@@ -94,9 +98,10 @@ fn wrong(form: Form, text: &str, help: impl Into<String>) -> Complaint {
     Complaint::new(Code::BadText, format!("`{}` is not {}", shown(text), form.what())).help(help)
 }
 
-fn name(text: &str) -> Result<(), Complaint> {
+/// Small letters, digits and `between`.
+fn name(text: &str, between: &str) -> Result<(), Complaint> {
     let good = text.starts_with(|c: char| c.is_ascii_lowercase())
-        && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
+        && text.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || between.contains(c));
     if !good {
         return Err(wrong(Form::Name, text, "use small letters, digits and `-`, a letter first"));
     }
@@ -236,7 +241,8 @@ fn url(text: &str) -> Result<(), Complaint> {
 fn series(text: &str) -> Result<(), Complaint> {
     let name = text.split('{').next().unwrap_or_default();
     if name.contains(['(', '[']) || text.trim_end().ends_with([')', ']']) {
-        let help = "write the series itself, as `http_requests_total{code=~\"5..\"}`: the difference is taken here";
+        let help =
+            "write the series itself, as `http_requests_total{code=~\"5..\"}`: the difference is taken here";
         return Err(wrong(Form::Series, text, help));
     }
     text.parse::<Selector>().map(drop).map_err(|error| foreign(Form::Series, text, &error))

@@ -19,9 +19,17 @@ or unit that is not known here is a mistake, and all mistakes are reported at on
 - The file is UTF-8, one document, at most 1 MiB. Anchors and aliases work; tags, directives and `<<` do not.
 ";
 
+const TABLE_HEAD: &str = "| key | value | default | meaning |\n|---|---|---|---|\n";
+
 /// The page. The same table gives the same text, byte for byte.
 pub(crate) fn reference_markdown() -> String {
     format!("{HEAD}{}", section("The file", "", &fields::FILE))
+}
+
+/// The keys of a file that holds gates alone; those below `gates` and `judgement` are on the page.
+pub(crate) fn judged_markdown() -> String {
+    let rows: String = fields::JUDGED.fields.iter().map(|field| row(field, &fields::JUDGED)).collect();
+    format!("{}\n\n{TABLE_HEAD}{rows}", fields::JUDGED.doc)
 }
 
 /// A block and, after it, the blocks below it. Recursion is as deep as the table of fields.
@@ -33,8 +41,7 @@ fn section(title: &str, path: &str, block: &'static Block) -> String {
         let path = format!("{path}{dot}{}{step}", field.key);
         Some(section(&format!("`{path}`"), &path, inner))
     });
-    let head = "| key | value | default | meaning |\n|---|---|---|---|\n";
-    format!("\n## {title}\n\n{}\n\n{head}{rows}{}", block.doc, below.collect::<String>())
+    format!("\n## {title}\n\n{}\n\n{TABLE_HEAD}{rows}{}", block.doc, below.collect::<String>())
 }
 
 fn row(field: &'static Field, block: &Block) -> String {

@@ -197,6 +197,8 @@ pub(super) enum Form {
     Free,
     /// A service or an environment.
     Name,
+    /// A metric or a gate.
+    Key,
     /// An environment variable.
     Variable,
     /// A file anywhere.

@@ -159,6 +159,6 @@ services:
         steps: [{share: 5%, bake: 3s}, {share: 25%, bake: 2s}, {share: 50%, bake: 2s}, {share: 100%, bake: 2s}]
     routing:
       limits: {drain: 2s}
-    judgement: {warmup: 500ms, max_dwell: 4s}
+    judgement: {warmup: 0s, max_dwell: 4s}
     watch: 2s
 ";

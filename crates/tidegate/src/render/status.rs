@@ -161,11 +161,15 @@ pub(crate) fn replayed(verdict: &Replayed) -> String {
         Comparison::Identical => "identical".to_owned(),
         Comparison::Differs { events } => {
             let names: Vec<&str> = events.iter().map(tidegate_core::deployment::Event::name).collect();
-            format!("DIFFERS: the evidence says {}", if names.is_empty() { "nothing".to_owned() } else { names.join(", ") })
+            format!(
+                "DIFFERS: the evidence says {}",
+                if names.is_empty() { "nothing".to_owned() } else { names.join(", ") }
+            )
         }
         Comparison::NoEvidence { why } => format!("not computed: {why}"),
     };
-    let mut text = format!("{}  {stage:<8}  {:>5} batches  {outcome}\n", super::clock(verdict.at), verdict.batches);
+    let mut text =
+        format!("{}  {stage:<8}  {:>5} batches  {outcome}\n", super::clock(verdict.at), verdict.batches);
     for judgement in &verdict.judgements {
         text.push_str(&format!(
             "    {:<11} {:<14} {}\n",

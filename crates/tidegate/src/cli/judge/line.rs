@@ -90,7 +90,8 @@ impl Context<'_> {
     /// The batch of a line, or what was expected instead.
     pub(super) fn read(self, text: &[u8]) -> Result<Batch, String> {
         let line: Line = serde_json::from_slice(text).map_err(|error| said(&error))?;
-        let length = Millis(scaled(line.seconds, 1_000.0, 3_600_000.0, "`seconds` is more than 0 and at most 3600")?);
+        let length =
+            Millis(scaled(line.seconds, 1_000.0, 3_600_000.0, "`seconds` is more than 0 and at most 3600")?);
         if length == Millis::ZERO {
             return Err("`seconds` is at least 0.001".to_owned());
         }
@@ -104,9 +105,12 @@ impl Context<'_> {
         let stable = line.stable.as_ref().map(|stable| arm(stable, share.rest())).transpose()?;
         let state = line.state.unwrap_or_else(|| DataState::of(&new, stable.as_ref()));
         let ppm = |value: Option<f64>, what: &str| {
-            value.map(|value| scaled(value, 1e6, 1e9, &format!("`{what}` is a part of 1, at most 1000"))).transpose()
+            value
+                .map(|value| scaled(value, 1e6, 1e9, &format!("`{what}` is a part of 1, at most 1000")))
+                .transpose()
         };
-        let mut metrics = vec![MetricBatch { metric: COUNTED.to_owned(), said: own(state, &new, stable.as_ref()) }];
+        let mut metrics =
+            vec![MetricBatch { metric: COUNTED.to_owned(), said: own(state, &new, stable.as_ref()) }];
         for (name, measured) in &line.metrics {
             if name == COUNTED {
                 return Err(format!("`{COUNTED}` is the batch's own counts; give the metric another name"));
@@ -134,10 +138,11 @@ impl Context<'_> {
         let at = match written {
             None => return Ok(self.after.unwrap_or_default().after(length)),
             Some(Moment::Millis(millis)) => Timestamp(*millis),
-            Some(Moment::Text(text)) => text
-                .parse::<jiff::Timestamp>()
-                .map(|at| Timestamp(at.as_millisecond()))
-                .map_err(|_| format!("`at` is `{}`, expected a moment such as 2026-01-31T10:00:00Z", shown(text)))?,
+            Some(Moment::Text(text)) => {
+                text.parse::<jiff::Timestamp>().map(|at| Timestamp(at.as_millisecond())).map_err(|_| {
+                    format!("`at` is `{}`, expected a moment such as 2026-01-31T10:00:00Z", shown(text))
+                })?
+            }
         };
         if self.after.is_some_and(|before| at <= before) {
             return Err("`at` is not later than that of the batch before".to_owned());
@@ -153,7 +158,9 @@ impl Context<'_> {
                 Share::from_basis_points(points).map_err(|error| error.to_string())
             }
             (None, Some(share)) => Ok(*share),
-            (None, None) => Err(format!("`share` is missing, and the gates' `shares` have none for stage {stage}; {what}")),
+            (None, None) => Err(format!(
+                "`share` is missing, and the gates' `shares` have none for stage {stage}; {what}"
+            )),
         }
     }
 }
@@ -161,11 +168,15 @@ impl Context<'_> {
 impl Counted {
     fn arm(&self, length: Millis, share: Share) -> Result<Arm, String> {
         if self.failures > self.requests {
-            return Err(format!("{} failures of {} requests: failures are among the requests", self.failures, self.requests));
+            return Err(format!(
+                "{} failures of {} requests: failures are among the requests",
+                self.failures, self.requests
+            ));
         }
         let mut latency_us = Vec::with_capacity(self.latency_ms.len());
         for &(edge, count) in &self.latency_ms {
-            let edge = scaled(edge, 1e3, 1e12, "an edge of `latency_ms` is a number of milliseconds, at most 1e9")?;
+            let edge =
+                scaled(edge, 1e3, 1e12, "an edge of `latency_ms` is a number of milliseconds, at most 1e9")?;
             if latency_us.last().is_some_and(|(before, _)| edge <= *before) {
                 return Err("the edges of `latency_ms` rise, and are at least 0.001 apart".to_owned());
             }
@@ -185,9 +196,10 @@ impl Measured {
             }
         };
         match (&self.new, &self.stable, &self.fault) {
-            (None, None, Some(fault)) => {
-                Ok(Said::Nothing { state: DataState::Stale, reason: format!("metric `{name}`: {}", shown(fault)) })
-            }
+            (None, None, Some(fault)) => Ok(Said::Nothing {
+                state: DataState::Stale,
+                reason: format!("metric `{name}`: {}", shown(fault)),
+            }),
             (Some(Side::Counted(new)), None, None) => {
                 Ok(Said::Counts { new: new.arm(length, share)?, stable: None })
             }

@@ -44,14 +44,19 @@ pub(super) struct JudgeArgs {
 }
 
 pub(super) fn judge(args: &JudgeArgs) -> Result<Exit, Fault> {
-    let judged = config::load_judged(&args.gates)
-        .map_err(|rejected| Fault::refuse(project::rejection(&rejected)))?;
+    let judged =
+        config::load_judged(&args.gates).map_err(|rejected| Fault::refuse(project::rejection(&rejected)))?;
     let input: Box<dyn Read> = match &args.batches {
         Some(path) => Box::new(open(path)?),
         None => Box::new(io::stdin()),
     };
     let mut bench = Bench::new(&judged, args.skip_bad)?;
     bench.hear(BufReader::new(input), &mut io::stdout(), &mut io::stderr())
+}
+
+/// The page of the reference.
+pub(super) fn page() -> String {
+    format!("{}\n{}", include_str!("page.md"), config::reference::judged_markdown())
 }
 
 fn open(path: &Path) -> Result<File, Fault> {

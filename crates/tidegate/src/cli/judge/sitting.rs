@@ -2,7 +2,10 @@
 
 use serde::Serialize;
 use tidegate_core::{
-    gate::{self, Arm, Gate, Judgement, Look, Mode, OnFailure, OnInconclusive, OnNoEvidence, Rule, Verdict, Window},
+    gate::{
+        self, Arm, Gate, Judgement, Look, Mode, OnFailure, OnInconclusive, OnNoEvidence, Rule, Verdict,
+        Window,
+    },
     judge::{Batch, DataState, Judge, Said, Settings},
     model::{Share, Timestamp},
 };
@@ -170,7 +173,9 @@ impl Sitting {
                 (Verdict::NoEvidence, true) => match gate.on_inconclusive {
                     OnInconclusive::Promote if dwelt => continue,
                     OnInconclusive::RollBack if dwelt => Decision::RollBack,
-                    OnInconclusive::Promote | OnInconclusive::RollBack | OnInconclusive::Hold => Decision::Undecided,
+                    OnInconclusive::Promote | OnInconclusive::RollBack | OnInconclusive::Hold => {
+                        Decision::Undecided
+                    }
                 },
                 (Verdict::NoEvidence, false) => match gate.on_no_evidence {
                     OnNoEvidence::Continue => continue,
@@ -190,6 +195,7 @@ impl Sitting {
 
     fn answer(&self, stage: &Stage, gate: &Gate, judgement: Judgement, look: Look) -> Answer {
         let finding = judgement.finding;
+        let weighed = finding.filter(|_| weighs(gate));
         let nats = |thousandths: i64| thousandths as f64 / 1_000.0;
         let ratio = judgement.value.zip(judgement.baseline).filter(|(_, baseline)| baseline.number > 0);
         Answer {
@@ -198,12 +204,12 @@ impl Sitting {
             stage: stage.number,
             gate: judgement.gate,
             state: stage.state_of(gate),
-            ratio: ratio.map(|(value, baseline)| value.number as f64 / baseline.number as f64),
+            ratio: ratio.map(|(value, baseline)| rounded(value.number as f64 / baseline.number as f64)),
             ratio_low: finding.and_then(|known| known.ratio_low_milli).map(|low| low as f64 / 1_000.0),
             ratio_high: finding.and_then(|known| known.ratio_high_milli).map(|high| high as f64 / 1_000.0),
-            evidence: finding.map(|known| nats(known.against_mnat)),
-            evidence_for: finding.map(|known| nats(known.for_mnat)),
-            budget: finding.map(|known| known.budget_ppm as f64 / 1e6),
+            evidence: weighed.map(|known| nats(known.against_mnat)),
+            evidence_for: weighed.map(|known| nats(known.for_mnat)),
+            budget: weighed.map(|known| known.budget_ppm as f64 / 1e6),
             verdict: judgement.verdict,
             undecided: finding.is_some_and(|known| known.undecided),
             reason: judgement.reason,
@@ -212,10 +218,34 @@ impl Sitting {
     }
 }
 
+/// To thousandths, as everything else of an answer.
+fn rounded(ratio: f64) -> f64 {
+    (ratio * 1_000.0).round() / 1_000.0
+}
+
+/// Whether the gate weighs evidence; the others follow a rule that needs none.
+const fn weighs(gate: &Gate) -> bool {
+    match gate.rule {
+        Rule::ErrorRate { .. }
+        | Rule::Latency { .. }
+        | Rule::LatencyShift { .. }
+        | Rule::Cpu { .. }
+        | Rule::Memory { .. } => true,
+        Rule::RequestRate { .. }
+        | Rule::Instances
+        | Rule::Goal { .. }
+        | Rule::Shadow { .. }
+        | Rule::Metric(_) => false,
+    }
+}
+
 /// A gate that asks the batch's own counts.
 fn counted(gate: Gate) -> Gate {
     let own = match gate.rule {
-        Rule::ErrorRate { .. } | Rule::Latency { .. } | Rule::LatencyShift { .. } | Rule::RequestRate { .. } => true,
+        Rule::ErrorRate { .. }
+        | Rule::Latency { .. }
+        | Rule::LatencyShift { .. }
+        | Rule::RequestRate { .. } => true,
         Rule::Cpu { .. }
         | Rule::Memory { .. }
         | Rule::Instances

@@ -1,6 +1,10 @@
 //! `gates`: the standard gates, and `judgement`: what they share.
 
-use super::{Block, DAY, Field, Form, HOUR, Kind, SECOND, Word, field, metrics::{CUSTOM, METRICS_MAX}, optional, word};
+use super::{
+    Block, DAY, Field, Form, HOUR, Kind, SECOND, Word, field,
+    metrics::{CUSTOM, METRICS_MAX},
+    optional, word,
+};
 
 const OFF: Word = word("off", "the gate is not asked");
 const LIMIT: Kind = Kind::Duration { min: 1, max: 3_600_000 };
@@ -123,7 +127,7 @@ pub(super) static GATES: Block = Block::of(
         ),
         field(
             "custom",
-            Kind::Map { key: Form::Name, of: &Kind::Block(&CUSTOM), min: 0, max: METRICS_MAX },
+            Kind::Map { key: Form::Key, of: &Kind::Block(&CUSTOM), min: 0, max: METRICS_MAX },
             "{}",
             "Gates of your own, each under its name: conditions for a metric's value.",
         ),
@@ -246,7 +250,8 @@ const MIN_REQUESTS: Field = field(
     "20",
     "With fewer requests than this in the window there is no evidence.",
 );
-pub(super) const ON_FAILURE: Field = field("on_failure", Kind::Word(FAILURE), "roll_back", "What a failed gate does.");
+pub(super) const ON_FAILURE: Field =
+    field("on_failure", Kind::Word(FAILURE), "roll_back", "What a failed gate does.");
 pub(super) const ON_NO_EVIDENCE: Field = field(
     "on_no_evidence",
     Kind::Word(NO_EVIDENCE),
@@ -260,11 +265,10 @@ pub(super) const HOLD_MAX: Field = field(
     "Evidence that is awaited longer than this turns back.",
 );
 
-const MODE: Field =
-    optional("mode", Kind::Word(MODES), "`mode` of `judgement`", "How this gate is asked.");
+const MODE: Field = optional("mode", Kind::Word(MODES), "`mode` of `judgement`", "How this gate is asked.");
 const METRIC: Field = optional(
     "metric",
-    Kind::Text(Form::Name),
+    Kind::Text(Form::Key),
     "what the proxy counts",
     "A metric of `metrics` whose counters are asked instead of the proxy's.",
 );
@@ -277,7 +281,10 @@ pub(super) const ON_INCONCLUSIVE: Field = optional(
 );
 
 const MODES: &[Word] = &[
-    word("sequential", "after every sample, by a test that may be asked as often as wanted; it ends early both ways"),
+    word(
+        "sequential",
+        "after every sample, by a test that may be asked as often as wanted; it ends early both ways",
+    ),
     word("threshold", "exactly as written, at the end of each step, over one window"),
 ];
 

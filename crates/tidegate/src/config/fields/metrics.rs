@@ -117,7 +117,8 @@ static COMMAND: Block = Block::of(
     ],
 );
 
-const ADDRESS: Field = required("address", Kind::Text(Form::Url), "Where it is: `http://host:port/path`, or `https://…`.");
+const ADDRESS: Field =
+    required("address", Kind::Text(Form::Url), "Where it is: `http://host:port/path`, or `https://…`.");
 const AUTH: Field = optional("auth", Kind::Block(&AUTH_BLOCK), "asked without a name", "Who asks.");
 const HEADERS: Field = field(
     "headers",
@@ -131,12 +132,20 @@ const CA: Field = optional(
     "the machine's own authorities",
     "Authorities to trust instead, PEM.",
 );
-const CLIENT: Field =
-    optional("client", Kind::Block(&super::TLS), "no certificate", "Certificate and key that are shown to the server.");
+const CLIENT: Field = optional(
+    "client",
+    Kind::Block(&super::TLS),
+    "no certificate",
+    "Certificate and key that are shown to the server.",
+);
 const TIMEOUT: Field = field("timeout", PATIENCE, "10s", "Longest wait for the whole answer.");
-const FAILURES: Field =
-    optional("failures", Kind::Text(Form::Series), "must be written beside `requests`", "Counter of those of them that failed.")
-        .beside(&["requests"]);
+const FAILURES: Field = optional(
+    "failures",
+    Kind::Text(Form::Series),
+    "must be written beside `requests`",
+    "Counter of those of them that failed.",
+)
+.beside(&["requests"]);
 const LATENCY: Field = optional(
     "latency",
     Kind::Text(Form::Series),
@@ -146,8 +155,12 @@ const LATENCY: Field = optional(
 .beside(&["requests"]);
 const LATENCY_UNIT: Field =
     field("latency_unit", Kind::Word(TIMES), "s", "What the histogram counts in.").beside(&["requests"]);
-const WHERE: Field =
-    field("path", Kind::Text(Form::JsonPath), "$", "Where in the answer the number lies, or a list of numbers.");
+const WHERE: Field = field(
+    "path",
+    Kind::Text(Form::JsonPath),
+    "$",
+    "Where in the answer the number lies, or a list of numbers.",
+);
 
 static AUTH_BLOCK: Block = Block::of(
     "The file names where a secret is; it never holds one.",
@@ -169,7 +182,12 @@ static BASIC: Block = Block::of(
 static SECRET: Block = Block::of(
     "Where a secret is. It is read again for each question.",
     &[
-        optional("variable", Kind::Text(Form::Variable), "`file`", "An environment variable of the server's process."),
+        optional(
+            "variable",
+            Kind::Text(Form::Variable),
+            "`file`",
+            "An environment variable of the server's process.",
+        ),
         optional("file", Kind::Text(Form::File), "`variable`", "A file that the server's user can read."),
     ],
 )
@@ -178,7 +196,7 @@ static SECRET: Block = Block::of(
 pub(super) static CUSTOM: Block = Block::of(
     "Conditions for a metric's value. A value that meets `failure` is bad; one that meets neither decides nothing.",
     &[
-        required("metric", Kind::Text(Form::Name), "A metric of `metrics` that has a value."),
+        required("metric", Kind::Text(Form::Key), "A metric of `metrics` that has a value."),
         optional(
             "success",
             Kind::Text(Form::Condition),
@@ -207,4 +225,3 @@ pub(super) static CUSTOM: Block = Block::of(
 );
 
 const TIMES: &[Word] = &[word("s", "seconds"), word("ms", "milliseconds"), word("us", "microseconds")];
-

@@ -88,7 +88,12 @@ static SERVICE: Block = Block::of(
         ),
         field(
             "metrics",
-            Kind::Map { key: Form::Name, of: &Kind::Block(&metrics::METRIC), min: 0, max: metrics::METRICS_MAX },
+            Kind::Map {
+                key: Form::Key,
+                of: &Kind::Block(&metrics::METRIC),
+                min: 0,
+                max: metrics::METRICS_MAX,
+            },
             "{}",
             "What other sources say, each under its name: gates refer to it.",
         ),
@@ -132,7 +137,12 @@ pub(super) static JUDGED: Block = Block::of(
     "What `tidegate judge` asks: `gates` and `judgement` are those of a service in `tidegate.yaml`. A gate's `metric`, and \
      that of a custom gate, is one that the batches carry.",
     &[
-        field("criticality", Kind::Word(CRITICALITY), "medium", "How much harm a failure of the service does."),
+        field(
+            "criticality",
+            Kind::Word(CRITICALITY),
+            "medium",
+            "How much harm a failure of the service does.",
+        ),
         field(
             "shares",
             Kind::List { of: &Kind::Share { min: 1, max: 10_000 }, min: 0, max: 50 },

@@ -66,7 +66,7 @@ impl Checker<'_> {
         }
     }
 
-    /// A share of failed requests needs both of its counters.
+    /// A share of failed requests needs both of its counters, and each release its own.
     fn counters(&mut self, metric: &Value, path: &str) {
         for source in ["prometheus", "scrape"] {
             let Some(asked) = metric.get(source) else { continue };
@@ -75,15 +75,16 @@ impl Checker<'_> {
                     .help("name the counter of requests that failed");
                 self.add(&[&format!("{path}.{source}.requests")], complaint);
             }
-            // Instances are known by their release; what a server stores is not.
-            for key in ["requests", "failures", "latency"].iter().filter(|_| source == "prometheus") {
-                let text = asked.get(key).and_then(Value::as_str);
-                if text.is_some_and(|text| !text.contains(RELEASE)) {
-                    let message = format!("`{key}` would count both releases together");
-                    let complaint = Complaint::new(Code::Conflict, message)
-                        .help(format!("name the release by a label, as `{{version=\"{RELEASE}\"}}`"));
-                    self.add(&[&format!("{path}.{source}.{key}")], complaint);
-                }
+        }
+        // Whose an instance is, is known; what a server stores says it only by a label.
+        let Some(asked) = metric.get("prometheus") else { return };
+        for key in ["requests", "failures", "latency"] {
+            let text = asked.get(key).and_then(Value::as_str);
+            if text.is_some_and(|text| !text.contains(RELEASE)) {
+                let message = format!("`{key}` would count both releases together");
+                let complaint = Complaint::new(Code::Conflict, message)
+                    .help(format!("name the release by a label, as `{{version=\"{RELEASE}\"}}`"));
+                self.add(&[&format!("{path}.prometheus.{key}")], complaint);
             }
         }
     }
@@ -118,11 +119,14 @@ impl Checker<'_> {
             return ["prometheus", "scrape", "web", "command"].iter().find_map(|source| known.get(source));
         }
         // One whose definition is wrong was reported there.
-        if !self.places.written(&format!("{}.metrics.{}", service_of(at), shown(metric))).is_some() {
+        if self.places.written(&format!("{}.metrics.{}", service_of(at), shown(metric))).is_none() {
             let complaint =
                 Complaint::new(Code::UnknownWord, format!("there is no metric `{}`", shown(metric)));
             let near = suggest::nearest(metric, metrics.keys().map(String::as_str));
-            let help = near.map_or_else(|| "define it under `metrics`".to_owned(), |near| format!("did you mean `{near}`?"));
+            let help = near.map_or_else(
+                || "define it under `metrics`".to_owned(),
+                |near| format!("did you mean `{near}`?"),
+            );
             self.add(&[at], complaint.help(help));
         }
         None
@@ -130,19 +134,26 @@ impl Checker<'_> {
 
     fn custom(&mut self, service: &Value, name: &str, gate: &Value, path: &str) {
         if name == "instances" || fields::is_standard_gate(name) {
-            let complaint = Complaint::new(Code::Conflict, format!("`{name}` is the name of a standard gate"));
+            let complaint =
+                Complaint::new(Code::Conflict, format!("`{name}` is the name of a standard gate"));
             self.add(&[path], complaint.help("give it another name"));
         }
-        let text = |key: &str| gate.get(key).and_then(Value::as_str);
-        if let Some(metric) = text("metric") {
-            let at = format!("{path}.metric");
-            if self.known(service, metric, &at).is_some_and(|source| source.get("requests").is_some()) {
-                let message = format!("`{}` has counters, and conditions need a value", shown(metric));
-                let complaint = Complaint::new(Code::Conflict, message)
-                    .help("ask its counters in `error_rate`, or name a metric with a value");
-                self.add(&[&at], complaint);
-            }
+        let metric = gate.get("metric").and_then(Value::as_str).unwrap_or_default();
+        let at = format!("{path}.metric");
+        let source = if metric.is_empty() { None } else { self.known(service, metric, &at) };
+        if source.is_some_and(|source| source.get("requests").is_some()) {
+            let message = format!("`{}` has counters, and conditions need a value", shown(metric));
+            let complaint = Complaint::new(Code::Conflict, message)
+                .help("ask its counters in `error_rate`, or name a metric with a value");
+            self.add(&[&at], complaint);
         }
+        self.conditions(gate, path);
+    }
+
+    /// There is one at least, and what stands in them goes together. Nothing is said where the unit is wrong: it was said
+    /// there.
+    fn conditions(&mut self, gate: &Value, path: &str) {
+        let text = |key: &str| gate.get(key).and_then(Value::as_str);
         let Some(unit) = text("unit").and_then(|unit| unit.parse::<Unit>().ok()) else { return };
         let written = |key: &str| self.places.written(&format!("{path}.{key}")).is_some();
         if !written("success") && !written("failure") {

@@ -8,8 +8,7 @@ use tidegate_core::{
 };
 
 use super::super::{
-    Batch, Code, Criticality, EnvValue, Probe, Queue, RunKind, Step, Strategy, fields, find,
-    load, reader,
+    Batch, Code, Criticality, EnvValue, Probe, Queue, RunKind, Step, Strategy, fields, find, load, reader,
     routing::{Condition, Side, Sticky},
     table::{Absent, Block},
 };

@@ -72,7 +72,12 @@ fn a_service_that_observes_has_no_gate_that_acts() {
     assert_eq!(gates.len(), 8);
     for gate in gates {
         let acts = (gate.on_failure, gate.on_no_evidence, gate.on_inconclusive);
-        assert_eq!(acts, (OnFailure::Alert, OnNoEvidence::Continue, OnInconclusive::Promote), "{}", gate.name);
+        assert_eq!(
+            acts,
+            (OnFailure::Alert, OnNoEvidence::Continue, OnInconclusive::Promote),
+            "{}",
+            gate.name
+        );
     }
     assert!(shop.judgement.settings().observe);
 }
@@ -131,7 +136,11 @@ fn a_mistake_in_how_gates_judge_is_named_where_it_stands() {
         ("judgement: {mode: «tresholds»}".to_owned(), "not one of `sequential`", "did you mean `threshold`?"),
         ("judgement: {«obsrve»: true}".into(), "not a key in", "did you mean `observe`?"),
         ("judgement: {false_rollback: «0.01»}".into(), "it has no `%`", "write `1%`"),
-        ("judgement: {bad: «1.05»}".into(), "a ratio of 1.05 is to be ruled out as bad, and 1.1 is tolerated", "raise `bad`"),
+        (
+            "judgement: {bad: «1.05»}".into(),
+            "a ratio of 1.05 is to be ruled out as bad, and 1.1 is tolerated",
+            "raise `bad`",
+        ),
         (
             "gates: {latency_shift: {mode: «threshold»}}".into(),
             "`latency_shift` cannot be asked in `threshold` mode",
@@ -142,9 +151,21 @@ fn a_mistake_in_how_gates_judge_is_named_where_it_stands() {
             "cannot be asked in `threshold` mode",
             "",
         ),
-        (format!("{METRICS}gates: {{error_rate: {{metric: «conted»}}}}"), "no metric `conted`", "did you mean `counted`?"),
-        (format!("{METRICS}gates: {{error_rate: {{metric: «depth»}}}}"), "has no `requests`", "a custom gate"),
-        (format!("{METRICS}gates: {{latency_p95: {{metric: «counted»}}}}"), "has no `latency`", "add the histogram"),
+        (
+            format!("{METRICS}gates: {{error_rate: {{metric: «conted»}}}}"),
+            "no metric `conted`",
+            "did you mean `counted`?",
+        ),
+        (
+            format!("{METRICS}gates: {{error_rate: {{metric: «depth»}}}}"),
+            "has no `requests`",
+            "a custom gate",
+        ),
+        (
+            format!("{METRICS}gates: {{latency_p95: {{metric: «counted»}}}}"),
+            "has no `latency`",
+            "add the histogram",
+        ),
         (
             format!("{METRICS}gates: {{error_rate: {{metric: «counted», mode: threshold}}}}"),
             "only asked in `sequential` mode",
@@ -152,8 +173,16 @@ fn a_mistake_in_how_gates_judge_is_named_where_it_stands() {
         ),
         (format!("{METRICS}gates: {{cpu: {{«metric»: counted}}}}"), "does not belong", ""),
         (custom("{metric: «counted», success: result < 5}"), "has counters", ""),
-        (format!("{METRICS}gates: {{custom: {{«cpu»: {{metric: depth, success: result < 5}}}}}}"), "name of a standard gate", ""),
-        (format!("{METRICS}gates: {{custom: {{«slow»: {{metric: depth}}}}}}"), "expected `success`, `failure`, or both", ""),
+        (
+            format!("{METRICS}gates: {{custom: {{«cpu»: {{metric: depth, success: result < 5}}}}}}"),
+            "name of a standard gate",
+            "",
+        ),
+        (
+            format!("{METRICS}gates: {{custom: {{«slow»: {{metric: depth}}}}}}"),
+            "expected `success`, `failure`, or both",
+            "",
+        ),
         (custom("{metric: depth, unit: «parsec», success: result < 5}"), "not a unit", "units are number"),
         (custom("{metric: depth, success: «result < 500ms»}"), "do not go together", ""),
         (custom("{metric: depth, unit: ms, success: «result < 500»}"), "do not go together", ""),
@@ -162,13 +191,27 @@ fn a_mistake_in_how_gates_judge_is_named_where_it_stands() {
         (source("«prometheus»: {address: \"http://p\"}"), "expected one of `query`, `requests`", ""),
         (source("web: {address: «p:9090»}"), "not a web address", "write `http://host:port`"),
         (source("web: {address: «\"http://u:secret@p\"»}"), "cannot hold a user or a password", "auth"),
-        (source("prometheus: {address: \"http://p\", requests: «rate(r_total[5m])», failures: f}"), "not the name of series", "the difference is taken here"),
-        (source("prometheus: {address: \"http://p\", requests: «r_total», failures: \"f{a=\\\"{{release}}\\\"}\"}"), "both releases together", "version="),
+        (
+            source("scrape: {requests: «\"rate(r_total[5m])\"», failures: f}"),
+            "not the name of series",
+            "the difference is taken here",
+        ),
+        (
+            source(
+                "prometheus: {address: \"http://p\", requests: «r_total», failures: \"f{a=\\\"{{release}}\\\"}\"}",
+            ),
+            "both releases together",
+            "version=",
+        ),
         (source("scrape: {requests: «r_total»}"), "`failures` is missing beside `requests`", ""),
         (source("scrape: {value: v, «failures»: f}"), "means nothing without `requests`", ""),
         (source("scrape: {value: v}, «web»: {address: \"http://a\"}"), "exclude each other", ""),
-        (source("web: {address: \"http://a\", path: «$[»}"), "not a JSON path", ""),
-        (source("web: {address: \"http://a\", auth: {bearer: «hunter2»}}"), "expected keys (`variable`, `file`)", ""),
+        (source("web: {address: \"http://a\", path: «\"$[\"»}"), "not a JSON path", ""),
+        (
+            source("web: {address: \"http://a\", auth: {bearer: «hunter2»}}"),
+            "expected keys (`variable`, `file`)",
+            "",
+        ),
     ] {
         let (plain, places) = marked(&service(&lines));
         let found = findings(&plain);
@@ -177,6 +220,9 @@ fn a_mistake_in_how_gates_judge_is_named_where_it_stands() {
         assert!(found[0].message.contains(message), "{message}\n{shown}");
         assert!(found[0].help.as_deref().unwrap_or_default().contains(help), "{help}\n{shown}");
         assert_eq!(found[0].place, places[0], "{shown}");
-        assert!(!shown.contains("secret@") || shown.matches("secret@").count() == 1, "only the excerpt: {shown}");
+        assert!(
+            !shown.contains("secret@") || shown.matches("secret@").count() == 1,
+            "only the excerpt: {shown}"
+        );
     }
 }

@@ -1,0 +1,44 @@
+//! How the judge of the sequential gates does in simulated rollouts: how often it turns back a healthy release, how soon it
+//! finds a bad one, how many users that costs beside simple models of other tools, and what it costs to run.
+//!
+//! `judgement [--short] [--check] [--list] [--seed N]`; the last line on standard output is JSON. The same seed gives the
+//! same tables; only the time per evaluation is measured. What is simulated is told in `docs/guide/judgement-figures.md`.
+
+mod chance;
+mod cost;
+mod healthy;
+mod peers;
+mod report;
+mod service;
+mod speed;
+
+use std::{error::Error, process::ExitCode};
+
+use report::{Closing, Figure, Terms};
+
+fn main() -> Result<ExitCode, Box<dyn Error>> {
+    let (mut terms, mut check) = (Terms { short: false, seed: 1 }, false);
+    let mut words = std::env::args().skip(1);
+    while let Some(word) = words.next() {
+        match word.as_str() {
+            "--short" => terms.short = true,
+            "--check" => check = true,
+            "--seed" => terms.seed = words.next().ok_or("--seed needs a number")?.parse()?,
+            "--list" => {
+                println!("judgement: cost, detection, peers, healthy releases");
+                return Ok(ExitCode::SUCCESS);
+            }
+            _ => return Err(format!("unknown option {word}").into()),
+        }
+    }
+    if terms.short {
+        println!("short form: about a tenth of the runs, so rare events are told coarsely");
+    }
+    let mut figures: Vec<Figure> = cost::figures()?;
+    figures.extend(speed::figures(terms));
+    figures.extend(peers::figures(terms));
+    figures.extend(healthy::figures(terms));
+    let reached = figures.iter().all(Figure::reached);
+    println!("{}", serde_json::to_string(&Closing { name: "judgement", seed: terms.seed, figures: &figures })?);
+    Ok(if check && !reached { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}

@@ -1,0 +1,168 @@
+//! A service under a new release, as batches of one second for the judge and as minutes for its peers.
+
+use tidegate_core::{
+    gate::{Arm, Gate, Look, Mode, Verdict, Window, standard_gates},
+    judge::{Batch, DataState, Judge, Settings},
+    model::{Millis, Share, Timestamp},
+};
+
+use crate::chance::{Dice, whole};
+
+/// Shares of the stages, per cent.
+pub(crate) const SHARES: [u8; 3] = [5, 25, 50];
+
+/// Latencies of every request, whatever the release: upper edges of the proxy's buckets in microseconds, and the part of
+/// the requests in or above the bucket. P95 and P99 are well below their limits of 500 ms and 1 s.
+const LATENCY: [(u64, f64); 4] = [(122_880, 1.0), (327_680, 0.45), (786_432, 0.022), (1_572_864, 0.0014)];
+
+/// CPU of the new release: 70 % on average, 6 points of noise with a correlation of 0.9 every 5 s; the limit is 80 %.
+const CPU: (f64, f64, f64) = (0.70, 0.06, 0.9);
+/// Memory of the new release; the limit is 90 %.
+const MEMORY_PPM: u64 = 600_000;
+
+/// Traffic and failed shares.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Service {
+    /// Requests per second of all users.
+    pub(crate) rps: f64,
+    /// Failed share of the stable release.
+    pub(crate) stable: f64,
+    /// Failed share of the new release.
+    pub(crate) new: f64,
+}
+
+/// How requests are split between the releases.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Split {
+    /// Every request by its own lot, and requests come at random.
+    Random,
+    /// Exactly the share of exactly the rate, every second: the reference's table 3.5.
+    Exact,
+}
+
+/// Requests and failures of both releases over some time.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Counts {
+    pub(crate) new: (u64, u64),
+    pub(crate) stable: (u64, u64),
+}
+
+impl Service {
+    /// With these failed shares instead.
+    pub(crate) const fn failing(self, new: f64, stable: f64) -> Self {
+        Self { new, stable, ..self }
+    }
+
+    /// What happens in some seconds when failures come in bursts of this mean size. Failures and successes of a random
+    /// stream are independent Poisson streams.
+    pub(crate) fn counts(self, dice: &mut Dice, share: f64, seconds: f64, split: Split, burst: f64) -> Counts {
+        let mut arm = |part: f64, failing: f64| {
+            let expected = self.rps * part * seconds;
+            if split == Split::Exact {
+                let requests = whole(expected);
+                return (requests, dice.binomial(requests, failing));
+            }
+            let begun = dice.poisson(expected * failing / burst);
+            let failed = if burst > 1.0 { (0..begun).map(|_| dice.cluster(burst)).sum() } else { begun };
+            (failed + dice.poisson(expected * (1.0 - failing)), failed)
+        };
+        Counts { new: arm(share, self.new), stable: arm(1.0 - share, self.stable) }
+    }
+}
+
+/// The default gates, all asked by evidence.
+pub(crate) fn gates() -> Vec<Gate> {
+    let sequential = |gate| Gate { mode: Mode::Sequential, ..gate };
+    standard_gates().into_iter().map(sequential).collect()
+}
+
+/// The judge of the default gates over three stages of ten minutes of one-second batches.
+pub(crate) fn judge(settings: &Settings, gates: &[Gate], instances: u32) -> Judge {
+    Judge::with(settings, gates, &SHARES.map(Share::percent), instances, 1_800)
+}
+
+/// The gate that has failed, if one has. Once failed it stays failed, so asking late misses nothing.
+pub(crate) fn failed<'a>(judge: &Judge, gates: &'a [Gate], stage: usize) -> Option<&'a str> {
+    let window = Window {
+        new: Arm::default(),
+        baseline: None,
+        cpu_ppm: None,
+        memory_ppm: None,
+        instances: Vec::new(),
+        wanted: 1,
+    };
+    let fails = |gate: &&Gate| judge.ask(gate, &window, Some(stage), Look::Early).verdict == Verdict::Fail;
+    gates.iter().find(fails).map(|gate| gate.name.as_str())
+}
+
+/// The stream of batches of one rollout.
+pub(crate) struct Stream {
+    pub(crate) dice: Dice,
+    batch: Batch,
+    /// The noise of the CPU gauge, in parts of 1.
+    cpu: f64,
+    length: Millis,
+}
+
+impl Stream {
+    pub(crate) fn new(dice: Dice, length: Millis) -> Self {
+        let batch = Batch {
+            number: 0,
+            at: Timestamp(0),
+            stage: None,
+            state: DataState::Live,
+            new: Arm::default(),
+            stable: Some(Arm::default()),
+            cpu_ppm: None,
+            memory_ppm: Some(MEMORY_PPM),
+            stable_cpu_ppm: None,
+            ends: 0,
+            mirror: None,
+            metrics: Vec::new(),
+        };
+        Self { dice, batch, cpu: 0.0, length }
+    }
+
+    /// The next interval of `service` in this stage.
+    pub(crate) fn next(&mut self, service: Service, stage: usize, split: Split, burst: f64) -> (&Batch, Counts) {
+        let share = Share::percent(SHARES.get(stage).copied().unwrap_or(100));
+        let part = f64::from(share.basis_points()) / 10_000.0;
+        let counts = service.counts(&mut self.dice, part, self.length.0 as f64 / 1_000.0, split, burst);
+        self.batch.number += 1;
+        self.batch.at = Timestamp(self.batch.at.0 + i64::try_from(self.length.0).unwrap_or(0));
+        self.batch.stage = Some(stage);
+        self.batch.new = Arm { share, ..self.arm(counts.new) };
+        self.batch.stable = Some(Arm { share: share.rest(), ..self.arm(counts.stable) });
+        self.latencies(counts.new.0);
+        if self.batch.at.0 % 5_000 < i64::try_from(self.length.0).unwrap_or(0) {
+            let (mean, deviation, lag) = CPU;
+            self.cpu = lag * self.cpu + deviation * (1.0 - lag * lag).sqrt() * self.dice.normal();
+            self.batch.cpu_ppm = Some(whole((mean + self.cpu) * 1e6));
+        }
+        (&self.batch, counts)
+    }
+
+    fn arm(&self, (requests, failures): (u64, u64)) -> Arm {
+        Arm { length: self.length, share: Share::NONE, requests, failures, latency_us: Vec::new() }
+    }
+
+    /// Latencies of the new release; no default gate asks for the stable one's.
+    fn latencies(&mut self, requests: u64) {
+        let (mut left, mut above) = (requests, 1.0);
+        let mut buckets = Vec::with_capacity(LATENCY.len());
+        for (at, (edge, _)) in LATENCY.into_iter().enumerate() {
+            let next = LATENCY.get(at + 1).map_or(0.0, |(_, part)| *part);
+            let slower = self.dice.binomial(left, next / above);
+            if left > slower {
+                buckets.push((edge, left - slower));
+            }
+            (left, above) = (slower, next);
+        }
+        self.batch.new.latency_us = buckets;
+    }
+}
+
+/// The default settings with instances that are warm already.
+pub(crate) fn warm() -> Settings {
+    Settings { warmup: Millis::ZERO, ..Settings::default() }
+}
