@@ -28,7 +28,11 @@ const TEST: &[Need] = &[
     need("dockerd", &["docker.io"]),
     need("docker", &["docker-cli", "docker.io"]),
     need("busybox", &["busybox-static"]),
+    need("prometheus", &["prometheus"]),
 ];
+
+/// Programs whose packages also bring a service of the same name, which nobody here needs: the tests start their own.
+const IDLE: &[&str] = &["prometheus"];
 
 /// For `bench`: the proxies we compare with, the load generator, and the programs that pin and bind processes.
 const BENCH: &[Need] = &[
@@ -113,7 +117,12 @@ fn install(needs: &[Need]) -> anyhow::Result<()> {
             .push(package.with_context(|| format!("apt knows no package that brings `{}`", need.program))?);
     }
     packages.dedup();
+    let idle: Vec<&str> = missing.iter().map(|need| need.program).filter(|name| IDLE.contains(name)).collect();
+    // A masked service is not started by its package; afterwards it stays off until somebody wants it.
+    services(&["mask"], &idle)?;
     apt(&[["install", "-y", "-q", "--no-install-recommends"].as_slice(), &packages].concat())?;
+    services(&["unmask"], &idle)?;
+    services(&["disable", "--now"], &idle)?;
     match self::missing(needs).first() {
         Some(need) => {
             bail!("`{}` is still missing after its package was installed: is PATH right?", need.program)
@@ -132,10 +141,21 @@ fn known_to_apt(package: &str) -> bool {
 }
 
 fn apt(args: &[&str]) -> anyhow::Result<()> {
-    let mut command = if rustix::process::geteuid().is_root() {
-        step::program("env", &["DEBIAN_FRONTEND=noninteractive", "apt-get"])
+    step::run(as_root("env").args(["DEBIAN_FRONTEND=noninteractive", "apt-get"]).args(args))
+}
+
+/// Tells systemd about services, where it runs: elsewhere no package starts one.
+fn services(verb: &[&str], names: &[&str]) -> anyhow::Result<()> {
+    if names.is_empty() || !Path::new("/run/systemd/system").is_dir() {
+        return Ok(());
+    }
+    step::run(as_root("systemctl").args(verb).args(names))
+}
+
+fn as_root(program: &str) -> std::process::Command {
+    if rustix::process::geteuid().is_root() {
+        step::program(program, &[])
     } else {
-        step::program("sudo", &["env", "DEBIAN_FRONTEND=noninteractive", "apt-get"])
-    };
-    step::run(command.args(args))
+        step::program("sudo", &[program])
+    }
 }

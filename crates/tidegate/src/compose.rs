@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, path::Path};
 
-use tidegate_adapters::local::{LocalSpec, Manifest, Program, Routing, RuleSpec, RuleTarget, Source};
+use tidegate_adapters::local::{LocalSpec, Manifest, Program, Routing, Source};
 use tidegate_core::{
     gate::{Conditions, Gate, Mode, OnFailure, OnInconclusive, OnNoEvidence, Rule},
     judge::Metric,
@@ -123,40 +123,24 @@ fn spec(root: &Path, service: &config::Service) -> LocalSpec {
             },
         },
         config::RunKind::Container(container) => Program::Container(wire::Container {
-            image: container.image.clone(),
-            argv: container.argv.clone(),
             env: env(root, &container.env),
-            port: container.port,
             socket: container.socket.as_deref().map(|socket| absolute(root, socket)),
-            memory_bytes: container.memory_bytes,
+            ..container.clone()
         }),
     };
     LocalSpec {
         program,
         instances: run.instances,
-        ready: wire::Readiness {
-            probe: match &run.ready.probe {
-                config::Probe::Http(path) => wire::ProbeKind::Http(path.clone()),
-                config::Probe::Tcp => wire::ProbeKind::Tcp,
-            },
-            interval_ms: run.ready.interval_ms,
-            timeout_ms: run.ready.timeout_ms,
-            successes: run.ready.successes,
-            min_healthy_ms: run.ready.min_healthy_ms,
-            deadline_ms: run.ready.deadline_ms,
-        },
+        ready: run.ready.clone(),
         restart: wire::RestartPolicy {
             backoff_ms: run.restart.backoff_ms,
             backoff_max_ms: run.restart.backoff_max_ms,
             crash_loop_count: run.restart.crash_loop,
             crash_loop_window_ms: run.restart.crash_loop_window_ms,
         },
-        stop: wire::StopPolicy { signal: run.stop.signal.clone(), grace_ms: run.stop.grace_ms },
+        stop: run.stop.clone(),
         log: wire::LogPolicy { size_max: run.log.size_max_bytes, files_max: run.log.files_max },
-        resources: wire::Resources {
-            cpu_milli: run.resources.cpu_milli,
-            memory_bytes: run.resources.memory_bytes,
-        },
+        resources: run.resources.clone(),
         routing: routing(root, service),
         keep_releases: service.keep_releases,
     }
@@ -167,10 +151,10 @@ fn absolute(root: &Path, path: &str) -> String {
     root.join(path).to_string_lossy().into_owned()
 }
 
-fn env(root: &Path, env: &BTreeMap<String, config::EnvValue>) -> BTreeMap<String, wire::EnvValue> {
-    let value = |value: &config::EnvValue| match value {
-        config::EnvValue::Value(text) => wire::EnvValue::Value(text.clone()),
-        config::EnvValue::File(path) => wire::EnvValue::File(absolute(root, path)),
+fn env(root: &Path, env: &BTreeMap<String, wire::EnvValue>) -> BTreeMap<String, wire::EnvValue> {
+    let value = |value: &wire::EnvValue| match value {
+        wire::EnvValue::Value(text) => wire::EnvValue::Value(text.clone()),
+        wire::EnvValue::File(path) => wire::EnvValue::File(absolute(root, path)),
     };
     env.iter().map(|(name, given)| (name.clone(), value(given))).collect()
 }
@@ -188,27 +172,9 @@ fn routing(root: &Path, service: &config::Service) -> Routing {
             .iter()
             .map(|address| wire::ListenAddress { address: address.to_string(), tls: tls.clone() })
             .collect(),
-        sticky: sticky.as_ref().map(|sticky| match sticky {
-            routing::Sticky::Cookie(name) => wire::Sticky::Cookie(name.clone()),
-            routing::Sticky::Header(name) => wire::Sticky::Header(name.clone()),
-            routing::Sticky::ClientAddress => wire::Sticky::ClientAddress,
-        }),
-        rules: rules.iter().map(rule).collect(),
-        health: wire::Health {
-            active: health.active.as_ref().map(|active| wire::ActiveHealth {
-                path: active.path.clone(),
-                interval_ms: active.interval_ms,
-                timeout_ms: active.timeout_ms,
-                rise: active.rise,
-                fall: active.fall,
-            }),
-            passive: wire::PassiveHealth {
-                consecutive_failures: health.passive.failures,
-                eject_ms: health.passive.eject_ms,
-            },
-            min_healthy_ms: 0,
-            slow_start_ms: health.slow_start_ms,
-        },
+        sticky: sticky.clone(),
+        rules: rules.clone(),
+        health: health.clone(),
         limits: wire::Limits {
             connect_ms: limits.connect_ms,
             response_ms: limits.response_ms,
@@ -226,25 +192,6 @@ fn routing(root: &Path, service: &config::Service) -> Routing {
         mirror_methods: shadow.map(|shadow| shadow.methods.clone()).unwrap_or_default(),
         mirror_body_max: shadow.map_or(0, |shadow| shadow.body_max_bytes),
         mirror_ignore: shadow.and_then(|shadow| shadow.json_ignore.clone()),
-    }
-}
-
-fn rule(rule: &routing::Rule) -> RuleSpec {
-    let condition = |condition: &routing::Condition| match condition {
-        routing::Condition::Header { name, value } => {
-            wire::Match::Header { name: name.clone(), value: value.clone() }
-        }
-        routing::Condition::Cookie { name, value } => {
-            wire::Match::Cookie { name: name.clone(), value: value.clone() }
-        }
-        routing::Condition::Path(prefix) => wire::Match::PathPrefix(prefix.clone()),
-    };
-    RuleSpec {
-        when: rule.when.iter().map(condition).collect(),
-        to: match rule.to {
-            routing::Side::New => RuleTarget::New,
-            routing::Side::Stable => RuleTarget::Stable,
-        },
     }
 }
 

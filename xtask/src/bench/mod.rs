@@ -1,6 +1,7 @@
 //! Benches: how fast, against whom.
 
 mod durable;
+mod judgement;
 pub(crate) mod load;
 mod machine;
 mod product;
@@ -11,4 +12,4 @@ mod switch;
 use crate::trial::Trial;
 
 /// Every bench there is.
-pub(crate) const ALL: &[Trial] = &[proxy::TRIAL, durable::TRIAL, switch::TRIAL, restart::TRIAL];
+pub(crate) const ALL: &[Trial] = &[proxy::TRIAL, durable::TRIAL, judgement::TRIAL, switch::TRIAL, restart::TRIAL];

@@ -10,7 +10,7 @@ use tidegate_core::{expression::Unit, model::Timestamp};
 use super::{
     answer::{Labels, counter, named},
     fault::FaultKind,
-    histogram::{Histogram, rise},
+    histogram::{Histogram, Scheme, coarser, doublings, rise},
 };
 
 /// Most instances of one tally, and most series that one instance ever showed.
@@ -43,8 +43,8 @@ pub struct Counters {
     pub requests: u64,
     /// Of those, failed.
     pub failures: u64,
-    /// Upper edges in microseconds (`u64::MAX` for infinite) and counts, edges rising, counts not cumulative, empty buckets
-    /// left out.
+    /// Upper edges in microseconds (`u64::MAX` for infinite) and counts, edges rising, counts not cumulative: every edge of a
+    /// classic histogram, of a native one those that ever counted. [`Tally::latencies`] makes two releases comparable.
     pub latency_us: Vec<(u64, u64)>,
     /// Time of the newest sample of any instance.
     pub newest: Option<Timestamp>,
@@ -68,6 +68,7 @@ pub struct Tally {
     requests: f64,
     failures: f64,
     latency: BTreeMap<u64, u64>,
+    scheme: Scheme,
     failure_series: BTreeSet<Labels>,
     resets: u64,
 }
@@ -106,6 +107,7 @@ impl Tally {
             requests: 0.0,
             failures: 0.0,
             latency: BTreeMap::new(),
+            scheme: Scheme::Unknown,
             failure_series: BTreeSet::new(),
             resets: 0,
         }
@@ -121,13 +123,35 @@ impl Tally {
         Counters {
             requests: self.requests.round() as u64,
             failures: self.failures.round() as u64,
-            latency_us: self.latency.iter().filter(|(_, n)| **n > 0).map(|(e, n)| (*e, *n)).collect(),
+            latency_us: listed(&self.latency),
             newest: self.instances.values().map(|i| i.at).max(),
             oldest: self.instances.values().map(|i| i.at).min(),
             instances: self.instances.len(),
             failure_series: self.failure_series.len(),
             resets: self.resets,
         }
+    }
+
+    /// The latencies of two releases as in [`Counters::latency_us`], with the same edges wherever both have them: a native
+    /// histogram leaves its empty buckets out, and an edge that only one release ever counted at is one of both. Classic
+    /// histograms with different edges keep them, as nobody knows what lies between.
+    pub fn latencies(new: &Self, stable: &Self) -> [Vec<(u64, u64)>; 2] {
+        let tallies = [new, stable];
+        let Scheme::Native(schema) = new.scheme.with(stable.scheme) else {
+            return tallies.map(|tally| listed(&tally.latency));
+        };
+        let mut both = tallies.map(|tally| match tally.scheme {
+            Scheme::Native(own) if own > schema => coarser(&tally.latency, tally.unit, schema),
+            Scheme::Native(_) | Scheme::Listed | Scheme::Unknown => tally.latency.clone(),
+        });
+        let doublings = doublings(new.unit).filter(|_| schema >= 0);
+        let edges: BTreeSet<u64> = both.iter().flat_map(BTreeMap::keys).copied().chain(doublings).collect();
+        for (tally, latency) in tallies.iter().zip(&mut both) {
+            for edge in edges.iter().filter(|_| tally.scheme != Scheme::Unknown) {
+                latency.entry(*edge).or_default();
+            }
+        }
+        both.map(|latency| listed(&latency))
     }
 
     /// Takes in what an instance showed; all of it or, with a fault, nothing.
@@ -148,8 +172,9 @@ impl Tally {
         for (labels, value, _) in shown.requests.iter().chain(&shown.failures) {
             counter(*value, &named(labels))?;
         }
+        let scheme = shown.latency.iter().fold(self.scheme, |scheme, histogram| scheme.with(histogram.scheme()));
         let latency: Vec<BTreeMap<u64, u64>> =
-            shown.latency.iter().map(|histogram| histogram.microseconds(self.unit)).collect();
+            shown.latency.iter().map(|histogram| self.buckets(histogram, scheme)).collect();
         let edges: BTreeSet<&u64> =
             self.latency.keys().chain(latency.iter().flat_map(BTreeMap::keys)).collect();
         if edges.len() > EDGES_MAX || known.is_some_and(|seen| seen.series_with(shown) > SERIES_MAX) {
@@ -159,6 +184,7 @@ impl Tally {
         let from_zero = known.is_some() || self.birth == Birth::Here;
         let since = self.since;
         let born = |created: Option<Timestamp>| from_zero || created.is_some_and(|at| at >= since);
+        self.become_coarser(scheme);
         let mut seen = self.instances.remove(instance).unwrap_or_default();
         seen.at = at;
         let (requests, fell) = risen(&mut seen.requests, &shown.requests, born);
@@ -170,7 +196,8 @@ impl Tally {
             let added = match seen.latency.get(&histogram.labels) {
                 Some(before) => rise(before, &now).unwrap_or_else(|| now.clone()),
                 None if born(histogram.created) => now.clone(),
-                None => BTreeMap::new(),
+                // Nothing is counted, but its edges are known.
+                None => now.keys().map(|edge| (*edge, 0)).collect(),
             };
             for (edge, count) in added {
                 let total = self.latency.entry(edge).or_default();
@@ -183,6 +210,29 @@ impl Tally {
         self.instances.insert(instance.to_owned(), seen);
         Ok(())
     }
+
+    /// A histogram's buckets, in the schema of all where they are native ones.
+    fn buckets(&self, histogram: &Histogram, scheme: Scheme) -> BTreeMap<u64, u64> {
+        let buckets = histogram.microseconds(self.unit);
+        match (scheme, histogram.schema) {
+            (Scheme::Native(schema), Some(own)) if own > schema => coarser(&buckets, self.unit, schema),
+            (Scheme::Native(_) | Scheme::Listed | Scheme::Unknown, _) => buckets,
+        }
+    }
+
+    /// What was counted in finer buckets than the newest histogram has is counted in its buckets from now on.
+    fn become_coarser(&mut self, scheme: Scheme) {
+        if let (Scheme::Native(own), Scheme::Native(schema)) = (self.scheme, scheme)
+            && own > schema
+        {
+            self.latency = coarser(&self.latency, self.unit, schema);
+        }
+        self.scheme = scheme;
+    }
+}
+
+fn listed(latency: &BTreeMap<u64, u64>) -> Vec<(u64, u64)> {
+    latency.iter().map(|(edge, count)| (*edge, *count)).collect()
 }
 
 /// The sum of all rises, and whether some counter fell: then it counted from zero since.

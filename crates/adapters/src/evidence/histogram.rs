@@ -9,6 +9,11 @@ use super::{
     fault::FaultKind,
 };
 
+/// Finest schema of native histograms that is kept: each edge is 9 % above the one before. Finer ones are made coarser, so
+/// that a reading stays small.
+pub(super) const SCHEMA_MAX: i8 = 3;
+/// Part of a step by which an edge may be off its place after it was rounded to whole microseconds.
+const ROUNDED: f64 = 0.2;
 /// Most buckets of one histogram.
 pub(super) const BUCKETS_MAX: usize = 1_024;
 
@@ -24,6 +29,31 @@ pub struct Histogram {
     /// Upper edges, rising, in the metric's unit, and counts; the last edge may be infinite. Native histograms leave empty
     /// buckets out.
     pub buckets: Vec<(f64, u64)>,
+    /// Schema of a native histogram, where it is known: its edges are `2^(i / 2^schema)` for every whole `i`.
+    pub schema: Option<i8>,
+}
+
+/// Which edges a release's histograms have.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Scheme {
+    /// No histogram was seen yet.
+    #[default]
+    Unknown,
+    /// Those that are listed, empty buckets too.
+    Listed,
+    /// Those of a native schema, listed or not.
+    Native(i8),
+}
+
+impl Scheme {
+    /// That of both together.
+    pub(super) fn with(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Unknown, one) | (one, Self::Unknown) => one,
+            (Self::Native(one), Self::Native(other)) => Self::Native(one.min(other)),
+            (Self::Listed, _) | (_, Self::Listed) => Self::Listed,
+        }
+    }
 }
 
 impl Histogram {
@@ -41,6 +71,10 @@ impl Histogram {
             *entry = entry.saturating_add(count);
         }
         buckets
+    }
+
+    pub(super) fn scheme(&self) -> Scheme {
+        self.schema.map_or(Scheme::Listed, |schema| Scheme::Native(schema.min(SCHEMA_MAX)))
     }
 
     /// From classic buckets: edge and count of everything up to it. The last edge must be infinite, and no count may be
@@ -74,7 +108,7 @@ impl Histogram {
             buckets.push((edge, count));
             (below, last_edge) = (up_to, edge);
         }
-        Ok(Self { labels, at, created, buckets })
+        Ok(Self { labels, at, created, buckets, schema: None })
     }
 
     /// From native buckets that are not cumulative, in any order, each edge once.
@@ -84,12 +118,13 @@ impl Histogram {
         created: Option<Timestamp>,
         mut buckets: Vec<(f64, u64)>,
         count: u64,
+        schema: Option<i8>,
     ) -> Result<Self, FaultKind> {
         if buckets.len() > BUCKETS_MAX {
             return Err(FaultKind::TooMany(BUCKETS_MAX));
         }
         buckets.sort_by(|a, b| a.0.total_cmp(&b.0));
-        let histogram = Self { labels, at, created, buckets };
+        let histogram = Self { labels, at, created, buckets, schema };
         if histogram.buckets.iter().any(|(edge, _)| edge.is_nan()) || histogram.count() != count {
             let name = named(&histogram.labels);
             let why = format!("the buckets of {name} do not add up to its count {count}");
@@ -104,6 +139,33 @@ fn whole_microseconds(seconds: f64) -> u64 {
     let microseconds = (seconds * 1e6).round();
     // 2^63 microseconds are 292,000 years: whoever has such a bucket means infinity.
     if microseconds >= 9.2e18 { u64::MAX } else { microseconds.max(1.0) as u64 }
+}
+
+/// The same counts in the buckets of a native schema, which must not be finer than their own.
+#[expect(clippy::cast_possible_truncation, reason = "a whole number between the logarithms of an f64")]
+pub(super) fn coarser(buckets: &BTreeMap<u64, u64>, unit: Unit, schema: i8) -> BTreeMap<u64, u64> {
+    let mut coarse = BTreeMap::new();
+    for (&edge, &count) in buckets {
+        let to = if edge == u64::MAX {
+            edge
+        } else {
+            let steps = (edge as f64 / 1e6 / unit.to_base(1.0)).log2() * f64::from(schema).exp2();
+            native_edge((steps - ROUNDED).ceil() as i64, unit, schema)
+        };
+        let total: &mut u64 = coarse.entry(to).or_default();
+        *total = total.saturating_add(count);
+    }
+    coarse
+}
+
+/// The powers of two of a native histogram's unit between 100 µs and two minutes: edges of every schema from 0 on, which make
+/// a limit among empty buckets one between two edges.
+pub(super) fn doublings(unit: Unit) -> impl Iterator<Item = u64> {
+    (-24..=28).map(move |power| native_edge(power, unit, 0)).filter(|edge| (100..=128_000_000).contains(edge))
+}
+
+fn native_edge(index: i64, unit: Unit, schema: i8) -> u64 {
+    whole_microseconds(unit.to_base((index as f64 * (-f64::from(schema)).exp2()).exp2()))
 }
 
 /// What was added between two states of one histogram, both as [`Histogram::microseconds`]; `None` when counting began anew in

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use tidegate_core::{
-    expression,
-    gate::{Counters, MetricAnswer, Number},
+    expression::{self, Expression},
+    gate::{Conditions, Counters, Gate, MetricAnswer, Number, Rule},
     judge::Metric,
     model::{Millis, Timestamp},
     plan::Plan,
@@ -17,8 +17,8 @@ use super::{
 use crate::{
     chain,
     evidence::{
-        Answer, ArmQueries, ArmSelectors, Birth, Command, Endpoint, JsonPath, Method, NotFinite, Prometheus,
-        Scraper, Secret, Tally, Warnings, Web,
+        Answer, ArmQueries, ArmSelectors, Birth, Command, Endpoint, Fault, FaultKind, JsonPath, Method, NotFinite,
+        Prometheus, Scraper, Secret, Tally, Warnings, Web,
     },
 };
 
@@ -30,7 +30,10 @@ pub(super) struct Asker {
     stable: Option<String>,
     spec: Result<MetricSpec, String>,
     fresh: Millis,
+    not_finite: NotFinite,
     tallies: Option<(Tally, Tally)>,
+    /// What was counted last, and up to when.
+    counted: Option<(Timestamp, MetricAnswer)>,
     began: Timestamp,
 }
 
@@ -44,9 +47,16 @@ impl Asker {
             spec: serde_json::from_str(&metric.query)
                 .map_err(|why| format!("metric `{}` cannot be asked: its query is not understood: {why}", metric.name)),
             fresh: metric.fresh,
+            not_finite: not_finite(plan, &metric.name),
             tallies: None,
+            counted: None,
             began: now,
         }
+    }
+
+    /// What it asks, for messages.
+    pub(super) fn question(&self) -> &str {
+        self.spec.as_ref().map_or("", MetricSpec::question)
     }
 
     /// What the source says now: facts, or why nothing.
@@ -91,6 +101,7 @@ impl Asker {
         text.replace(RELEASE, release).replace(SERVICE, &self.service)
     }
 
+    /// Both sides are asked for a query that names the release; otherwise the new release only.
     async fn prometheus(
         &mut self,
         prometheus: &Prometheus,
@@ -101,8 +112,9 @@ impl Asker {
         match ask {
             Question::Value { query } => {
                 let one = async |release: &str| {
-                    let answer = prometheus.instant(&self.fill(query, release), now, NotFinite::Keep).await;
-                    answer.map_err(said).and_then(|answer| numbers(&answer))
+                    let query = self.fill(query, release);
+                    let answer = prometheus.instant(&query, now, self.not_finite).await.map_err(said)?;
+                    numbers(&answer).map_err(|kind| said(Fault::new(prometheus.name(), &query, kind)))
                 };
                 let new = one(&self.new).await?;
                 let stable = match self.stable.as_ref().filter(|_| query.contains(RELEASE)) {
@@ -142,13 +154,19 @@ impl Asker {
             Scraper::new(endpoint).map_err(said)
         };
         match ask {
+            _ if instances.new.is_empty() => {
+                Err(said(Fault::new("the new release", ask.query(), FaultKind::Refused("it has no instance".to_owned()))))
+            }
             Question::Value { query } => {
-                let selector = self.fill(query, &self.new).parse().map_err(|why| said_of(&why))?;
+                let query = self.fill(query, &self.new);
+                let selector = query.parse().map_err(|why| said_of(&why))?;
                 let mut sides = [Vec::new(), Vec::new()];
                 for (side, of) in sides.iter_mut().zip([&instances.new, &instances.stable]) {
                     for instance in of {
-                        let read = at(instance)?.read(&selector, now, self.fresh, NotFinite::Keep).await;
-                        side.extend(numbers(&read.map_err(said)?)?);
+                        let scraper = at(instance)?;
+                        let read = scraper.read(&selector, now, self.fresh, self.not_finite).await.map_err(said)?;
+                        let numbers = numbers(&read);
+                        side.extend(numbers.map_err(|kind| said(Fault::new(scraper.name(), &query, kind)))?);
                     }
                 }
                 let [new, stable] = sides;
@@ -184,8 +202,10 @@ impl Asker {
     ) -> Result<Vec<Number>, String> {
         let path: JsonPath = path.parse().map_err(|why| said_of(&why))?;
         let method = post.map_or(Method::Get, |body| Method::Post(self.fill(body, release)));
+        let query = path.to_string();
         let web = Web::new(endpoint.endpoint(|text| self.fill(text, release)), method, path).map_err(said)?;
-        numbers(&web.read(now).await.map_err(said)?)
+        let answer = web.read(now).await.map_err(said)?;
+        numbers(&answer).map_err(|kind| said(Fault::new(web.name(), &query, kind)))
     }
 
     async fn command(&self, spec: &MetricSpec, release: &str, now: Timestamp) -> Result<Vec<Number>, String> {
@@ -202,7 +222,9 @@ impl Asker {
             within: Duration::from_millis(*within_ms),
             path: path.parse().map_err(|why| said_of(&why))?,
         };
-        numbers(&command.read(now).await.map_err(said)?)
+        let answer = command.read(now).await.map_err(said)?;
+        let query = command.arguments.join(" ");
+        numbers(&answer).map_err(|kind| said(Fault::new(&command.name(), &query, kind)))
     }
 
     /// Both releases' tallies: the new one's instances were started by this rollout, the stable one's ran before.
@@ -218,17 +240,49 @@ impl Asker {
         Ok((new, stable))
     }
 
-    fn counted(&self, now: Timestamp) -> Result<MetricAnswer, String> {
+    /// Both releases' counters, up to where both are known. While that moment stands still the answer is the same, so that
+    /// what one side counts meanwhile belongs to the interval that ends when the other is heard of again.
+    fn counted(&mut self, now: Timestamp) -> Result<MetricAnswer, String> {
         let Some((new, stable)) = &self.tallies else { return Err("nothing was counted".to_owned()) };
-        let counters = |tally: &Tally| {
-            let counters = tally.counters();
-            Counters { requests: counters.requests, failures: counters.failures, latency_us: counters.latency_us }
-        };
-        // The older of both sides' newest samples: up to then, both are known.
-        let at = [new, stable].into_iter().filter_map(|tally| tally.counters().newest).min().unwrap_or(now);
-        let stable = self.stable.is_some().then(|| counters(stable));
-        Ok(MetricAnswer::Counters { at, new: counters(new), stable })
+        let both = [new.counters(), stable.counters()];
+        let at = both.iter().filter_map(|counters| counters.newest).min().unwrap_or(now);
+        if let Some((_, same)) = self.counted.as_ref().filter(|(then, _)| at <= *then) {
+            return Ok(same.clone());
+        }
+        let stable_counts = self.stable.is_some() && stable.counters().instances > 0;
+        let mut arms = both.into_iter().zip(Tally::latencies(new, stable)).map(|(counted, latency_us)| Counters {
+            requests: counted.requests,
+            failures: counted.failures,
+            latency_us,
+        });
+        let new = arms.next().unwrap_or_default();
+        let answer = MetricAnswer::Counters { at, new, stable: arms.next().filter(|_| stable_counts) };
+        self.counted = Some((at, answer.clone()));
+        Ok(answer)
     }
+}
+
+/// NaN and infinities reach only conditions that ask for them; everywhere else they are faults.
+fn not_finite(plan: &Plan, metric: &str) -> NotFinite {
+    let asks = |text: &Option<String>| {
+        text.as_deref().and_then(|text| Expression::parse(text).ok()).is_some_and(|parsed| parsed.asks_for_not_finite())
+    };
+    let keeps = |gate: &Gate| match &gate.rule {
+        Rule::Metric(Conditions { success, failure, .. }) => {
+            gate.metric.as_deref() == Some(metric) && (asks(success) || asks(failure))
+        }
+        Rule::ErrorRate { .. }
+        | Rule::Latency { .. }
+        | Rule::LatencyShift { .. }
+        | Rule::Cpu { .. }
+        | Rule::Memory { .. }
+        | Rule::RequestRate { .. }
+        | Rule::Instances
+        | Rule::Goal { .. }
+        | Rule::Shadow { .. } => false,
+    };
+    let mut gates = plan.stages.iter().flat_map(|stage| &stage.gates).chain(&plan.watch_gates);
+    if gates.any(keeps) { NotFinite::Keep } else { NotFinite::Refuse }
 }
 
 fn said(fault: impl std::error::Error) -> String {
@@ -239,14 +293,21 @@ fn said_of(fault: &dyn std::error::Error) -> String {
     fault.to_string()
 }
 
-/// The numbers of an answer; a condition looks at nothing else.
-fn numbers(answer: &Answer) -> Result<Vec<Number>, String> {
+/// The numbers of an answer; a condition looks at nothing else. True is one, false is zero.
+fn numbers(answer: &Answer) -> Result<Vec<Number>, FaultKind> {
     let of = |value: &expression::Value| match value {
         expression::Value::Number(number) => Ok(Number(*number)),
         expression::Value::Bool(yes) => Ok(Number(if *yes { 1.0 } else { 0.0 })),
-        other => Err(format!("a number is needed, this is {other:?}")),
+        expression::Value::Text(text) => {
+            let text = text.chars().filter(|c| !c.is_control()).take(60).collect();
+            Err(FaultKind::NotNumeric { what: "the answer".to_owned(), text })
+        }
+        expression::Value::List(_) => Err(FaultKind::WrongShape("a list in a list".to_owned())),
+        expression::Value::Record(_) => Err(FaultKind::WrongShape("an object where a number is meant".to_owned())),
+        expression::Value::Nil => Err(FaultKind::NoData),
     };
     match answer.value() {
+        expression::Value::List(list) if list.is_empty() => Err(FaultKind::NoData),
         expression::Value::List(list) => list.iter().map(of).collect(),
         one => Ok(vec![of(&one)?]),
     }

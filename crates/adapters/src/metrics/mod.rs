@@ -52,6 +52,8 @@ pub struct Metrics {
 
 struct Slot {
     answer: MetricAnswer,
+    /// What is asked, for messages.
+    question: String,
     due: Instant,
     /// Away while a question is on its way.
     asker: Option<Box<Asker>>,
@@ -77,12 +79,8 @@ impl Metrics {
     fn one(&self, plan: &Plan, metric: &Metric, instances: &Instances, now: Timestamp) -> MetricReading {
         let key = (plan.deployment.clone(), metric.name.clone());
         let mut slots = self.slots();
-        let slot = slots.entry(key.clone()).or_insert_with(|| Slot {
-            answer: MetricAnswer::Fault { reason: format!("metric `{}` is being asked", metric.name) },
-            due: Instant::now(),
-            asker: Some(Box::new(Asker::new(plan, metric, now))),
-        });
-        let reading = MetricReading { metric: metric.name.clone(), answer: slot.answer.clone() };
+        let slot = slots.entry(key.clone()).or_insert_with(|| Slot::new(Asker::new(plan, metric, now), &metric.name));
+        let reading = MetricReading { metric: metric.name.clone(), answer: slot.newest(metric, now) };
         if Instant::now() >= slot.due
             && let Some(asker) = slot.asker.take()
         {
@@ -111,4 +109,32 @@ impl Metrics {
     fn slots(&self) -> std::sync::MutexGuard<'_, BTreeMap<(String, String), Slot>> {
         self.slots.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+impl Slot {
+    fn new(asker: Asker, metric: &str) -> Self {
+        let question = asker.question().to_owned();
+        let answer = MetricAnswer::Fault { reason: format!("metric `{metric}`: `{question}` is being asked") };
+        Self { answer, question, due: Instant::now(), asker: Some(Box::new(asker)) }
+    }
+
+    /// The newest answer, while it is fresh.
+    fn newest(&self, metric: &Metric, now: Timestamp) -> MetricAnswer {
+        let at = match &self.answer {
+            MetricAnswer::Counters { at, .. } | MetricAnswer::Values { at, .. } => *at,
+            MetricAnswer::Fault { .. } => return self.answer.clone(),
+        };
+        let age = now.since(at);
+        if age <= metric.fresh {
+            return self.answer.clone();
+        }
+        let Metric { name, fresh, .. } = metric;
+        let reason = format!("metric `{name}`: the newest answer to `{}` is {age} old, and may be {fresh}", self.question);
+        MetricAnswer::Fault { reason }
+    }
+}
+
+/// Asks one metric of a plan and waits for the answer. Counters need two answers to say anything: use [`Metrics`] for them.
+pub async fn ask_once(plan: &Plan, metric: &Metric, instances: &Instances, now: Timestamp) -> MetricAnswer {
+    Asker::new(plan, metric, now).ask(instances, now).await
 }

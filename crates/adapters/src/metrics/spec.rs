@@ -94,6 +94,27 @@ pub enum Question {
     },
 }
 
+impl MetricSpec {
+    /// What it asks, for messages: a query, a path, a program.
+    pub(super) fn question(&self) -> &str {
+        match self {
+            Self::Prometheus { ask, .. } | Self::Scrape { ask, .. } => ask.query(),
+            Self::Web { path, .. } => path,
+            Self::Command { program, .. } => program.to_str().unwrap_or_default(),
+        }
+    }
+}
+
+impl Question {
+    /// The query, or that of all requests.
+    pub(super) fn query(&self) -> &str {
+        match self {
+            Self::Counters { requests, .. } => requests,
+            Self::Value { query } => query,
+        }
+    }
+}
+
 fn seconds() -> String {
     "s".to_owned()
 }

@@ -39,6 +39,9 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
     figures.extend(peers::figures(terms));
     figures.extend(healthy::figures(terms));
     let reached = figures.iter().all(Figure::reached);
-    println!("{}", serde_json::to_string(&Closing { name: "judgement", seed: terms.seed, figures: &figures })?);
+    println!(
+        "{}",
+        serde_json::to_string(&Closing { name: "judgement", seed: terms.seed, figures: &figures })?
+    );
     Ok(if check && !reached { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }

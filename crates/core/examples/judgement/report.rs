@@ -15,6 +15,8 @@ pub(crate) struct Figure {
     pub(crate) unit: &'static str,
     pub(crate) goal: String,
     pub(crate) against: &'static str,
+    #[serde(skip)]
+    most: f64,
 }
 
 /// The closing line.
@@ -26,9 +28,20 @@ pub(crate) struct Closing<'a> {
 }
 
 impl Figure {
-    pub(crate) fn at_most(id: &'static str, value: f64, unit: &'static str, most: f64, against: &'static str) -> Self {
+    pub(crate) fn at_most(
+        id: &'static str,
+        value: f64,
+        unit: &'static str,
+        most: f64,
+        against: &'static str,
+    ) -> Self {
         let goal = if most > 0.0 { format!("<= {most}") } else { "== 0".to_owned() };
-        Self { id, value, unit, goal, against }
+        Self { id, value, unit, goal, against, most }
+    }
+
+    /// Whether the goal is reached; what could not be measured reaches none.
+    pub(crate) fn reached(&self) -> bool {
+        self.value <= self.most
     }
 }
 
@@ -56,7 +69,9 @@ pub(crate) fn runs<T: Send>(runs: u64, one: impl Fn(u64) -> T + Sync) -> Vec<T> 
         let lanes: Vec<_> = (0..THREADS).map(lane).collect();
         lanes.into_iter().filter_map(|lane| lane.join().ok()).collect()
     });
-    lanes.iter_mut().for_each(|lane| lane.reverse());
+    for lane in &mut lanes {
+        lane.reverse();
+    }
     let mut all = Vec::new();
     while let Some(one) = lanes.get_mut(all.len() % THREADS).and_then(Vec::pop) {
         all.push(one);

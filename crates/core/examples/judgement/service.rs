@@ -50,12 +50,19 @@ pub(crate) struct Counts {
 impl Service {
     /// With these failed shares instead.
     pub(crate) const fn failing(self, new: f64, stable: f64) -> Self {
-        Self { new, stable, ..self }
+        Self { stable, new, ..self }
     }
 
     /// What happens in some seconds when failures come in bursts of this mean size. Failures and successes of a random
     /// stream are independent Poisson streams.
-    pub(crate) fn counts(self, dice: &mut Dice, share: f64, seconds: f64, split: Split, burst: f64) -> Counts {
+    pub(crate) fn counts(
+        self,
+        dice: &mut Dice,
+        share: f64,
+        seconds: f64,
+        split: Split,
+        burst: f64,
+    ) -> Counts {
         let mut arm = |part: f64, failing: f64| {
             let expected = self.rps * part * seconds;
             if split == Split::Exact {
@@ -124,7 +131,13 @@ impl Stream {
     }
 
     /// The next interval of `service` in this stage.
-    pub(crate) fn next(&mut self, service: Service, stage: usize, split: Split, burst: f64) -> (&Batch, Counts) {
+    pub(crate) fn next(
+        &mut self,
+        service: Service,
+        stage: usize,
+        split: Split,
+        burst: f64,
+    ) -> (&Batch, Counts) {
         let share = Share::percent(SHARES.get(stage).copied().unwrap_or(100));
         let part = f64::from(share.basis_points()) / 10_000.0;
         let counts = service.counts(&mut self.dice, part, self.length.0 as f64 / 1_000.0, split, burst);

@@ -190,8 +190,11 @@ fn rise(before: &Counters, now: &Counters, rebooted: bool) -> (Arm, bool) {
         let mut latency_us = Vec::with_capacity(now.latency_us.len());
         let mut earlier = before.latency_us.iter().peekable();
         for &(edge, count) in &now.latency_us {
-            while earlier.next_if(|(e, _)| *e < edge).is_some() {}
-            let was = earlier.next_if(|(e, _)| *e == edge).map_or(0, |(_, count)| *count);
+            // Native histograms may become coarser: an edge that is gone was inside the next one.
+            let mut was = 0_u64;
+            while let Some((_, count)) = earlier.next_if(|(before, _)| *before <= edge) {
+                was = was.saturating_add(*count);
+            }
             latency_us.push((edge, minus(count, was)?));
         }
         Some(Arm {
@@ -214,6 +217,10 @@ fn metric(reading: &MetricReading, last: &Reading, length: Millis, share: Share)
     let nothing = |state, reason: &str| Said::Nothing { state, reason: reason.into() };
     let said = match (&reading.answer, before) {
         (MetricAnswer::Fault { reason }, _) => nothing(DataState::Stale, reason),
+        // One answer is one value, however often it is looked at before the next one comes.
+        (MetricAnswer::Values { at, .. }, Some(MetricAnswer::Values { at: then, .. })) if at <= then => {
+            nothing(DataState::Live, "no newer value yet")
+        }
         (MetricAnswer::Values { new, stable, .. }, _) => {
             Said::Values { new: new.clone(), stable: stable.clone() }
         }

@@ -42,7 +42,9 @@ impl Shift {
     }
 
     pub(super) fn take(&mut self, seen: &Interval<'_>) {
-        let noticed = |arm: &Arm| histogram(&Arm { latency_us: noticed(&arm.latency_us), ..arm.clone() }, seen.layout);
+        let noticed = |arm: &Arm| {
+            histogram(&Arm { latency_us: noticed(&arm.latency_us, seen.layout), ..arm.clone() }, seen.layout)
+        };
         let (Some(new), Some(stable)) = (noticed(seen.new), seen.stable.and_then(noticed)) else {
             return;
         };
@@ -171,10 +173,15 @@ impl Quantile {
 }
 
 /// The same buckets with those below what is noticed as one.
-fn noticed(buckets: &[(u64, u64)]) -> Vec<(u64, u64)> {
+fn noticed(buckets: &[(u64, u64)], layout: Layout) -> Vec<(u64, u64)> {
     let (fast, slow): (Vec<_>, Vec<_>) = buckets.iter().partition(|(edge, _)| *edge <= NOTICED_US);
+    // Where only listed edges exist, the highest of those that are not noticed stays what it is.
+    let edge = match layout {
+        Layout::Listed => fast.last().map(|(edge, _)| *edge),
+        Layout::Exponential { .. } | Layout::Shared { .. } => Some(NOTICED_US),
+    };
     let fast = fast.iter().fold(0_u64, |sum, (_, count)| sum.saturating_add(*count));
-    core::iter::once((NOTICED_US, fast)).chain(slow).collect()
+    edge.map(|edge| (edge, fast)).into_iter().chain(slow).collect()
 }
 
 /// The arm's latencies in microseconds.

@@ -69,9 +69,10 @@ impl Conditioned {
         self.bad > self.failures_max
     }
 
-    pub(super) fn answer(&self) -> Answer {
-        let Some((found, seen)) = &self.last else {
-            return Answer::plain(Standing::Absent, format!("metric `{}` has no value yet", self.metric));
+    /// A value of an earlier stage says nothing about this one.
+    pub(super) fn answer(&self, stage: Option<usize>) -> Answer {
+        let Some((found, seen)) = self.last.as_ref().filter(|_| self.stage == stage) else {
+            return Answer::plain(Standing::Absent, format!("metric `{}` has no value in this stage yet", self.metric));
         };
         let name = &self.metric;
         match found {

@@ -9,7 +9,9 @@ mod error;
 mod gauge;
 mod goal;
 mod latency;
+mod learn;
 mod metric;
+pub mod outlook;
 mod panel;
 mod rate;
 mod risk;
@@ -21,6 +23,7 @@ mod warmup;
 mod words;
 
 pub use batch::{Batch, DataState, Exposure, MetricBatch, Said};
+pub use learn::{Learned, learn};
 pub use metric::scope;
 pub use panel::Judge;
 pub use settings::{GaugeNoise, Metric, Settings};

@@ -58,6 +58,8 @@ struct Seat {
     silent: Option<Silent>,
     /// What failed it, once something has.
     failed: Option<String>,
+    /// Requests that its own metric counted since the stage began, of both releases where it compares them.
+    counted: u64,
 }
 
 #[derive(Clone, Debug)]
@@ -159,7 +161,7 @@ impl Judge {
                 continue;
             }
             if let Some(trial) = Trial::of(gate, settings, instances, onset) {
-                seats.push(Seat { gate: gate.clone(), trial, silent: None, failed: None });
+                seats.push(Seat { gate: gate.clone(), trial, silent: None, failed: None, counted: 0 });
             }
         }
         let alpha = f64::from(settings.false_rollback_ppm.clamp(1, 999_999)) / 1e6;
@@ -184,6 +186,9 @@ impl Judge {
         let raised = batch.new.share > self.share && self.share > Share::NONE;
         if batch.stage != self.stage {
             self.counted = Counted::default();
+            for seat in &mut self.seats {
+                seat.counted = 0;
+            }
         }
         (self.share, self.stage, self.at) = (batch.new.share, batch.stage, Some(batch.at));
         self.counted.add(batch);
@@ -250,6 +255,9 @@ impl Judge {
         if let Some(silent) = &seat.silent {
             let for_long = self.at.map_or(Millis::ZERO, |at| at.since(silent.since));
             let reason = format!("{} (for {for_long}); this is not a pass", silent.reason);
+            return self.judgement(gate, window, Verdict::NoEvidence, reason);
+        }
+        if let Some(reason) = seat.counts_nothing() {
             return self.judgement(gate, window, Verdict::NoEvidence, reason);
         }
         if self.counted.new == 0 && seat.needs_traffic() && self.share > Share::NONE {
@@ -363,6 +371,13 @@ impl Seat {
         }
     }
 
+    /// Its own metric answers, and has counted no request.
+    fn counts_nothing(&self) -> Option<String> {
+        let metric = self.gate.metric.as_ref().filter(|_| self.counted == 0)?;
+        let counts = self.needs_traffic() || matches!(self.trial, Trial::Rate(_) | Trial::Goal(_));
+        counts.then(|| format!("metric `{metric}` counted no request in this stage; this is not a pass"))
+    }
+
     const fn needs_traffic(&self) -> bool {
         matches!(self.trial, Trial::Errors(_) | Trial::Shift(_) | Trial::Quantile(_))
     }
@@ -384,6 +399,8 @@ impl Seat {
         // Between two samples of a slow source there is nothing new, and nothing wrong.
         let Some(interval) = interval else { return };
         self.silent = None;
+        let theirs = interval.stable.filter(|_| matches!(self.trial, Trial::Rate(_))).map_or(0, |arm| arm.requests);
+        self.counted = self.counted.saturating_add(interval.new.requests).saturating_add(theirs);
         match &mut self.trial {
             Trial::Errors(errors) => errors.take(&interval),
             Trial::Shift(shift) => shift.take(&interval),
@@ -417,7 +434,10 @@ impl Seat {
                 }
                 Ok(Some(own(new, stable.as_ref(), Layout::Listed)))
             }
-            Some(Said::Values { .. }) => Ok(Some(own(&batch.new, batch.stable.as_ref(), NARROW))),
+            Some(Said::Values { .. }) if matches!(self.trial, Trial::Conditions(_)) => {
+                Ok(Some(own(&batch.new, batch.stable.as_ref(), NARROW)))
+            }
+            Some(Said::Values { .. }) => Err(format!("metric `{name}` has a value, and counters are asked")),
             Some(Said::Nothing { state: DataState::Live, .. }) => Ok(None),
             Some(Said::Nothing { reason, .. }) => Err(reason.clone()),
             None => Err(format!("metric `{name}` was not read")),
@@ -436,7 +456,7 @@ impl Seat {
             Trial::Rate(rate) => rate.answer(judge.share.is_all()),
             Trial::Shadow(compared) => compared.answer(self.gate.min_requests),
             Trial::Goal(goal) => goal.answer(),
-            Trial::Conditions(conditions) => conditions.answer(),
+            Trial::Conditions(conditions) => conditions.answer(stage),
         }
     }
 }

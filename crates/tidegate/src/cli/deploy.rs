@@ -17,7 +17,14 @@ use tidegate_engine::{
 };
 use tidegate_sim::rehearse;
 
-use super::{Common, control::person, follow, inspect::now, print_json};
+use super::{
+    Common,
+    control::person,
+    follow,
+    inspect::now,
+    outlook::{self, TrafficArgs},
+    print_json,
+};
 use crate::{
     client::Client,
     compose,
@@ -44,6 +51,8 @@ pub(super) struct WhatArgs {
 pub(super) struct PlanArgs {
     #[command(flatten)]
     what: WhatArgs,
+    #[command(flatten)]
+    traffic: TrafficArgs,
 }
 
 #[derive(Args)]
@@ -170,12 +179,21 @@ fn commit(root: &Path) -> Option<String> {
 
 pub(super) async fn plan(common: &Common, args: PlanArgs) -> Result<Exit, Fault> {
     let plan = planned(common, &args.what).await?;
+    let sight = outlook::sight(common, &plan, &args.traffic).await?;
     if common.json {
-        print_json(&plan)?;
+        print_json(&Planned { plan: &plan, outlook: sight.json() })?;
     } else {
-        anstream::print!("{}", render::plan(&plan));
+        anstream::print!("{}{}", render::plan(&plan), sight.text(&plan));
     }
     Ok(Exit::Success)
+}
+
+/// A plan, and what it can see.
+#[derive(serde::Serialize)]
+struct Planned<'a> {
+    #[serde(flatten)]
+    plan: &'a Plan,
+    outlook: serde_json::Value,
 }
 
 /// The plan that a deployment would have now.

@@ -6,6 +6,7 @@ mod follow;
 mod inspect;
 mod judge;
 mod logs;
+mod outlook;
 mod process;
 mod project;
 mod reference;

@@ -9,6 +9,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 pub(crate) use tidegate_core::model::Criticality;
+pub(crate) use tidegate_proxy::protocol::TlsFiles as Tls;
 
 use super::{
     finding::{Code, Complaint, Finding, Findings, Place, Places},
@@ -113,14 +114,4 @@ pub(crate) enum Queue {
     Supersede,
     /// Is refused.
     Reject,
-}
-
-/// PEM files, relative to the configuration's directory unless absolute.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Tls {
-    /// Certificate chain.
-    pub(crate) certificate: String,
-    /// Private key.
-    pub(crate) key: String,
 }

@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
+pub(crate) use tidegate_proxy::protocol::{
+    Container, EnvValue, ProbeKind as Probe, Readiness, Resources, StopPolicy as Stop,
+};
 
 /// What runs, and how it is kept.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -25,7 +28,7 @@ pub(crate) struct Run {
 }
 
 /// A command on this machine, or a container.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum RunKind {
     /// A process.
@@ -51,61 +54,6 @@ pub(crate) struct Command {
     pub(crate) env: BTreeMap<String, EnvValue>,
 }
 
-/// A container.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Container {
-    /// Image with a tag, a digest or both.
-    pub(crate) image: String,
-    /// The port that the program inside listens on.
-    pub(crate) port: u16,
-    /// Arguments; empty keeps the image's own.
-    pub(crate) argv: Vec<String>,
-    /// Environment.
-    pub(crate) env: BTreeMap<String, EnvValue>,
-    /// The engine's socket; `None` is `DOCKER_HOST`, else the usual place.
-    pub(crate) socket: Option<String>,
-    /// Memory limit given to the engine.
-    pub(crate) memory_bytes: Option<u64>,
-}
-
-/// Where an environment variable's value comes from.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum EnvValue {
-    /// A plain value.
-    Value(String),
-    /// The content of this file when an instance starts.
-    File(String),
-}
-
-/// When an instance counts as ready.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "RawReadiness")]
-pub(crate) struct Readiness {
-    /// What is probed.
-    pub(crate) probe: Probe,
-    /// Time between two probes.
-    pub(crate) interval_ms: u64,
-    /// A probe that takes longer has failed.
-    pub(crate) timeout_ms: u64,
-    /// Successes in a row.
-    pub(crate) successes: u32,
-    /// Time it has to stay healthy.
-    pub(crate) min_healthy_ms: u64,
-    /// Not ready this long after its start has failed.
-    pub(crate) deadline_ms: u64,
-}
-
-/// What a readiness probe does.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum Probe {
-    /// GET of this path.
-    Http(String),
-    /// Connects.
-    Tcp,
-}
-
 /// What happens when an instance ends by itself.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -120,16 +68,6 @@ pub(crate) struct Restart {
     pub(crate) crash_loop_window_ms: u64,
 }
 
-/// How an instance is stopped.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Stop {
-    /// `TERM`, `INT`, `QUIT` or `HUP`.
-    pub(crate) signal: String,
-    /// Time between the signal and the kill.
-    pub(crate) grace_ms: u64,
-}
-
 /// What is kept of an instance's output.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -138,16 +76,6 @@ pub(crate) struct Log {
     pub(crate) size_max_bytes: u64,
     /// Rotated files kept.
     pub(crate) files_max: u32,
-}
-
-/// What 100 % of CPU and memory is for one instance; `None` is the machine's.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Resources {
-    /// Thousandths of a core.
-    pub(crate) cpu_milli: Option<u32>,
-    /// Bytes.
-    pub(crate) memory_bytes: Option<u64>,
 }
 
 /// `run` as the table of fields has it: what belongs to the command stands beside it.
@@ -162,6 +90,7 @@ struct RawRun {
     user: Option<String>,
     env: Option<BTreeMap<String, EnvValue>>,
     instances: Option<u32>,
+    #[serde(deserialize_with = "readiness")]
     ready: Readiness,
     restart: Restart,
     stop: Stop,
@@ -221,16 +150,13 @@ struct RawReadiness {
     deadline_ms: u64,
 }
 
-impl TryFrom<RawReadiness> for Readiness {
-    type Error = &'static str;
-
-    fn try_from(raw: RawReadiness) -> Result<Self, Self::Error> {
-        let probe = match (raw.http, raw.tcp) {
-            (Some(path), None) => Probe::Http(path),
-            (None, Some(true)) => Probe::Tcp,
-            (Some(_) | None, _) => return Err("exactly one of `http` and `tcp`"),
-        };
-        let RawReadiness { interval_ms, timeout_ms, successes, min_healthy_ms, deadline_ms, .. } = raw;
-        Ok(Self { probe, interval_ms, timeout_ms, successes, min_healthy_ms, deadline_ms })
-    }
+fn readiness<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Readiness, D::Error> {
+    let raw = RawReadiness::deserialize(deserializer)?;
+    let probe = match (raw.http, raw.tcp) {
+        (Some(path), None) => Probe::Http(path),
+        (None, Some(true)) => Probe::Tcp,
+        (Some(_) | None, _) => return Err(D::Error::custom("exactly one of `http` and `tcp`")),
+    };
+    let RawReadiness { interval_ms, timeout_ms, successes, min_healthy_ms, deadline_ms, .. } = raw;
+    Ok(Readiness { probe, interval_ms, timeout_ms, successes, min_healthy_ms, deadline_ms })
 }

@@ -6,6 +6,7 @@
 
 mod layout;
 mod moment;
+mod outlook;
 mod picture;
 mod plan;
 mod progress;
@@ -17,6 +18,7 @@ mod text;
 mod timeline;
 
 pub(crate) use moment::clock;
+pub(crate) use outlook::{outlook, unknown_traffic};
 pub(crate) use picture::states_svg;
 pub(crate) use plan::plan;
 pub(crate) use progress::{Progress, progress, redraw};

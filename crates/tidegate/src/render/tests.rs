@@ -2,8 +2,11 @@
 
 use tidegate_core::{
     deployment::{Effect, Event, Input, Outcome, Recorded, StateName, Verb, decide, fold, look, owed},
-    gate::{Instance, Judgement, Reading, ReleaseReading, standard_gates},
-    judge::Judge,
+    gate::{Instance, Judgement, Mode, Reading, ReleaseReading, standard_gates},
+    judge::{
+        Judge,
+        outlook::{Load, Outlook},
+    },
     model::{Actor, Artifact, Criticality, Millis, Release, Share, TargetSpec, Timestamp},
     plan::{Limits, Plan, Request, Shadow, Step, StrategySpec, compile},
     view::{self, Summary, users},
@@ -175,6 +178,20 @@ impl Walk {
     }
 }
 
+fn sight(mode: Mode, requests_per_s: f64) -> (Plan, Outlook) {
+    let mut gates = standard_gates();
+    gates.iter_mut().for_each(|gate| gate.mode = mode);
+    let plan = compile(Request { gates, ..request() }).unwrap();
+    let latency_us = vec![(100_000, 960), (800_000, 40)];
+    let outlook = Outlook::of(&plan, &Load { requests_per_s, failed_share: 0.001, latency_us }).unwrap();
+    (plan, outlook)
+}
+
+fn seen(mode: Mode, requests_per_s: f64) -> String {
+    let (plan, seen) = sight(mode, requests_per_s);
+    outlook(&plan, &seen, "as given")
+}
+
 fn failing() -> Walk {
     let quiet = Request { shadow: None, ..request() };
     Walk { failing: true, ..Walk::of(quiet) }.run_to(StateName::RolledBack)
@@ -200,6 +217,11 @@ fn what_a_person_sees_is_in_the_golden_file() {
     let mut show = |title: &str, text: &str| shown = format!("{shown}== {title}\n{}\n", unstyled(text));
     show("plan", &plan(&compile(request()).unwrap()));
     show("plan of a first deployment", &plan(&compile(Request { stable: None, ..request() }).unwrap()));
+    show("what a plan can see", &seen(Mode::Sequential, 1_000.0));
+    show("what a plan can see of little traffic", &seen(Mode::Sequential, 1.0));
+    show("what plain gates see", &seen(Mode::Threshold, 1_000.0));
+    let examples: Vec<Outlook> = [10.0, 10_000.0].map(|rps| sight(Mode::Sequential, rps).1).into();
+    show("what a plan can see at unknown traffic", &unknown_traffic(0.001, &examples));
     show("status", &status(&summaries, baking().now));
     show("history", &history(&summaries));
     show("summary of one that turned back", &status(&[failing().summary()], failing().now));

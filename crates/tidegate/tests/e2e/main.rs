@@ -15,6 +15,7 @@ mod clock;
 mod deploy;
 mod disk;
 mod journal;
+mod judgement;
 mod kill;
 mod proxy;
 mod queue;

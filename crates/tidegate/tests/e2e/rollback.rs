@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crate::support::{Project, until};
+use crate::support::{ERRORS, Project, until};
 
 fn three_releases() -> (Project, Vec<String>) {
     let mut shop = Project::new();
@@ -19,7 +19,7 @@ fn three_releases() -> (Project, Vec<String>) {
 fn content_that_a_gate_turned_back_is_refused_until_a_person_lifts_that() {
     let mut shop = Project::new();
     shop.deploy().code(0);
-    let _users = shop.users(&["--rate", "60"]);
+    let _users = shop.users(100);
     shop.version("v2").faults(&["--error-percent", "60"]).with("gates", ERRORS).bake("50%", "20s");
     shop.deploy().code(4).says("error_rate");
     shop.deploy().code(2).complains("was turned back before").complains("--lift --reason");

@@ -52,6 +52,8 @@ impl Project {
             ),
             ("strategy", "{canary: {steps: [{share: 50%, bake: 400ms}, {share: 100%, bake: 200ms}]}}"),
             ("gates", CARELESS),
+            ("shadow", ""),
+            ("judgement", "{mode: threshold}"),
             ("watch", "200ms"),
             ("lease", "10m"),
             ("queue", "wait"),
@@ -348,8 +350,10 @@ services:
       stop: {grace: 1s}
     strategy: {strategy}
     gates: {gates}
+    judgement: {judgement}
     routing: {limits: {drain: 500ms, drain_websocket: 500ms}}
     watch: {watch}
     lease: {lease}
+    {shadow}
     queue: {queue}
 ";

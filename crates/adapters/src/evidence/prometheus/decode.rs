@@ -1,6 +1,6 @@
 //! The query API's JSON.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, de::DeserializeOwned};
 use tidegate_core::model::Timestamp;
@@ -152,11 +152,26 @@ pub(super) fn histograms(body: &[u8]) -> Result<Histograms, FaultKind> {
 fn of_native(labels: &Labels, at: Timestamp, native: &Native) -> Result<Histogram, FaultKind> {
     let name = named(labels);
     let mut buckets = Vec::with_capacity(native.buckets.len());
-    for (_, _, upper, count) in &native.buckets {
-        buckets.push((numeric(upper, &name)?, whole(numeric(count, &name)?, &name)?));
+    let mut schemas = BTreeSet::new();
+    for (_, lower, upper, count) in &native.buckets {
+        let (lower, upper) = (numeric(lower, &name)?, numeric(upper, &name)?);
+        buckets.push((upper, whole(numeric(count, &name)?, &name)?));
+        if lower > 0.0 {
+            schemas.insert(schema_between(lower, upper));
+        }
     }
     let count = whole(numeric(&native.count, &name)?, &name)?;
-    Histogram::native(labels.clone(), at, None, buckets, count)
+    // All buckets of one histogram have the same; a histogram of requests that took no time shows none.
+    let schema = if schemas.len() == 1 { schemas.pop_first().flatten() } else { None };
+    Histogram::native(labels.clone(), at, None, buckets, count, schema)
+}
+
+/// The schema whose neighbouring edges these are: the server does not say it.
+#[expect(clippy::cast_possible_truncation, reason = "checked to lie between -4 and 8")]
+fn schema_between(lower: f64, upper: f64) -> Option<i8> {
+    let schema = -(upper / lower).log2().log2();
+    let whole = schema.round();
+    ((-4.0..=8.0).contains(&whole) && (schema - whole).abs() < 0.01).then_some(whole as i8)
 }
 
 fn vector(series: Vec<Instant>, not_finite: NotFinite) -> Result<Vec<Labelled>, FaultKind> {

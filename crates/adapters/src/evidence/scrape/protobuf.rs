@@ -188,7 +188,7 @@ fn histogram(family: &str, metric: &Metric<'_>, value: &[u8], exposition: &mut E
     labels.insert("__name__".to_owned(), family.to_owned());
     let what = named(&labels);
     let at = metric.at.unwrap_or_default();
-    let native = Histogram::native(labels, at, created, buckets, raw.count);
+    let native = Histogram::native(labels, at, created, buckets, raw.count, i8::try_from(schema).ok());
     exposition.native.push((
         family.to_owned(),
         native.map_err(|why| format!("{what}: {why}"))?,

@@ -83,7 +83,7 @@ fn what_is_written_arrives_in_its_unit() {
     );
     assert_eq!(shop.routing.sticky, Some(Sticky::Cookie("tg".to_owned())));
     assert_eq!(shop.routing.rules[0].to, Side::New);
-    assert_eq!(shop.routing.rules[0].when[1], Condition::Path("/beta".to_owned()));
+    assert_eq!(shop.routing.rules[0].when[1], Condition::PathPrefix("/beta".to_owned()));
     assert_eq!(shop.routing.health.active.as_ref().unwrap().interval_ms, 1_000);
     assert_eq!(shop.routing.health.slow_start_ms, 5_000);
 }
