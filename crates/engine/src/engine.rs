@@ -14,6 +14,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::{
     evidence::Evidence,
+    learning::learned,
     fleet,
     journal::{Append, AppendError, Filter, Journal, Kept, ReadError, Request, Standing},
     record,
@@ -240,6 +241,9 @@ impl<J: Journal, W: World> Engine<J, W> {
         if !request.way_back && !repeated {
             self.refuse_turned_back(&request).await?;
             self.name_apart(&mut request).await?;
+        }
+        if let Some(learned) = learned(&*self.inner.journal, &request.service, &request.environment).await? {
+            request.judge = request.judge.with_learned(&learned);
         }
         // What runs now may end well and become the stable release: then this is planned again at its turn.
         let again = may_repeat(&request) || repeated || !before.is_empty();

@@ -4,6 +4,7 @@ pub mod engine;
 pub mod evidence;
 mod fleet;
 pub mod journal;
+pub mod learning;
 pub mod record;
 pub mod replay;
 pub mod run;

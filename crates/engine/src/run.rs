@@ -21,6 +21,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use crate::{
     evidence::{Evidence, bound},
     journal::{Append, AppendError, BoxFuture, Epoch, Journal, READ_MAX, ReadError},
+    learning::learn_from,
     record::{self, DecodeError},
     world::{Order, World},
 };
@@ -153,6 +154,10 @@ impl<J: Journal, W: World> Run<J, W> {
                     self.take(&Actor::engine(), &Input::Tick).await?.ok();
                 }
             }
+        }
+        self.keep_evidence().await;
+        if let Err(why) = learn_from(&*self.journal, &self.plan).await {
+            tracing::warn!(deployment = self.plan.deployment, %why, "nothing was learned from it");
         }
         let history = history(&*self.journal, &self.plan.deployment).await?;
         self.world.ended(history.into()).await;

@@ -183,7 +183,7 @@ fn detail(event: &Event) -> String {
         | Event::Hurried { .. }
         | Event::Promoted
         | Event::WatchOpened { .. }
-        | Event::WatchPassed
+        | Event::WatchPassed { .. }
         | Event::Verified
         | Event::Resumed
         | Event::Restored

@@ -10,7 +10,13 @@ use futures_util::{StreamExt, stream};
 use tidegate_adapters::evidence::{
     Answer, Command, Data, Endpoint, Fault, Method, NotFinite, Prometheus, Sample, Scraper, Warnings, Web,
 };
-use tidegate_core::model::{Millis, Timestamp};
+use tidegate_adapters::metrics::{EndpointSpec, InstanceAddress, Instances, MetricSpec, Question, ask_once};
+use tidegate_core::{
+    deployment::table,
+    gate::MetricAnswer,
+    judge::Metric,
+    model::{Millis, Timestamp},
+};
 
 use crate::hostile::{Wire, reply, serve};
 
@@ -36,6 +42,19 @@ pub(crate) struct Bad {
     /// What the source said.
     pub(crate) answered: Result<Answer, Fault>,
 }
+
+/// What the metrics of a plan make of a bad answer.
+pub(crate) struct Told {
+    /// As in [`Bad::name`].
+    pub(crate) name: String,
+    /// What the message must name as the question.
+    pub(crate) query: String,
+    /// What a deployment is told.
+    pub(crate) answer: MetricAnswer,
+}
+
+/// The name of the metric that is asked.
+pub(crate) const METRIC: &str = "of-the-test";
 
 /// Ways to ask.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,6 +110,30 @@ impl Ask {
     }
 }
 
+impl Ask {
+    /// The same question as a plan's metric has it, where one can; asked at most this long.
+    fn spec(self, url: &str, within_ms: u64) -> Option<MetricSpec> {
+        let endpoint = EndpointSpec { url: url.to_owned(), within_ms, ..EndpointSpec::default() };
+        let value = Question::Value { query: SELECTOR.to_owned() };
+        let counters = |latency: Option<&str>| Question::Counters {
+            requests: SELECTOR.to_owned(),
+            failures: SELECTOR.to_owned(),
+            latency: latency.map(str::to_owned),
+            latency_unit: "s".to_owned(),
+            instance_labels: vec!["instance".to_owned()],
+        };
+        let ask = match self {
+            Self::Instant => value,
+            Self::Raw => counters(None),
+            Self::Histograms => counters(Some(SELECTOR)),
+            Self::Range => return None,
+            Self::Scrape => return Some(MetricSpec::Scrape { path: "/metrics".to_owned(), ask: value }),
+            Self::Web => return Some(MetricSpec::Web { endpoint, post: None, path: "$.value".to_owned() }),
+        };
+        Some(MetricSpec::Prometheus { endpoint, accept_warnings: false, lookback_ms: 60_000, ask })
+    }
+}
+
 struct Case {
     name: String,
     ask: Ask,
@@ -100,6 +143,19 @@ struct Case {
 
 /// Asks for all of them and gives back what was answered.
 pub(crate) async fn answers() -> Vec<Bad> {
+    let asked = stream::iter(cases()).map(asked).buffer_unordered(16).collect::<Vec<Bad>>().await;
+    let ran = stream::iter(commands()).map(ran).buffer_unordered(4).collect::<Vec<Bad>>().await;
+    asked.into_iter().chain(ran).collect()
+}
+
+/// Asks for all of them as a deployment does.
+pub(crate) async fn told() -> Vec<Told> {
+    let asked = stream::iter(cases()).map(told_of).buffer_unordered(16).collect::<Vec<Told>>().await;
+    let ran = stream::iter(commands()).map(told_by).buffer_unordered(4).collect::<Vec<Told>>().await;
+    asked.into_iter().chain(ran).collect()
+}
+
+fn cases() -> Vec<Case> {
     let mut cases = Vec::new();
     for ask in Ask::ALL {
         for (name, wire, codes) in transport::shapes() {
@@ -126,15 +182,67 @@ pub(crate) async fn answers() -> Vec<Bad> {
         let kind = content_type.split([';', '/']).nth(1).unwrap_or("");
         cases.push(Case { name: format!("Scrape, {kind}: {name}"), ask: Ask::Scrape, wire, codes });
     }
-    let asked = stream::iter(cases).map(asked).buffer_unordered(16).collect::<Vec<Bad>>().await;
-    let ran = stream::iter(commands()).map(ran).buffer_unordered(4).collect::<Vec<Bad>>().await;
-    asked.into_iter().chain(ran).collect()
+    cases
+}
+
+async fn told_of(case: Case) -> Told {
+    let within = case.within();
+    let within_ms = u64::try_from(within.as_millis()).unwrap();
+    let Case { name, ask, wire, codes } = case;
+    let url = serve(wire.clone()).await;
+    let query = if ask == Ask::Web { "$.value" } else { SELECTOR }.to_owned();
+    let answer = match ask.spec(&url, within_ms) {
+        Some(spec) => {
+            let address = url.trim_start_matches("http://").to_owned();
+            let instance = InstanceAddress { id: "one".to_owned(), address };
+            let instances = Instances { new: vec![instance.clone()], stable: vec![instance] };
+            deployed(&spec, &instances).await
+        }
+        // No metric of a plan asks for a range: its fault is told as the others are.
+        None => match asked(Case { name: name.clone(), ask, wire, codes }).await.answered {
+            Err(fault) => MetricAnswer::Fault { reason: format!("metric `{METRIC}`: {fault}") },
+            Ok(answer) => panic!("{name}: taken for {answer:?}"),
+        },
+    };
+    Told { name, query, answer }
+}
+
+async fn told_by((name, script, codes): (&'static str, &'static str, Codes)) -> Told {
+    let endless = codes == ["timed_out"];
+    let spec = MetricSpec::Command {
+        program: if script.is_empty() { "/nowhere/no-such-program" } else { "/bin/sh" }.into(),
+        arguments: vec!["-c".to_owned(), script.to_owned()],
+        environment: BTreeMap::new(),
+        inherit: Vec::new(),
+        directory: None,
+        path: "$".to_owned(),
+        within_ms: if endless { 300 } else { 10_000 },
+    };
+    let answer = deployed(&spec, &Instances::default()).await;
+    Told { name: format!("Command: {name}"), query: format!("-c {script}"), answer }
+}
+
+async fn deployed(spec: &MetricSpec, instances: &Instances) -> MetricAnswer {
+    let metric = Metric {
+        name: METRIC.to_owned(),
+        source: "a source".to_owned(),
+        query: serde_json::to_string(spec).unwrap(),
+        every: Millis(1_000),
+        fresh: AGE_MAX,
+    };
+    ask_once(&table::sample_plan(), &metric, instances, NOW).await
+}
+
+impl Case {
+    /// Only what never ends is given little time, so that a busy machine changes no other answer.
+    fn within(&self) -> Duration {
+        let endless = matches!(self.wire, Wire::SendAndHang(_) | Wire::Drip(_));
+        Duration::from_millis(if endless { 150 } else { 10_000 })
+    }
 }
 
 async fn asked(case: Case) -> Bad {
-    // Only what never ends is given little time, so that a busy machine changes no other answer.
-    let endless = matches!(case.wire, Wire::SendAndHang(_) | Wire::Drip(_));
-    let within = Duration::from_millis(if endless { 150 } else { 10_000 });
+    let within = case.within();
     let url = serve(case.wire).await;
     let answered = case.ask.of(url, within).await;
     Bad { name: case.name, codes: case.codes, query: case.ask.query(), answered }

@@ -11,6 +11,7 @@ mod bad;
 mod command;
 mod corpus;
 mod hostile;
+mod matrix;
 mod prometheus;
 mod protobuf;
 mod scrape;

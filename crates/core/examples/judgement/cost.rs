@@ -4,7 +4,7 @@ use std::{error::Error, hint::black_box, time::Instant};
 
 use serde::Serialize;
 use tidegate_core::{
-    gate::{Arm, Gate, Look, Rule, Window},
+    gate::{Arm, Gate, Look, Window},
     judge::{Batch, Judge, Settings},
     model::Millis,
 };
@@ -26,11 +26,11 @@ const ROUNDS: usize = 15;
 
 /// The figures on cost and on the golden vectors.
 pub(crate) fn figures() -> Result<Vec<Figure>, Box<dyn Error>> {
-    let (usual, more) = (eval_us(&gates()), eval_us(&with_shift()));
+    let usual = eval_us(&gates());
     println!(
         "One batch taken and every gate asked, full latency histograms of the proxy's, median of {ROUNDS} rounds"
     );
-    println!("  default gates: {usual:.2} us for each gate; with the latency comparison too: {more:.2} us");
+    println!("  default gates: {usual:.2} us for each gate");
     let states = states()?;
     println!("Serialized state of a gate, bytes");
     for (name, bytes) in &states {
@@ -64,18 +64,10 @@ pub(crate) fn figures() -> Result<Vec<Figure>, Box<dyn Error>> {
     ])
 }
 
-fn with_shift() -> Vec<Gate> {
-    let mut gates = gates();
-    let shift = Gate::new("latency_shift", Rule::LatencyShift { ratio_max_bp: 12_500 });
-    gates.push(Gate { mode: tidegate_core::gate::Mode::Sequential, ..shift });
-    gates
-}
-
 /// Microseconds for one gate at one batch.
 fn eval_us(gates: &[Gate]) -> f64 {
     let mut stream = Stream::new(Dice::new(1, "cost", 0), Millis(1_000));
-    let batches: Vec<Batch> =
-        (0..BATCHES).map(|_| full(stream.next(BUSY, 0, Split::Random, 1.0).0)).collect();
+    let batches: Vec<Batch> = (0..BATCHES).map(|_| full(stream.next(BUSY, 0, Split::Random, 1.0))).collect();
     let round = || {
         let mut judge: Judge = judge(&Settings::default(), gates, 1);
         let started = Instant::now();

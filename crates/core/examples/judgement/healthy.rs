@@ -161,7 +161,7 @@ fn rollout(terms: Terms, case: &Case, run: u64) -> Ending {
         for second in 0..STAGE_S {
             let at = stage as u64 * STAGE_S + second;
             let now = moment(case, &factors, stage, second, (outage_from..outage_from + 120).contains(&at));
-            judge.take(stream.next(now, stage, Split::Random, burst).0);
+            judge.take(stream.next(now, stage, Split::Random, burst));
         }
         if let Some(gate) = failed(&judge, &gates, stage) {
             return Some(gate.to_owned());

@@ -162,9 +162,9 @@ fn tidegate(dice: Dice, service: Service, settings: &Settings, length: Millis) -
     let batches = 600_000 / length.0.max(1);
     for number in 0..3 * batches {
         let stage = usize::try_from(number / batches).unwrap_or(0);
-        let (batch, counts) = stream.next(service, stage, Split::Random, 1.0);
+        let batch = stream.next(service, stage, Split::Random, 1.0);
+        lost += batch.new.failures;
         judge.take(batch);
-        lost += counts.new.1;
         let asked = if number % 60 == 59 { &gates } else { first };
         if failed(&judge, asked, stage).is_some() {
             return Outcome { after_s: Some((number + 1) as f64 * length.0 as f64 / 1_000.0), failed: lost };

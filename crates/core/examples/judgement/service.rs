@@ -1,7 +1,7 @@
 //! A service under a new release, as batches of one second for the judge and as minutes for its peers.
 
 use tidegate_core::{
-    gate::{Arm, Gate, Look, Mode, Verdict, Window, standard_gates},
+    gate::{Arm, Gate, Look, Mode, Rule, Verdict, Window, standard_gates},
     judge::{Batch, DataState, Judge, Settings},
     model::{Millis, Share, Timestamp},
 };
@@ -11,9 +11,18 @@ use crate::chance::{Dice, whole};
 /// Shares of the stages, per cent.
 pub(crate) const SHARES: [u8; 3] = [5, 25, 50];
 
-/// Latencies of every request, whatever the release: upper edges of the proxy's buckets in microseconds, and the part of
-/// the requests in or above the bucket. P95 and P99 are well below their limits of 500 ms and 1 s.
-const LATENCY: [(u64, f64); 4] = [(122_880, 1.0), (327_680, 0.45), (786_432, 0.022), (1_572_864, 0.0014)];
+/// Latencies of every request, whatever the release and whether it fails: upper edges of buckets in microseconds, and the part
+/// of the requests in or above the bucket. Log-normal with a median of 120 ms and a P95 of 385 ms, so that both quantiles are
+/// well below their limits of 500 ms and 1 s.
+const LATENCY: [(u64, f64); 7] = [
+    (122_880, 1.0),
+    (245_760, 0.487),
+    (393_216, 0.156),
+    (524_288, 0.047),
+    (786_432, 0.0188),
+    (1_048_576, 0.0040),
+    (1_572_864, 0.0011),
+];
 
 /// CPU of the new release: 70 % on average, 6 points of noise with a correlation of 0.9 every 5 s; the limit is 80 %.
 const CPU: (f64, f64, f64) = (0.70, 0.06, 0.9);
@@ -77,10 +86,11 @@ impl Service {
     }
 }
 
-/// The default gates, all asked by evidence.
+/// The gates that a service has when its file says nothing, all asked by evidence.
 pub(crate) fn gates() -> Vec<Gate> {
     let sequential = |gate| Gate { mode: Mode::Sequential, ..gate };
-    standard_gates().into_iter().map(sequential).collect()
+    let shift = Gate::new("latency_shift", Rule::LatencyShift { ratio_max_bp: 12_500 });
+    standard_gates().into_iter().chain([shift]).map(sequential).collect()
 }
 
 /// The judge of the default gates over three stages of ten minutes of one-second batches.
@@ -130,48 +140,46 @@ impl Stream {
         Self { dice, batch, cpu: 0.0, length }
     }
 
-    /// The next interval of `service` in this stage.
-    pub(crate) fn next(
-        &mut self,
-        service: Service,
-        stage: usize,
-        split: Split,
-        burst: f64,
-    ) -> (&Batch, Counts) {
+    /// The next interval of `service` in this stage, with failures in bursts of this mean size.
+    pub(crate) fn next(&mut self, service: Service, stage: usize, split: Split, burst: f64) -> &Batch {
         let share = Share::percent(SHARES.get(stage).copied().unwrap_or(100));
+        let expected = service.rps * self.length.0 as f64 / 1_000.0;
         let part = f64::from(share.basis_points()) / 10_000.0;
-        let counts = service.counts(&mut self.dice, part, self.length.0 as f64 / 1_000.0, split, burst);
+        let new = self.arm(expected * part, service.new, split, burst);
+        let stable = self.arm(expected * (1.0 - part), service.stable, split, burst);
         self.batch.number += 1;
         self.batch.at = Timestamp(self.batch.at.0 + i64::try_from(self.length.0).unwrap_or(0));
         self.batch.stage = Some(stage);
-        self.batch.new = Arm { share, ..self.arm(counts.new) };
-        self.batch.stable = Some(Arm { share: share.rest(), ..self.arm(counts.stable) });
-        self.latencies(counts.new.0);
+        self.batch.new = Arm { share, ..new };
+        self.batch.stable = Some(Arm { share: share.rest(), ..stable });
         if self.batch.at.0 % 5_000 < i64::try_from(self.length.0).unwrap_or(0) {
             let (mean, deviation, lag) = CPU;
             self.cpu = lag * self.cpu + deviation * (1.0 - lag * lag).sqrt() * self.dice.normal();
             self.batch.cpu_ppm = Some(whole((mean + self.cpu) * 1e6));
         }
-        (&self.batch, counts)
+        &self.batch
     }
 
-    fn arm(&self, (requests, failures): (u64, u64)) -> Arm {
-        Arm { length: self.length, share: Share::NONE, requests, failures, latency_us: Vec::new() }
-    }
-
-    /// Latencies of the new release; no default gate asks for the stable one's.
-    fn latencies(&mut self, requests: u64) {
-        let (mut left, mut above) = (requests, 1.0);
-        let mut buckets = Vec::with_capacity(LATENCY.len());
+    /// One release: a random stream is a stream of each bucket by itself.
+    fn arm(&mut self, expected: f64, failing: f64, split: Split, burst: f64) -> Arm {
+        let mut latency_us = Vec::with_capacity(LATENCY.len());
+        let (mut left, mut above) = (whole(expected), 1.0);
         for (at, (edge, _)) in LATENCY.into_iter().enumerate() {
             let next = LATENCY.get(at + 1).map_or(0.0, |(_, part)| *part);
-            let slower = self.dice.binomial(left, next / above);
-            if left > slower {
-                buckets.push((edge, left - slower));
+            let count = if split == Split::Exact {
+                left - self.dice.binomial(left, next / above)
+            } else {
+                self.dice.poisson(expected * (above - next))
+            };
+            (left, above) = (left.saturating_sub(count), next);
+            if count > 0 {
+                latency_us.push((edge, count));
             }
-            (left, above) = (slower, next);
         }
-        self.batch.new.latency_us = buckets;
+        let requests = latency_us.iter().map(|(_, count)| count).sum();
+        let begun = self.dice.binomial(requests, failing / burst);
+        let failures = (0..begun).map(|_| self.dice.cluster(burst)).sum::<u64>().min(requests);
+        Arm { length: self.length, share: Share::NONE, requests, failures, latency_us }
     }
 }
 

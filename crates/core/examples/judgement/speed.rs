@@ -146,7 +146,7 @@ fn by_judge(terms: Terms, service: Service, length: Millis, split: Split, run: u
     let mut judge: Judge = judge(&warm(), &gates, 1);
     let mut stream = Stream::new(Dice::new(terms.seed, &lane("judge", service), run), length);
     for number in 1..=BATCHES_MAX {
-        judge.take(stream.next(service, 0, split, 1.0).0);
+        judge.take(stream.next(service, 0, split, 1.0));
         if failed(&judge, &gates, 0).is_some() {
             return number as f64 * length.0 as f64 / 1_000.0;
         }

@@ -5,6 +5,7 @@
 )]
 
 use alloc::{
+    boxed::Box,
     string::{String, ToString},
     vec,
     vec::Vec,
@@ -183,7 +184,7 @@ fn advanced(plan: &Plan, state: &State, outcome: &Outcome, now: Timestamp) -> Re
         (Phase::Promoting(_), Outcome::Done) => vec![Event::Promoted],
         (Phase::Promoted(_), Outcome::Read(reading)) => {
             let opened = Event::WatchOpened { reading: reading.clone(), until: now.after(plan.watch) };
-            if plan.watch == Millis::ZERO { end_of_watch(plan, vec![opened]) } else { vec![opened] }
+            if plan.watch == Millis::ZERO { end_of_watch(plan, vec![opened], None) } else { vec![opened] }
         }
         (Phase::Retiring(_), Outcome::Done) => vec![Event::Retired { release: old() }, Event::Verified],
         (Phase::RollingBack { step: Step::Traffic, .. }, Outcome::Done) => vec![Event::Restored],
@@ -248,7 +249,7 @@ fn measured(
         Outcome::Read(reading) => {
             let Some(opening) = &state.opening else { return Ok(Vec::new()) };
             match Window::between(opening, reading, state.share, state.kept.as_ref()) {
-                Ok(window) => Ok(judged(plan, state, |look| ask(plan, state, seen, &window, look), now)),
+                Ok(window) => Ok(judged(plan, state, reading, |look| ask(plan, state, seen, &window, look), now)),
                 Err(NoWindow::Backwards) => Ok(Vec::new()),
                 Err(NoWindow::Reset) => Ok(reset(plan, state, reading)),
             }
@@ -315,7 +316,7 @@ fn blind(plan: &Plan, state: &State, reason: &str, now: Timestamp) -> Vec<Event>
             let judgements = asked.iter().map(|gate| unread(gate, reason)).collect();
             last_look(plan, state, *stage, judgements, now)
         }
-        Phase::Verifying { until } if *until <= now => end_of_watch(plan, Vec::new()),
+        Phase::Verifying { until } if *until <= now => end_of_watch(plan, Vec::new(), None),
         _ => Vec::new(),
     }
 }
@@ -339,6 +340,7 @@ fn unread(gate: &Gate, reason: &str) -> Judgement {
 fn judged(
     plan: &Plan,
     state: &State,
+    reading: &Reading,
     ask: impl Fn(Look) -> Vec<Judgement>,
     now: Timestamp,
 ) -> Vec<Event> {
@@ -350,7 +352,7 @@ fn judged(
             let seen = Event::Judged { stage: None, judgements };
             match cause {
                 Some(cause) => back(seen, cause),
-                None => end_of_watch(plan, vec![seen]),
+                None => end_of_watch(plan, vec![seen], Some(reading)),
             }
         }
         _ => early_look(plan, state, ask(Look::Early), now),
@@ -553,8 +555,8 @@ fn then_ask(plan: &Plan, state: &State, mut events: Vec<Event>, stage: usize, no
 }
 
 /// The watch is over: stop the old release, when there is one.
-fn end_of_watch(plan: &Plan, mut events: Vec<Event>) -> Vec<Event> {
-    events.push(Event::WatchPassed);
+fn end_of_watch(plan: &Plan, mut events: Vec<Event>, reading: Option<&Reading>) -> Vec<Event> {
+    events.push(Event::WatchPassed { reading: reading.map(|reading| Box::new(reading.clone())) });
     if plan.stable.is_none() {
         events.push(Event::Verified);
     }
@@ -709,7 +711,7 @@ fn call_off(
         Phase::Verifying { .. } | Phase::Paused { resume: Resume::Watching { .. }, .. }
             if matches!(verb, Verb::Supersede { .. }) =>
         {
-            Ok(end_of_watch(plan, Vec::new()))
+            Ok(end_of_watch(plan, Vec::new(), None))
         }
         Phase::RollingBack { .. } => Err(wrong(verb, state, "it is on its way back already")),
         Phase::Retiring(_) => Err(wrong(verb, state, "the watch has passed; use `tidegate rollback`")),

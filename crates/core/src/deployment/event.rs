@@ -128,7 +128,11 @@ pub enum Event {
         until: Timestamp,
     },
     /// The watch is over without a failure.
-    WatchPassed,
+    WatchPassed {
+        /// The counters at its end; nothing when they could not be read.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reading: Option<Box<Reading>>,
+    },
     /// A release's instances were drained and stopped.
     Retired {
         /// Its tag.
@@ -232,7 +236,7 @@ impl Event {
             Self::Approved { .. } => "approved",
             Self::Promoted => "promoted",
             Self::WatchOpened { .. } => "watch_opened",
-            Self::WatchPassed => "watch_passed",
+            Self::WatchPassed { .. } => "watch_passed",
             Self::Retired { .. } => "retired",
             Self::RetireGivenUp { .. } => "retire_given_up",
             Self::Verified => "verified",

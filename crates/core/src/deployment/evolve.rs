@@ -97,7 +97,7 @@ fn apply(plan: &Plan, state: &mut State, event: &Event, at: Timestamp, fresh: Tr
         Event::Approved { stage } => enter(plan, state, *stage, fresh),
         Event::Promoted => state.phase = Phase::Promoted(fresh),
         Event::WatchOpened { reading, until } => watch_opened(plan, state, reading, *until, at),
-        Event::WatchPassed => state.phase = Phase::Retiring(fresh),
+        Event::WatchPassed { .. } => state.phase = Phase::Retiring(fresh),
         Event::Verified => state.phase = Phase::Verified,
         Event::Tried { attempt, retry_at, .. } => retry(&mut state.phase, attempt + 1, *retry_at),
         Event::Reopened { stage, .. } => {

@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use super::{
     date,
+    period::{BeforeAndAfter, before_and_after},
     scene::{Story, named},
     timeline::{Transition, transitions},
 };
@@ -68,6 +69,8 @@ pub struct DeploymentArtifact {
     pub immutable_deployment: bool,
     /// How far a bad release could have reached.
     pub blast_radius_control: BlastRadius,
+    /// What users got before and after.
+    pub metrics: BeforeAndAfter,
     /// Digest of the plan; the caller's, because the core does not hash.
     pub plan_digest: Option<String>,
 }
@@ -118,7 +121,7 @@ pub fn artifact(history: &[Recorded]) -> Option<DeploymentArtifact> {
     let took = ended_at.unwrap_or(story.last.at).since(story.first.at);
     Some(DeploymentArtifact {
         deployment_id: plan.deployment.clone(),
-        incident_id: None,
+        incident_id: story.incident.map(|incident| incident.id.clone()),
         service_name: plan.service.clone(),
         environment: plan.environment.clone(),
         criticality: plan.criticality,
@@ -139,6 +142,7 @@ pub fn artifact(history: &[Recorded]) -> Option<DeploymentArtifact> {
         deployment_strategy: plan.strategy,
         immutable_deployment: true,
         blast_radius_control: blast_radius(plan, story.largest),
+        metrics: before_and_after(history),
         plan_digest: None,
     })
 }

@@ -6,6 +6,7 @@
 
 mod artifact;
 mod date;
+mod period;
 mod scene;
 mod sentence;
 mod span;
@@ -20,6 +21,7 @@ mod why;
 
 pub use artifact::{BlastRadius, DeploymentArtifact, Evidence, Looked, StageBound, artifact, evidence};
 pub use date::rfc3339;
+pub use period::{BeforeAndAfter, Period};
 pub use span::rough;
 pub use summary::{Place, Summary, Waits, summary};
 pub use timeline::{AuditRow, Line, StateLog, Transition, audit, state_log, timeline, transitions};

@@ -9,7 +9,7 @@ use alloc::{
 use crate::{
     deployment::{Event, Phase, Recorded, State, StateName, evolve},
     model::{Share, Timestamp},
-    plan::{Plan, Stage},
+    plan::{Incident, Plan, Stage},
 };
 
 /// One event with what was true around it.
@@ -55,6 +55,8 @@ pub(super) struct Story<'a> {
     pub(super) last: &'a Recorded,
     /// Why the deployment was asked for.
     pub(super) reason: &'a str,
+    /// The incident that the release is to fix.
+    pub(super) incident: Option<&'a Incident>,
     /// The last try that failed, while the effect it belongs to is still on its way.
     pub(super) tried: Option<&'a Recorded>,
     /// The pause in force, or the one asked for.
@@ -86,13 +88,14 @@ impl<'a> Story<'a> {
     pub(super) fn of(history: &'a [Recorded]) -> Option<Self> {
         let mut scenes = scenes(history).into_iter();
         let first = scenes.next()?;
-        let Event::Planned { reason, .. } = &first.recorded.event else { return None };
+        let Event::Planned { reason, request, .. } = &first.recorded.event else { return None };
         let mut story = Self {
             plan: first.plan,
             state: first.after,
             first: first.recorded,
             last: first.recorded,
             reason,
+            incident: request.incident.as_ref(),
             tried: None,
             paused: None,
             judged: None,

@@ -51,7 +51,7 @@ pub(super) fn sentence(scene: &Scene<'_>) -> String {
         Event::Approved { stage } => format!("{} was approved", placed(plan, *stage)),
         Event::Promoted => format!("{new} is the stable release now"),
         Event::WatchOpened { until, .. } => watch_opened(scene, *until),
-        Event::WatchPassed => watch_passed(scene),
+        Event::WatchPassed { .. } => watch_passed(scene),
         Event::Retired { release } => format!("{release} was drained and stopped"),
         Event::RetireGivenUp { release, reason } => {
             format!("{release} could not be stopped in time ({reason}); the supervisor goes on with it")

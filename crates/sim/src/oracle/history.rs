@@ -131,7 +131,7 @@ impl Oracle {
             Event::StagePassed { stage, by_hand } => {
                 self.passed(id, watched, recorded, *stage, *by_hand, target);
             }
-            Event::WatchPassed => {
+            Event::WatchPassed { .. } => {
                 let whole = watched.seen >= watched.plan.watch || Watched::by_hand(recorded);
                 self.check(whole, Law::WholeWatch, || {
                     format!("{id}: {} of {}", watched.seen, watched.plan.watch)

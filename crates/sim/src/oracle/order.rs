@@ -128,7 +128,7 @@ impl Oracle {
         let final_now = watched
             .history
             .iter()
-            .any(|one| matches!(one.event, tidegate_core::deployment::Event::WatchPassed));
+            .any(|one| matches!(one.event, tidegate_core::deployment::Event::WatchPassed { .. }));
         if let Some(tag) = stable.filter(|_| !final_now) {
             self.check(view.instances(tag) >= deed.instances, Law::StableCapacity, || {
                 format!("{}: {tag} has {}", deed.order.key, view.instances(tag))
