@@ -117,7 +117,8 @@ fn install(needs: &[Need]) -> anyhow::Result<()> {
             .push(package.with_context(|| format!("apt knows no package that brings `{}`", need.program))?);
     }
     packages.dedup();
-    let idle: Vec<&str> = missing.iter().map(|need| need.program).filter(|name| IDLE.contains(name)).collect();
+    let idle: Vec<&str> =
+        missing.iter().map(|need| need.program).filter(|name| IDLE.contains(name)).collect();
     // A masked service is not started by its package; afterwards it stays off until somebody wants it.
     services(&["mask"], &idle)?;
     apt(&[["install", "-y", "-q", "--no-install-recommends"].as_slice(), &packages].concat())?;

@@ -14,9 +14,9 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::{
     evidence::Evidence,
-    learning::learned,
     fleet,
     journal::{Append, AppendError, Filter, Journal, Kept, ReadError, Request, Standing},
+    learning::learned,
     record,
     run::{INBOX_MAX, Live, Message, Run, RunError, folded, history},
     world::World,
@@ -281,7 +281,8 @@ impl<J: Journal, W: World> Engine<J, W> {
             if !matches!(state, Some(StateName::Verified | StateName::RolledBack)) {
                 continue;
             }
-            let (plan, state) = folded(&kept.deployment, &history(&*self.inner.journal, &kept.deployment).await?)?;
+            let (plan, state) =
+                folded(&kept.deployment, &history(&*self.inner.journal, &kept.deployment).await?)?;
             if plan.release.artifact != request.release.artifact {
                 continue;
             }

@@ -43,7 +43,9 @@ pub enum EvidenceError {
     #[error(transparent)]
     Read(#[from] ReadError),
     /// A chunk is of a version or a form that this program does not know.
-    #[error("evidence {number} of {deployment} cannot be read: {why}; it was written by another version, or it is damaged")]
+    #[error(
+        "evidence {number} of {deployment} cannot be read: {why}; it was written by another version, or it is damaged"
+    )]
     Chunk {
         /// The deployment.
         deployment: String,
@@ -65,16 +67,14 @@ pub(crate) struct Evidence {
 }
 
 /// Every chunk of a deployment that is still kept, oldest first, with the number of events it had then.
-pub async fn chunks<H: History>(
-    journal: &H,
-    deployment: &str,
-) -> Result<Vec<(u64, Chunk)>, EvidenceError> {
+pub async fn chunks<H: History>(journal: &H, deployment: &str) -> Result<Vec<(u64, Chunk)>, EvidenceError> {
     let samples = journal.samples(deployment).await?;
     samples.iter().map(|sample| decode(deployment, sample)).collect()
 }
 
 fn decode(deployment: &str, kept: &Sample) -> Result<(u64, Chunk), EvidenceError> {
-    let fault = |why: String| EvidenceError::Chunk { deployment: deployment.to_owned(), number: kept.number, why };
+    let fault =
+        |why: String| EvidenceError::Chunk { deployment: deployment.to_owned(), number: kept.number, why };
     let chunk: Chunk = serde_json::from_str(&kept.sample.payload).map_err(|why| fault(why.to_string()))?;
     if chunk.version != CHUNK_VERSION {
         return Err(fault(format!("it has version {}, known is {CHUNK_VERSION}", chunk.version)));
@@ -156,7 +156,10 @@ impl Evidence {
         let written = journal.put_samples(&plan.deployment, vec![sample]);
         let deployment = plan.deployment.clone();
         Some(Box::pin(async move {
-            written.await.inspect_err(|why| tracing::warn!(deployment, %why, "evidence is not kept yet")).is_ok()
+            written
+                .await
+                .inspect_err(|why| tracing::warn!(deployment, %why, "evidence is not kept yet"))
+                .is_ok()
         }))
     }
 

@@ -95,7 +95,9 @@ impl<'a> Walk<'a> {
 
     /// Takes the batches that came while there were at most `events` events.
     fn take_chunks(&mut self, events: u64) {
-        while let Some(((seq, chunk), rest)) = self.chunks.split_first().filter(|((seq, _), _)| *seq <= events) {
+        while let Some(((seq, chunk), rest)) =
+            self.chunks.split_first().filter(|((seq, _), _)| *seq <= events)
+        {
             for batch in &chunk.batches {
                 self.gap |= batch.number > self.batches + 1;
                 self.judge.take(batch);

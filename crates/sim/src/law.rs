@@ -182,7 +182,9 @@ impl Law {
                 "a stage that asks for an approval starts only after it was given, or by hand"
             }
             Self::EvidencePasses => "a stage passes with every gate's evidence, or by hand",
-            Self::PassesInForce => "a stage passes, by its gates or by hand, only while its share is in force",
+            Self::PassesInForce => {
+                "a stage passes, by its gates or by hand, only while its share is in force"
+            }
             Self::IllNeverPasses => "a release that fails under a gate's eyes does not pass it",
             Self::WholeBake => "a stage that passes by its gates was watched for its whole bake",
             Self::WholeWatch => "a watch that passes by itself lasted its whole length",

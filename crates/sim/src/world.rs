@@ -34,6 +34,7 @@ impl SimWorld {
 }
 
 /// How a call goes on after the order was given.
+#[expect(clippy::large_enum_variant, reason = "one at a time, handed over once")]
 enum Way {
     /// The process is dead.
     Dead,

@@ -64,6 +64,7 @@ pub(crate) fn request(
         judge: service.judgement.settings(),
         metrics: metrics(root, service)?,
         incident: None,
+        confidence: None,
         way_back: false,
         again: false,
         lifted: false,

@@ -8,8 +8,10 @@ mod product;
 mod proxy;
 mod restart;
 mod switch;
+mod turnback;
 
 use crate::trial::Trial;
 
 /// Every bench there is.
-pub(crate) const ALL: &[Trial] = &[proxy::TRIAL, durable::TRIAL, judgement::TRIAL, switch::TRIAL, restart::TRIAL];
+pub(crate) const ALL: &[Trial] =
+    &[proxy::TRIAL, durable::TRIAL, judgement::TRIAL, switch::TRIAL, restart::TRIAL, turnback::TRIAL];

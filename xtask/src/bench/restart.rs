@@ -30,7 +30,7 @@ const PATIENCE: Duration = Duration::from_mins(1);
 /// Time in which an idle process comes to rest before its memory is read.
 const REST: Duration = Duration::from_secs(2);
 
-const MORE: &str = "    gates: {error_rate: off, latency_p95: off, latency_p99: off, cpu: off, memory: off, request_rate: off}\n";
+const MORE: &str = "    gates: {error_rate: off, latency_p95: off, latency_p99: off, cpu: off, memory: off, request_rate: off, latency_shift: off}\n";
 /// The first release of a service is one switch; this is its bake.
 const STRATEGY: &str = "{all_at_once: {bake: 10s}}";
 

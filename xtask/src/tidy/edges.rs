@@ -6,7 +6,8 @@ use crate::package::{Metadata, Package};
 /// A crate of the workspace and the crates of the workspace that it may use. A new edge is a decision: it gets a page in
 /// `docs/adr` first.
 const EDGES: &[(&str, &[&str])] = &[
-    ("tidegate-core", &[]),
+    ("tidegate-statistics", &[]),
+    ("tidegate-core", &["tidegate-statistics"]),
     ("tidegate-engine", &["tidegate-core"]),
     ("tidegate-proxy", &[]),
     ("tidegate-adapters", &["tidegate-core", "tidegate-engine", "tidegate-proxy"]),
@@ -19,7 +20,7 @@ const EDGES: &[(&str, &[&str])] = &[
 ];
 
 /// What the core may use of the world: nothing that knows a clock, a file or a runtime.
-const CORE_OUTSIDE: &[&str] = &["serde", "thiserror", "libm"];
+const CORE_OUTSIDE: &[&str] = &["serde", "thiserror", "libm", "tidegate-statistics"];
 
 /// Edges that are not in the table, crates that are not in it, and the core's dependencies.
 pub(super) fn findings(metadata: &Metadata) -> Vec<Finding> {

@@ -36,7 +36,9 @@ struct Course {
 
 #[tokio::test]
 async fn no_bad_answer_passes_a_gate_of_any_kind_under_any_policy() {
-    let all = told().await;
+    let mut all = told().await;
+    // In a plan a list of numbers is a value, and a list of one good number a good one.
+    all.retain(|told| told.name != "Web: a list");
     let faults = all.iter().filter(|told| matches!(told.answer, MetricAnswer::Fault { .. })).count();
     assert!(faults >= 250, "{faults} of {}", all.len());
     let mut wrong = Vec::new();
@@ -47,7 +49,7 @@ async fn no_bad_answer_passes_a_gate_of_any_kind_under_any_policy() {
             for told in &all {
                 // From the beginning, and after good answers: in the middle of what is watched.
                 for good_until in [0, 4_000] {
-                    let course = course(&plan, |at| if at <= good_until { good(&rule, at) } else { told.answer.clone() });
+                    let course = course(&plan, |at| if at <= good_until { good(&rule, at) } else { told.at(at) });
                     if let Some(why) = complaint(told, policy, &course, good_until) {
                         wrong.push(format!("{kind}, {policy:?}, good until {good_until}, {}: {why}", told.name));
                     }
@@ -188,6 +190,18 @@ fn reading(at: i64, answer: MetricAnswer) -> Reading {
     }
 }
 
+impl Told {
+    /// The answer as it comes so many milliseconds later: a value is dated with the moment of asking.
+    fn at(&self, later: i64) -> MetricAnswer {
+        match self.answer.clone() {
+            MetricAnswer::Values { new, stable, .. } => {
+                MetricAnswer::Values { at: Timestamp(NOW.0 + later), new, stable }
+            }
+            other => other,
+        }
+    }
+}
+
 struct History<'a> {
     plan: &'a Plan,
     state: State,
@@ -215,7 +229,7 @@ impl<'a> History<'a> {
 
     fn push(&mut self, event: Event, at: i64) {
         self.seq += 1;
-        let recorded = Recorded { seq: self.seq, at: Timestamp(NOW.0 + at), actor: Actor::Engine, event };
+        let recorded = Recorded { seq: self.seq, at: Timestamp(NOW.0 + at), actor: Actor::engine(), event };
         self.state = evolve(self.plan, self.state.clone(), &recorded);
     }
 }

@@ -101,9 +101,9 @@ pub(crate) fn figures(terms: Terms) -> Vec<Figure> {
     println!(
         "\nHealthy releases turned back: default gates and settings, 3 x 600 s at 5/25/50 %, every second looked at"
     );
-    let plain = rate(terms, &PLAIN, terms.runs(2_000, 120));
+    let plain = rate(terms, &PLAIN, terms.runs(2_000, 200));
     println!("pooled: {:.2} %", plain.pooled);
-    let few = terms.runs(1_000, 60);
+    let few = terms.runs(1_000, 300);
     let figure = |id, found: Found| {
         Figure::at_most(id, found.worst, "%", 1.0, "healthy releases turned back, the budget")
     };
@@ -119,7 +119,7 @@ pub(crate) fn figures(terms: Terms) -> Vec<Figure> {
     figures.push(figure("false_rollback_outage", rate(terms, &OUTAGE, few)));
     figures.push(figure("false_rollback_cold", rate(terms, &COLD, few)));
     println!("beside them, without a goal:");
-    rate(terms, &BESIDE, few / 2);
+    rate(terms, &BESIDE, terms.runs(500, 40));
     figures
 }
 

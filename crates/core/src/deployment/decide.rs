@@ -19,8 +19,8 @@ use super::{
 };
 use crate::{
     gate::{
-        Gate, Judgement, Look, Mode, NoWindow, OnFailure, OnInconclusive, OnNoEvidence, Reading, Rule, Verdict,
-        Window, judge,
+        Gate, Judgement, Look, Mode, NoWindow, OnFailure, OnInconclusive, OnNoEvidence, Reading, Rule,
+        Verdict, Window, judge,
     },
     judge::Judge,
     model::{Millis, Timestamp},
@@ -101,7 +101,9 @@ pub fn look(plan: &Plan, state: &State, seen: &Judge, reading: &Reading) -> Vec<
 /// Asks the gates in force: over the window, or of the batches, as each gate's mode says.
 fn ask(plan: &Plan, state: &State, seen: &Judge, window: &Window, look: Look) -> Vec<Judgement> {
     let answer = |gate: &Gate| match (gate.mode, &gate.rule) {
-        (_, Rule::Instances) | (Mode::Threshold, _) if !matches!(gate.rule, Rule::Metric(_) | Rule::Shadow { .. } | Rule::Goal { .. }) => {
+        (_, Rule::Instances) | (Mode::Threshold, _)
+            if !matches!(gate.rule, Rule::Metric(_) | Rule::Shadow { .. } | Rule::Goal { .. }) =>
+        {
             judge(gate, window, look)
         }
         _ => seen.ask(gate, window, state.stage(), look),
@@ -249,7 +251,9 @@ fn measured(
         Outcome::Read(reading) => {
             let Some(opening) = &state.opening else { return Ok(Vec::new()) };
             match Window::between(opening, reading, state.share, state.kept.as_ref()) {
-                Ok(window) => Ok(judged(plan, state, reading, |look| ask(plan, state, seen, &window, look), now)),
+                Ok(window) => {
+                    Ok(judged(plan, state, reading, |look| ask(plan, state, seen, &window, look), now))
+                }
                 Err(NoWindow::Backwards) => Ok(Vec::new()),
                 Err(NoWindow::Reset) => Ok(reset(plan, state, reading)),
             }
@@ -348,7 +352,8 @@ fn judged(
         Phase::CanaryEvaluating { stage, .. } => last_look(plan, state, *stage, ask(Look::Final), now),
         Phase::Verifying { until } if *until <= now => {
             let judgements = ask(Look::Final);
-            let cause = turn_back(plan, state, &judgements, now).or_else(|| unproven(plan, state, &judgements));
+            let cause =
+                turn_back(plan, state, &judgements, now).or_else(|| unproven(plan, state, &judgements));
             let seen = Event::Judged { stage: None, judgements };
             match cause {
                 Some(cause) => back(seen, cause),
@@ -363,7 +368,8 @@ fn judged(
 fn early_look(plan: &Plan, state: &State, judgements: Vec<Judgement>, now: Timestamp) -> Vec<Event> {
     let cause = turn_back(plan, state, &judgements, now);
     let held = held_by(plan, state, &judgements);
-    let news = failure(plan, state, &judgements, OnFailure::Alert).is_some_and(|one| !state.alerted.contains(&one.gate));
+    let news = failure(plan, state, &judgements, OnFailure::Alert)
+        .is_some_and(|one| !state.alerted.contains(&one.gate));
     let seen = Event::Judged { stage: state.stage(), judgements };
     match (cause, held, &state.phase) {
         (Some(cause), _, _) => back(seen, cause),
@@ -689,7 +695,9 @@ fn promote(
 fn approve(plan: &Plan, state: &State, stage: usize, why: &ApprovalReason, now: Timestamp) -> Vec<Event> {
     match why {
         ApprovalReason::Planned => vec![Event::Approved { stage }],
-        ApprovalReason::GateFailed { .. } | ApprovalReason::Undecided { .. } => pass(plan, state, Vec::new(), stage, true, now),
+        ApprovalReason::GateFailed { .. } | ApprovalReason::Undecided { .. } => {
+            pass(plan, state, Vec::new(), stage, true, now)
+        }
     }
 }
 

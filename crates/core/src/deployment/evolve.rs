@@ -126,9 +126,11 @@ fn apply(plan: &Plan, state: &mut State, event: &Event, at: Timestamp, fresh: Tr
 
 /// What failed and only alerts was said with this.
 fn remember_alerts(plan: &Plan, state: &mut State, judgements: &[Judgement]) {
-    let gates = state.stage().and_then(|stage| plan.stage(stage)).map_or(&plan.watch_gates, |stage| &stage.gates);
+    let gates =
+        state.stage().and_then(|stage| plan.stage(stage)).map_or(&plan.watch_gates, |stage| &stage.gates);
     for judgement in judgements.iter().filter(|judgement| judgement.verdict == Verdict::Fail) {
-        let alerts = gates.iter().any(|gate| gate.name == judgement.gate && gate.on_failure == OnFailure::Alert);
+        let alerts =
+            gates.iter().any(|gate| gate.name == judgement.gate && gate.on_failure == OnFailure::Alert);
         if alerts && !state.alerted.contains(&judgement.gate) {
             state.alerted.push(judgement.gate.clone());
         }

@@ -6,6 +6,7 @@ use super::owed::Key;
 use crate::{gate::Reading, plan::Plan};
 
 /// One piece of news.
+#[expect(clippy::large_enum_variant, reason = "news is handed over once, never kept")]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Input {
     /// The fleet gives the deployment its slot. `replanned` is the plan made from the same request with the present
@@ -30,6 +31,7 @@ pub enum Input {
 }
 
 /// The answer to an effect: facts, never a verdict.
+#[expect(clippy::large_enum_variant, reason = "an answer is handed over once, never kept")]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// It is so now.

@@ -90,6 +90,7 @@ pub fn sample_plan() -> Plan {
         limits: Limits { attempts_max: 2, back_attempts_max: 2, reopen_max: 1, ..Limits::default() },
         judge: Settings::default(),
         metrics: Vec::new(),
+        confidence: None,
         way_back: false,
         notes: Vec::new(),
     }

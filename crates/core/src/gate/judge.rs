@@ -276,6 +276,9 @@ pub struct Finding {
     pub against_mnat: i64,
     /// Evidence that it is not bad, thousandths of a nat.
     pub for_mnat: i64,
+    /// Bayes factor of the counts, bad against healthy, thousandths of a nat: for the gate on errors only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ln_bayes_mnat: Option<i64>,
     /// Of the deployment's evidence against the release, this gate's part, parts per million of what turns it back.
     pub budget_ppm: u64,
     /// Evidence came, and it decides nothing yet.

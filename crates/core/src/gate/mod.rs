@@ -9,11 +9,12 @@ mod evidence;
 mod judge;
 
 pub(crate) use bound::wilson_upper;
-pub(crate) use evidence::{cpu_ppm, memory_ppm};
 pub use evidence::{
-    Arm, Counters, Instance, MetricAnswer, MetricReading, Mirrored, NoWindow, Number, Reading, ReleaseReading, Window,
+    Arm, Counters, Instance, MetricAnswer, MetricReading, Mirrored, NoWindow, Number, Reading,
+    ReleaseReading, Window,
 };
+pub(crate) use evidence::{cpu_ppm, memory_ppm};
 pub use judge::{
-    Conditions, Finding, Gate, Judgement, Look, Mode, OnFailure, OnInconclusive, OnNoEvidence, Rule, Unit, Value,
-    Verdict, judge, standard_gates,
+    Conditions, Finding, Gate, Judgement, Look, Mode, OnFailure, OnInconclusive, OnNoEvidence, Rule, Unit,
+    Value, Verdict, judge, standard_gates,
 };

@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     gate::{
-        Arm, Counters, MetricAnswer, MetricReading, Mirrored, Number, Reading, ReleaseReading, cpu_ppm, memory_ppm,
+        Arm, Counters, MetricAnswer, MetricReading, Mirrored, Number, Reading, ReleaseReading, cpu_ppm,
+        memory_ppm,
     },
     model::{Millis, Share, Timestamp},
 };
@@ -140,7 +141,8 @@ impl Batch {
         let reset = reset || stable.as_ref().is_some_and(|(_, reset)| *reset);
         let new = Arm { length, share, ..new };
         let stable = stable.map(|(arm, _)| Arm { length, share: share.rest(), ..arm });
-        let stable_instances = |reading: &Reading| reading.stable.as_ref().map(|stable| stable.instances.clone());
+        let stable_instances =
+            |reading: &Reading| reading.stable.as_ref().map(|stable| stable.instances.clone());
         Self {
             number,
             at: now.at,
@@ -224,7 +226,10 @@ fn metric(reading: &MetricReading, last: &Reading, length: Millis, share: Share)
         (MetricAnswer::Values { new, stable, .. }, _) => {
             Said::Values { new: new.clone(), stable: stable.clone() }
         }
-        (MetricAnswer::Counters { at, new, stable }, Some(MetricAnswer::Counters { at: then, new: n, stable: s })) => {
+        (
+            MetricAnswer::Counters { at, new, stable },
+            Some(MetricAnswer::Counters { at: then, new: n, stable: s }),
+        ) => {
             if at <= then {
                 return MetricBatch {
                     metric: reading.metric.clone(),

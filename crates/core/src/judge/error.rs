@@ -4,8 +4,8 @@
 use alloc::{format, string::String};
 
 use tidegate_statistics::{
-    AbsoluteTest, Arm, Bounds, Dispersion, InstanceSpread, MirrorTest, OnsetPrior, Pair, RatioInterval, RatioSettings,
-    RatioTest,
+    AbsoluteTest, Arm, Bounds, Dispersion, InstanceSpread, MirrorTest, OnsetPrior, Pair, RatioInterval,
+    RatioSettings, RatioTest,
 };
 
 use super::{
@@ -48,7 +48,8 @@ impl Errors {
         onset: OnsetPrior,
     ) -> Option<Self> {
         let dispersion = dispersion(settings);
-        let spread = InstanceSpread::new(f64::from(settings.spread_milli) / 1_000.0).unwrap_or(InstanceSpread::NONE);
+        let spread =
+            InstanceSpread::new(f64::from(settings.spread_milli) / 1_000.0).unwrap_or(InstanceSpread::NONE);
         let tolerated = spread.widened(f64::from(ratio_max_bp) / 10_000.0, instances);
         let bad = (f64::from(settings.bad_bp) / 10_000.0).max(tolerated * 1.2);
         let floor = f64::from(floor.basis_points()) / 10_000.0;
@@ -101,8 +102,10 @@ impl Errors {
         let test = match &mut self.after {
             Some(test) => test,
             empty => {
-                let worst = crate::gate::wilson_upper(before.failures(), before.requests(), Z).max(BEFORE_MIN);
-                let Ok(test) = AbsoluteTest::new((worst * bad).min(0.5), dispersion, OnsetPrior::AT_START) else {
+                let worst =
+                    crate::gate::wilson_upper(before.failures(), before.requests(), Z).max(BEFORE_MIN);
+                let Ok(test) = AbsoluteTest::new((worst * bad).min(0.5), dispersion, OnsetPrior::AT_START)
+                else {
                     return;
                 };
                 empty.insert(test)
@@ -154,10 +157,16 @@ impl Errors {
             baseline: total.stable.rate(),
             bounds,
             ln_for: self.ln_for(),
+            ln_bayes: (total.new.requests() > 0).then(|| self.interval.ln_bayes_factor()),
         }
     }
 
-    fn standing(&self, settings: &Settings, bounds: Option<Bounds>, at_risk: Option<AtRisk>) -> (Standing, String) {
+    fn standing(
+        &self,
+        settings: &Settings,
+        bounds: Option<Bounds>,
+        at_risk: Option<AtRisk>,
+    ) -> (Standing, String) {
         let ruled_out = self.ln_for() >= ln_inverse(settings.miss_ppm)
             || bounds.and_then(|bounds| bounds.upper).is_some_and(|upper| upper < self.bad);
         if ruled_out {
@@ -167,7 +176,10 @@ impl Errors {
         if let Some(after) = self.after.as_ref().filter(|_| self.after_seen.requests() > 0) {
             let calm = after.ln_fail() < ln_inverse(settings.false_rollback_ppm) / 2.0;
             let standing = if calm { Standing::Passed } else { Standing::Undecided };
-            return (standing, format!("; up to {} is no worse than before", words::percent(Some(after.limit()))));
+            return (
+                standing,
+                format!("; up to {} is no worse than before", words::percent(Some(after.limit()))),
+            );
         }
         let Some(at_risk) = at_risk else { return (Standing::Undecided, String::new()) };
         let harm = risk::worst(&self.interval, self.total(), at_risk);

@@ -35,13 +35,28 @@ pub(super) struct Gauge {
 }
 
 impl Gauge {
-    pub(super) fn new(what: &'static str, noise: GaugeNoise, limit: Share, settings: &Settings, brim: bool) -> Option<Self> {
+    pub(super) fn new(
+        what: &'static str,
+        noise: GaugeNoise,
+        limit: Share,
+        settings: &Settings,
+        brim: bool,
+    ) -> Option<Self> {
         let deviation = f64::from(noise.deviation_ppm.max(1)) / 1e6;
         let lag = f64::from(noise.correlation_milli.min(999)) / 1_000.0;
         let alpha = f64::from(settings.false_rollback_ppm.clamp(1, 300_000)) / 1e6;
         let limit = f64::from(limit.basis_points()) / 10_000.0;
         let test = MeanTest::new(limit, Noise::new(deviation, lag).ok()?, alpha, QUICKEST).ok()?;
-        Some(Self { what, test, sum_ppm: 0, count: 0, length: Millis::ZERO, brim, brimming: 0, last_ppm: None })
+        Some(Self {
+            what,
+            test,
+            sum_ppm: 0,
+            count: 0,
+            length: Millis::ZERO,
+            brim,
+            brimming: 0,
+            last_ppm: None,
+        })
     }
 
     pub(super) fn take(&mut self, ppm: Option<u64>, length: Millis) {
@@ -74,7 +89,10 @@ impl Gauge {
         let Some(mean) = self.test.mean() else {
             let now = (self.count > 0).then(|| self.sum_ppm as f64 / 1e6 / self.count as f64);
             return match now {
-                None => Answer::plain(Standing::Absent, format!("{} of the instances could not be read", self.what)),
+                None => Answer::plain(
+                    Standing::Absent,
+                    format!("{} of the instances could not be read", self.what),
+                ),
                 Some(mean) => self.standing(mean, limit),
             };
         };
@@ -95,7 +113,11 @@ impl Gauge {
     pub(super) fn fault(&self, settings: &Settings, ln_against: f64) -> String {
         if self.brims() {
             let last = self.last_ppm.map(|ppm| ppm as f64 / 1e6);
-            return format!("{} is at {} of its limit: the next allocation may end the instance", self.what, words::percent(last));
+            return format!(
+                "{} is at {} of its limit: the next allocation may end the instance",
+                self.what,
+                words::percent(last)
+            );
         }
         format!(
             "{} was {} on average over {} samples, below {} is asked; {} (calibrated, not exact)",

@@ -2,9 +2,7 @@
 
 use alloc::{format, string::String, vec::Vec};
 
-use tidegate_statistics::{
-    AbsoluteTest, Histogram, LatencyTest, Layout, Margin, OnsetPrior,
-};
+use tidegate_statistics::{AbsoluteTest, Histogram, LatencyTest, Layout, Margin, OnsetPrior};
 
 use super::{
     error::{dispersion, ln_inverse},
@@ -12,10 +10,7 @@ use super::{
     settings::Settings,
     words,
 };
-use crate::{
-    gate::Arm,
-    model::Millis,
-};
+use crate::{gate::Arm, model::Millis};
 
 /// Slower than this is what users can notice: shorter latencies are not told apart, however much they differ.
 const NOTICED_US: u64 = 10_000;
@@ -63,7 +58,8 @@ impl Shift {
             };
             if all.total() >= LEARN_MIN {
                 let margin = Margin::Count(self.tolerated);
-                self.test = LatencyTest::choose(&all, None, margin, dispersion(&self.settings), self.onset).ok();
+                self.test =
+                    LatencyTest::choose(&all, None, margin, dispersion(&self.settings), self.onset).ok();
             }
             self.seen = Some(all);
         }
@@ -106,7 +102,7 @@ impl Shift {
 /// A quantile below a limit: at most so many requests slower than it.
 #[derive(Clone, Debug)]
 pub(super) struct Quantile {
-    quantile_bp: u16,
+    basis_points: u16,
     limit_us: u64,
     test: AbsoluteTest,
     timed: u64,
@@ -116,17 +112,31 @@ pub(super) struct Quantile {
 
 impl Quantile {
     /// Nothing when the quantile leaves no share to be slower.
-    pub(super) fn new(settings: &Settings, quantile_bp: u16, limit: Millis, onset: OnsetPrior) -> Option<Self> {
+    pub(super) fn new(
+        settings: &Settings,
+        quantile_bp: u16,
+        limit: Millis,
+        onset: OnsetPrior,
+    ) -> Option<Self> {
         let share = f64::from(10_000_u16.checked_sub(quantile_bp)?) / 10_000.0;
         let test = AbsoluteTest::new(share, dispersion(settings), onset).ok()?;
-        Some(Self { quantile_bp, limit_us: limit.0.saturating_mul(1_000), test, timed: 0, slow: 0, exact: true })
+        Some(Self {
+            basis_points: quantile_bp,
+            limit_us: limit.0.saturating_mul(1_000),
+            test,
+            timed: 0,
+            slow: 0,
+            exact: true,
+        })
     }
 
     pub(super) fn take(&mut self, seen: &Interval<'_>) {
         if seen.warming {
             return;
         }
-        let Some(bracket) = histogram(seen.new, seen.layout).and_then(|all| all.bracket(self.limit_us as f64)) else {
+        let Some(bracket) =
+            histogram(seen.new, seen.layout).and_then(|all| all.bracket(self.limit_us as f64))
+        else {
             return;
         };
         if seen.raised {
@@ -166,7 +176,7 @@ impl Quantile {
         format!(
             "{}: P{} is above the limit; {}",
             self.seen(),
-            f64::from(self.quantile_bp) / 100.0,
+            f64::from(self.basis_points) / 100.0,
             words::rarity(ln_against, settings.false_rollback_ppm)
         )
     }
@@ -191,6 +201,7 @@ fn histogram(arm: &Arm, layout: Layout) -> Option<Histogram> {
     }
     // The largest number stands for a bucket without an upper edge.
     let edge = |edge: u64| if edge == u64::MAX { f64::INFINITY } else { edge as f64 };
-    let buckets: Vec<(f64, u64)> = arm.latency_us.iter().map(|&(upper, count)| (edge(upper), count)).collect();
+    let buckets: Vec<(f64, u64)> =
+        arm.latency_us.iter().map(|&(upper, count)| (edge(upper), count)).collect();
     Histogram::new(layout, buckets).ok()
 }

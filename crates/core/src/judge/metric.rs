@@ -72,7 +72,10 @@ impl Conditioned {
     /// A value of an earlier stage says nothing about this one.
     pub(super) fn answer(&self, stage: Option<usize>) -> Answer {
         let Some((found, seen)) = self.last.as_ref().filter(|_| self.stage == stage) else {
-            return Answer::plain(Standing::Absent, format!("metric `{}` has no value in this stage yet", self.metric));
+            return Answer::plain(
+                Standing::Absent,
+                format!("metric `{}` has no value in this stage yet", self.metric),
+            );
         };
         let name = &self.metric;
         match found {

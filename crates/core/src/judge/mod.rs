@@ -5,6 +5,7 @@
 //! `tidegate replay` shows. The statistics themselves are in `tidegate-statistics`, which knows nothing of gates.
 
 mod batch;
+pub mod chart;
 mod error;
 mod gauge;
 mod goal;
@@ -14,6 +15,7 @@ mod metric;
 pub mod outlook;
 mod panel;
 mod rate;
+mod retrial;
 mod risk;
 mod settings;
 mod shadow;
@@ -26,6 +28,7 @@ pub use batch::{Batch, DataState, Exposure, MetricBatch, Said};
 pub use learn::{Learned, learn};
 pub use metric::scope;
 pub use panel::Judge;
+pub use retrial::{Bench, FailedAt, Retrial};
 pub use settings::{GaugeNoise, Metric, Settings};
 
 use crate::{deployment::State, plan::Plan};

@@ -176,9 +176,9 @@ impl Load {
         let mut length_ms = 0_u64;
         for batch in batches {
             length_ms = length_ms.saturating_add(batch.new.length.0);
-            add(&mut sums.0, &batch.new);
+            sums.0.add(&batch.new);
             if let Some(stable) = &batch.stable {
-                add(&mut sums.1, stable);
+                sums.1.add(stable);
             }
         }
         let (new, stable) = sums;
@@ -195,22 +195,6 @@ impl Load {
     /// The failed share that a plan can be worked out with: never nothing.
     fn assumed(&self) -> f64 {
         self.failed_share.clamp(FAILED_MIN, 0.999)
-    }
-}
-
-/// Adds counts and latencies.
-fn add(sum: &mut Arm, arm: &Arm) {
-    sum.requests = sum.requests.saturating_add(arm.requests);
-    sum.failures = sum.failures.saturating_add(arm.failures);
-    for &(edge, count) in &arm.latency_us {
-        match sum.latency_us.binary_search_by_key(&edge, |(edge, _)| *edge) {
-            Ok(at) => {
-                if let Some((_, all)) = sum.latency_us.get_mut(at) {
-                    *all = all.saturating_add(count);
-                }
-            }
-            Err(at) => sum.latency_us.insert(at, (edge, count)),
-        }
     }
 }
 

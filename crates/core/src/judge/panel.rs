@@ -108,6 +108,7 @@ pub(super) struct Answer {
     pub(super) baseline: Option<f64>,
     pub(super) bounds: Option<Bounds>,
     pub(super) ln_for: f64,
+    pub(super) ln_bayes: Option<f64>,
 }
 
 /// Where a gate that has not failed stands.
@@ -122,14 +123,24 @@ pub(super) enum Standing {
 
 impl Answer {
     pub(super) fn plain(standing: Standing, reason: String) -> Self {
-        Self { standing, reason, value: None, limit: None, baseline: None, bounds: None, ln_for: 0.0 }
+        Self {
+            standing,
+            reason,
+            value: None,
+            limit: None,
+            baseline: None,
+            bounds: None,
+            ln_for: 0.0,
+            ln_bayes: None,
+        }
     }
 }
 
 impl Interval<'_> {
     /// Both arms with `hits` of their requests counted.
     pub(super) fn pair(&self, hits: impl Fn(&Arm) -> u64) -> Pair {
-        let counts = |arm: &Arm| Counts::new(arm.requests, hits(arm).min(arm.requests)).unwrap_or(Counts::EMPTY);
+        let counts =
+            |arm: &Arm| Counts::new(arm.requests, hits(arm).min(arm.requests)).unwrap_or(Counts::EMPTY);
         Pair::new(counts(self.new), self.stable.map_or(Counts::EMPTY, counts))
     }
 }
@@ -217,8 +228,9 @@ impl Judge {
             }
         }
         let Some(budget) = &self.budget else { return };
-        let sharing: Vec<usize> =
-            (0..self.seats.len()).filter(|at| self.seats.get(*at).is_some_and(|s| s.measure().is_some())).collect();
+        let sharing: Vec<usize> = (0..self.seats.len())
+            .filter(|at| self.seats.get(*at).is_some_and(|s| s.measure().is_some()))
+            .collect();
         let of = |at: &usize| self.seats.get(*at).map_or(0.0, |seat| seat.trial.ln_against());
         let evidence: Vec<f64> = sharing.iter().map(of).chain([self.warmup.ln_against()]).collect();
         let merged = budget.merge(&evidence);
@@ -244,25 +256,25 @@ impl Judge {
     /// What a sequential gate says now. `window` is the stage's, for what is shown beside the verdict.
     pub fn ask(&self, gate: &Gate, window: &Window, stage: Option<usize>, look: Look) -> Judgement {
         let Some(seat) = self.seats.iter().find(|seat| seat.gate.name == gate.name) else {
-            return self.judgement(gate, window, Verdict::NoEvidence, "no batch has come yet".into());
+            return judgement(gate, window, Verdict::NoEvidence, "no batch has come yet".into());
         };
         let against = seat.trial.ln_against();
         if let Some(why) = &seat.failed {
-            let judged = self.judgement(gate, window, Verdict::Fail, why.clone());
+            let judged = judgement(gate, window, Verdict::Fail, why.clone());
             let answer = seat.answer(self, stage, look);
             return self.with_numbers(judged, seat, &answer, against, false);
         }
         if let Some(silent) = &seat.silent {
             let for_long = self.at.map_or(Millis::ZERO, |at| at.since(silent.since));
             let reason = format!("{} (for {for_long}); this is not a pass", silent.reason);
-            return self.judgement(gate, window, Verdict::NoEvidence, reason);
+            return judgement(gate, window, Verdict::NoEvidence, reason);
         }
         if let Some(reason) = seat.counts_nothing() {
-            return self.judgement(gate, window, Verdict::NoEvidence, reason);
+            return judgement(gate, window, Verdict::NoEvidence, reason);
         }
         if self.counted.new == 0 && seat.needs_traffic() && self.share > Share::NONE {
             let reason = "the new release had no traffic in this stage; this is not a pass".to_owned();
-            return self.judgement(gate, window, Verdict::NoEvidence, reason);
+            return judgement(gate, window, Verdict::NoEvidence, reason);
         }
         let answer = if self.warmup.is_on() && seat.warms_up() {
             Answer::plain(Standing::Undecided, self.warmup.said(&self.settings))
@@ -271,23 +283,8 @@ impl Judge {
         };
         let undecided = answer.standing == Standing::Undecided;
         let verdict = if answer.standing == Standing::Passed { Verdict::Pass } else { Verdict::NoEvidence };
-        let judged = self.judgement(gate, window, verdict, answer.reason.clone());
+        let judged = judgement(gate, window, verdict, answer.reason.clone());
         self.with_numbers(judged, seat, &answer, against, undecided)
-    }
-
-    fn judgement(&self, gate: &Gate, window: &Window, verdict: Verdict, reason: String) -> Judgement {
-        Judgement {
-            gate: gate.name.clone(),
-            verdict,
-            reason,
-            value: None,
-            limit: None,
-            baseline: None,
-            requests: window.new.requests,
-            baseline_requests: window.baseline.as_ref().map_or(0, |arm| arm.requests),
-            window: window.new.length,
-            finding: None,
-        }
     }
 
     fn with_numbers(
@@ -298,13 +295,16 @@ impl Judge {
         against: f64,
         undecided: bool,
     ) -> Judgement {
-        let ppm = |share: Option<f64>| share.map(|share| Value { number: words::whole(share * 1e6), unit: Unit::Ppm });
+        let ppm = |share: Option<f64>| {
+            share.map(|share| Value { number: words::whole(share * 1e6), unit: Unit::Ppm })
+        };
         let milli = |ratio: f64| u64::try_from(words::milli(ratio)).unwrap_or(0);
         let finding = Finding {
             ratio_low_milli: answer.bounds.map(|bounds| milli(bounds.lower)),
             ratio_high_milli: answer.bounds.and_then(|bounds| bounds.upper).map(milli),
             against_mnat: words::milli(against),
             for_mnat: words::milli(answer.ln_for),
+            ln_bayes_mnat: answer.ln_bayes.map(words::milli),
             budget_ppm: words::whole(libm::exp(against - self.threshold_of(seat)).min(1.0) * 1e6),
             undecided,
         };
@@ -337,6 +337,22 @@ impl Judge {
     }
 }
 
+/// A judgement without numbers yet.
+fn judgement(gate: &Gate, window: &Window, verdict: Verdict, reason: String) -> Judgement {
+    Judgement {
+        gate: gate.name.clone(),
+        verdict,
+        reason,
+        value: None,
+        limit: None,
+        baseline: None,
+        requests: window.new.requests,
+        baseline_requests: window.baseline.as_ref().map_or(0, |arm| arm.requests),
+        window: window.new.length,
+        finding: None,
+    }
+}
+
 fn error_threshold(settings: &Settings) -> f64 {
     super::error::ln_inverse(settings.false_rollback_ppm)
 }
@@ -362,7 +378,9 @@ impl Seat {
         match (&self.trial, &self.gate.rule) {
             (Trial::Errors(_), _) => Some(Measure::ErrorRatio),
             (Trial::Shift(_), _) => Some(Measure::Latency),
-            (Trial::Quantile(_), Rule::Latency { quantile_bp, .. }) if *quantile_bp >= 9_900 => Some(Measure::P99),
+            (Trial::Quantile(_), Rule::Latency { quantile_bp, .. }) if *quantile_bp >= 9_900 => {
+                Some(Measure::P99)
+            }
             (Trial::Quantile(_), _) => Some(Measure::P95),
             (Trial::Cpu(_), _) => Some(Measure::Cpu),
             (Trial::Memory(_), _) => Some(Measure::Memory),
@@ -399,7 +417,8 @@ impl Seat {
         // Between two samples of a slow source there is nothing new, and nothing wrong.
         let Some(interval) = interval else { return };
         self.silent = None;
-        let theirs = interval.stable.filter(|_| matches!(self.trial, Trial::Rate(_))).map_or(0, |arm| arm.requests);
+        let theirs =
+            interval.stable.filter(|_| matches!(self.trial, Trial::Rate(_))).map_or(0, |arm| arm.requests);
         self.counted = self.counted.saturating_add(interval.new.requests).saturating_add(theirs);
         match &mut self.trial {
             Trial::Errors(errors) => errors.take(&interval),
@@ -422,14 +441,21 @@ impl Seat {
         raised: bool,
         warming: bool,
     ) -> Result<Option<Interval<'a>>, String> {
-        let own = |new, stable, layout| Interval { new, stable, layout, share: batch.new.share, raised, warming };
+        let own =
+            |new, stable, layout| Interval { new, stable, layout, share: batch.new.share, raised, warming };
         let Some(name) = &self.gate.metric else {
             return Ok(usable(batch.state).then(|| own(&batch.new, batch.stable.as_ref(), NARROW)));
         };
         let said = batch.metrics.iter().find(|one| one.metric == *name).map(|one| &one.said);
         match said {
             Some(Said::Counts { new, stable }) => {
-                if stable.is_none() && matches!(self.trial, Trial::Errors(_) | Trial::Shift(_) | Trial::Rate(_) | Trial::Goal(_)) && !batch.new.share.is_all() {
+                if stable.is_none()
+                    && matches!(
+                        self.trial,
+                        Trial::Errors(_) | Trial::Shift(_) | Trial::Rate(_) | Trial::Goal(_)
+                    )
+                    && !batch.new.share.is_all()
+                {
                     return Err(format!("metric `{name}` counts the new release only"));
                 }
                 Ok(Some(own(new, stable.as_ref(), Layout::Listed)))
@@ -465,7 +491,10 @@ impl Trial {
     /// The process of a gate; nothing for a gate that is asked over a window, or whose settings make none.
     fn of(gate: &Gate, settings: &Settings, instances: u32, onset: OnsetPrior) -> Option<Self> {
         if let Rule::Metric(conditions) = &gate.rule {
-            return Some(Self::Conditions(Conditioned::new(gate.metric.clone().unwrap_or_default(), conditions)));
+            return Some(Self::Conditions(Conditioned::new(
+                gate.metric.clone().unwrap_or_default(),
+                conditions,
+            )));
         }
         if let Rule::Shadow { status_max, body_max, slower_max } = &gate.rule {
             let shares = [*status_max, *body_max, *slower_max];

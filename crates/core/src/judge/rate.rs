@@ -52,12 +52,16 @@ impl Rate {
             RateReading::Doubtful { part } | RateReading::TooFew { part } => {
                 Answer { value: Some(part), ..Answer::plain(Standing::Undecided, said(part)) }
             }
-            RateReading::Unknown if all => {
-                Answer::plain(Standing::Passed, "all traffic goes to the release: there is no share to compare".into())
-            }
+            RateReading::Unknown if all => Answer::plain(
+                Standing::Passed,
+                "all traffic goes to the release: there is no share to compare".into(),
+            ),
             RateReading::Unknown => Answer::plain(
                 Standing::Undecided,
-                format!("{} requests so far: too few to tell what the share brings", words::grouped(self.last)),
+                format!(
+                    "{} requests so far: too few to tell what the share brings",
+                    words::grouped(self.last)
+                ),
             ),
         }
     }
@@ -69,7 +73,7 @@ impl Rate {
                 words::percent(Some(part)),
                 self.min
             ),
-            _ => String::new(),
+            RateReading::Unknown | RateReading::Enough { .. } | RateReading::Doubtful { .. } => String::new(),
         }
     }
 }

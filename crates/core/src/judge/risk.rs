@@ -1,6 +1,8 @@
 //! What going on with an undecided gate would put at risk.
 
-use tidegate_statistics::{Exposure, PERSON_S, Pair, Planner, RatioInterval, monthly_error_budget, worst_damage};
+use tidegate_statistics::{
+    Exposure, PERSON_S, Pair, Planner, RatioInterval, monthly_error_budget, worst_damage,
+};
 
 use super::settings::Settings;
 use crate::model::Share;

@@ -1,6 +1,7 @@
 //! The shadow gate: answers to copies of users' requests against the answers that the users got.
 
 use alloc::{format, string::String};
+use core::fmt::Write;
 
 use tidegate_statistics::{AbsoluteTest, Arm, OnsetPrior};
 
@@ -62,7 +63,8 @@ impl Compared {
         if self.seen.copies == 0 {
             return Answer::plain(Standing::Absent, "no copy of a request was answered".into());
         }
-        let inside = self.tests.iter().zip(hits(&self.seen)).all(|(test, hits)| self.share(hits) <= test.limit());
+        let inside =
+            self.tests.iter().zip(hits(&self.seen)).all(|(test, hits)| self.share(hits) <= test.limit());
         let enough = self.seen.copies >= min_copies;
         let standing = match (enough, inside) {
             (true, true) => Standing::Passed,
@@ -73,23 +75,26 @@ impl Compared {
     }
 
     pub(super) fn fault(&self, settings: &Settings, ln_against: f64) -> String {
-        let shown: String = self.seen.examples.iter().rev().take(EXAMPLES).fold(String::new(), |mut all, one| {
-            all.push_str(if all.is_empty() { "; for example " } else { ", " });
-            all.push_str(one);
-            all
-        });
+        let shown: String =
+            self.seen.examples.iter().rev().take(EXAMPLES).fold(String::new(), |mut all, one| {
+                all.push_str(if all.is_empty() { "; for example " } else { ", " });
+                all.push_str(one);
+                all
+            });
         format!("{}{shown}; {}", self.counted(), words::rarity(ln_against, settings.false_rollback_ppm))
     }
 
     fn counted(&self) -> String {
         let mut text = format!("of {} copies", words::grouped(self.seen.copies));
         for ((what, hits), test) in WHAT.iter().zip(hits(&self.seen)).zip(&self.tests) {
-            text.push_str(&format!(
+            // Writing to a string never fails.
+            let _ = write!(
+                text,
                 " {} {what} ({}, {} may),",
                 words::grouped(hits),
                 words::percent(Some(self.share(hits))),
                 words::percent(Some(test.limit())),
-            ));
+            );
         }
         text.pop();
         text

@@ -69,7 +69,10 @@ fn batch(service: Service, number: u64, stage: usize) -> Batch {
         stage: Some(stage),
         state: DataState::Live,
         new: Arm { share, ..arm(new, even(new, service.new_failing, number), service.slow_us) },
-        stable: Some(Arm { share: share.rest(), ..arm(stable, even(stable, service.stable_failing, number), 90_000) }),
+        stable: Some(Arm {
+            share: share.rest(),
+            ..arm(stable, even(stable, service.stable_failing, number), 90_000)
+        }),
         cpu_ppm: Some(400_000),
         memory_ppm: Some(500_000),
         stable_cpu_ppm: Some(400_000),
@@ -80,7 +83,14 @@ fn batch(service: Service, number: u64, stage: usize) -> Batch {
 }
 
 fn window() -> Window {
-    Window { new: Arm::default(), baseline: None, cpu_ppm: None, memory_ppm: None, instances: Vec::new(), wanted: 1 }
+    Window {
+        new: Arm::default(),
+        baseline: None,
+        cpu_ppm: None,
+        memory_ppm: None,
+        instances: Vec::new(),
+        wanted: 1,
+    }
 }
 
 fn ask(judge: &Judge, gate: &Gate, stage: usize, look: Look) -> Judgement {
@@ -88,10 +98,16 @@ fn ask(judge: &Judge, gate: &Gate, stage: usize, look: Look) -> Judgement {
 }
 
 /// The first batch of `stage` after which a gate fails, with its answer.
-fn first_failure(judge: &mut Judge, gates: &[Gate], service: Service, batches: core::ops::Range<u64>) -> Option<(u64, Judgement)> {
+fn first_failure(
+    judge: &mut Judge,
+    gates: &[Gate],
+    service: Service,
+    batches: core::ops::Range<u64>,
+) -> Option<(u64, Judgement)> {
     for number in batches {
         judge.take(&batch(service, number, 0));
-        let failed = gates.iter().map(|gate| ask(judge, gate, 0, Look::Early)).find(|j| j.verdict == Verdict::Fail);
+        let failed =
+            gates.iter().map(|gate| ask(judge, gate, 0, Look::Early)).find(|j| j.verdict == Verdict::Fail);
         if let Some(judgement) = failed {
             return Some((number, judgement));
         }
@@ -150,7 +166,10 @@ fn while_warming_up_only_an_outage_turns_back() {
     let gates = gates();
     let cold = Settings { warmup: Millis::secs(30), warmup_requests: u64::MAX, ..Settings::default() };
     let clumsy = Service { new_failing: 500, ..HEALTHY };
-    assert!(first_failure(&mut judge(&cold, &gates), &gates, clumsy, 1..29).is_none(), "5 % fail while caches are cold");
+    assert!(
+        first_failure(&mut judge(&cold, &gates), &gates, clumsy, 1..29).is_none(),
+        "5 % fail while caches are cold"
+    );
     let outage = Service { new_failing: 5_000, ..HEALTHY };
     let (at, failed) = first_failure(&mut judge(&cold, &gates), &gates, outage, 1..29).unwrap();
     assert!(at <= 2 && failed.reason.contains("warming up"), "{at}: {}", failed.reason);
@@ -277,11 +296,11 @@ fn reasons_are_sentences_with_the_numbers_that_were_seen() {
     for number in 1..=60 {
         judge.take(&batch(HEALTHY, number, 0));
     }
-    let said: Vec<String> =
-        gates.iter().map(|gate| format!("{}: {}", gate.name, ask(&judge, gate, 0, Look::Final).reason)).collect();
-    let expected = vec![
-        "error_rate: 3 of 3,000 requests failed (0.10 %), stable 57 of 57,000 (0.10 %)",
-    ];
+    let said: Vec<String> = gates
+        .iter()
+        .map(|gate| format!("{}: {}", gate.name, ask(&judge, gate, 0, Look::Final).reason))
+        .collect();
+    let expected = vec!["error_rate: 3 of 3,000 requests failed (0.10 %), stable 57 of 57,000 (0.10 %)"];
     for (said, expected) in said.iter().zip(expected) {
         assert!(said.starts_with(expected), "{said}");
     }

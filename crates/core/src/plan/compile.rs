@@ -9,7 +9,7 @@ use alloc::{
 
 use serde::{Deserialize, Serialize};
 
-use super::{Limits, PLAN_VERSION, Plan, Stage};
+use super::{Known, Limits, PLAN_VERSION, Plan, Stage, assess::assess};
 use crate::{
     gate::{Conditions, Gate, OnInconclusive, OnNoEvidence, Rule},
     judge,
@@ -18,6 +18,7 @@ use crate::{
 
 /// What is asked for, with every fact the compiler needs. Kept beside the plan, so that a deployment that had to wait can
 /// be planned again when the stable release has changed meanwhile.
+#[expect(clippy::struct_excessive_bools, reason = "each is a wish of its own that may go with any other")]
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Request {
     /// The deployment's id.
@@ -57,6 +58,9 @@ pub struct Request {
     /// The incident that the release is to fix.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub incident: Option<Incident>,
+    /// What is known of the release beforehand; nothing when nobody looked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub confidence: Option<Known>,
     /// Whether this is a way back.
     pub way_back: bool,
     /// Whether a release that is identical to the running one is rolled out all the same.
@@ -186,7 +190,10 @@ impl Shadow {
     fn gate(self) -> Gate {
         let Self { status_max, body_max, slower_max, .. } = self;
         // Nobody waits for a shadow: with too few copies the exposure that follows will tell.
-        Gate { on_no_evidence: OnNoEvidence::Continue, ..Gate::new("shadow", Rule::Shadow { status_max, body_max, slower_max }) }
+        Gate {
+            on_no_evidence: OnNoEvidence::Continue,
+            ..Gate::new("shadow", Rule::Shadow { status_max, body_max, slower_max })
+        }
     }
 }
 
@@ -234,6 +241,32 @@ pub enum PlanError {
         /// The share before.
         before: Share,
     },
+    /// The safety gates say no.
+    #[error(
+        "release {tag} of `{service}` is refused: {why}; settle that, then write the safety report again"
+    )]
+    Refused {
+        /// The service.
+        service: String,
+        /// The release.
+        tag: String,
+        /// What they say.
+        why: String,
+    },
+    /// Confidence is too low to start, and it decides.
+    #[error(
+        "release {tag} of `{service}` does not start: {why}, 60 are needed ({factors}); see `tidegate plan`"
+    )]
+    LowConfidence {
+        /// The service.
+        service: String,
+        /// The release.
+        tag: String,
+        /// The score.
+        why: String,
+        /// What it was worked out from.
+        factors: String,
+    },
     /// No step, no instance or no batch.
     #[error("{what} must be at least 1")]
     Nothing {
@@ -259,10 +292,11 @@ pub fn compile(request: Request) -> Result<Plan, PlanError> {
     }
     let mut notes = Vec::new();
     if request.judge.observe {
-        notes.push("the gates only observe: what they find is said, and nothing is done about it".to_string());
+        notes
+            .push("the gates only observe: what they find is said, and nothing is done about it".to_string());
     }
     let strategy = request.strategy.name();
-    let stages = match (&request.stable, request.way_back) {
+    let mut stages = match (&request.stable, request.way_back) {
         (None, _) => {
             notes.push(format!(
                 "first deployment of `{}`: nothing to compare with, so it is one switch without comparing gates",
@@ -274,6 +308,7 @@ pub fn compile(request: Request) -> Result<Plan, PlanError> {
         (Some(_), false) => with_shadow(&request, stages(&request)?),
     };
     let (watch, watch_gates) = watch(&request, &mut notes);
+    let confidence = assess(&request, &mut stages, &mut notes)?;
     Ok(Plan {
         version: PLAN_VERSION,
         deployment: request.deployment,
@@ -291,6 +326,7 @@ pub fn compile(request: Request) -> Result<Plan, PlanError> {
         limits: request.limits,
         judge: request.judge,
         metrics: request.metrics,
+        confidence,
         way_back: request.way_back,
         notes,
     })
@@ -419,7 +455,10 @@ fn watch(request: &Request, notes: &mut Vec<String>) -> (Millis, Vec<Gate>) {
             incident.id
         )),
         Some(incident) => {
-            notes.push(format!("at the end of the watch incident {} is fixed, or the release goes back", incident.id));
+            notes.push(format!(
+                "at the end of the watch incident {} is fixed, or the release goes back",
+                incident.id
+            ));
             gates.push(incident.gate());
         }
         None => {}
@@ -448,7 +487,9 @@ fn instances_gate() -> Gate {
 
 const fn compares(gate: &Gate) -> bool {
     match gate.rule {
-        Rule::ErrorRate { .. } | Rule::RequestRate { .. } | Rule::LatencyShift { .. } | Rule::Goal { .. } => true,
+        Rule::ErrorRate { .. } | Rule::RequestRate { .. } | Rule::LatencyShift { .. } | Rule::Goal { .. } => {
+            true
+        }
         Rule::Latency { .. }
         | Rule::Cpu { .. }
         | Rule::Memory { .. }
@@ -500,6 +541,7 @@ pub(crate) mod tests {
             judge: judge::Settings::default(),
             metrics: Vec::new(),
             incident: None,
+            confidence: None,
             way_back: false,
             again: false,
             lifted: false,

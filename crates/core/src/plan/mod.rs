@@ -1,12 +1,14 @@
 //! The plan: a strategy worked out for one release into an ordered list of stages. Compiled once, stored, digested,
 //! never edited.
 
+mod assess;
 mod compile;
 
 use alloc::{string::String, vec::Vec};
 
 use serde::{Deserialize, Serialize};
 
+pub use assess::{Assessment, Known};
 pub use compile::{Batch, Incident, PlanError, Request, Shadow, Step, StrategySpec, compile};
 
 use crate::{
@@ -55,6 +57,9 @@ pub struct Plan {
     /// Metrics of other sources that the gates ask.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub metrics: Vec<judge::Metric>,
+    /// Confidence in the release before it starts; nothing for a way back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub confidence: Option<Assessment>,
     /// Whether this is a way back: it is admitted before everything else and passes no gate.
     pub way_back: bool,
     /// What a reader of the plan should know: what was left out, and why.

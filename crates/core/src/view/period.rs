@@ -37,6 +37,10 @@ pub struct BeforeAndAfter {
 }
 
 /// Both periods of a history.
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "the other events carry no reading that opens or ends a period"
+)]
 pub(super) fn before_and_after(history: &[Recorded]) -> BeforeAndAfter {
     let mut found = BeforeAndAfter::default();
     let (mut initial, mut opened): (Option<&Reading>, Option<&Reading>) = (None, None);
@@ -44,9 +48,8 @@ pub(super) fn before_and_after(history: &[Recorded]) -> BeforeAndAfter {
         match &recorded.event {
             Event::Initialised { reading } => initial = Some(reading),
             Event::Exposed { reading, .. } if found.before.is_none() => {
-                found.before = initial.and_then(|from| {
-                    period(from, reading, from.stable.as_ref()?, reading.stable.as_ref()?)
-                });
+                found.before = initial
+                    .and_then(|from| period(from, reading, from.stable.as_ref()?, reading.stable.as_ref()?));
                 initial = None;
             }
             Event::WatchOpened { reading, .. } => opened = Some(reading),

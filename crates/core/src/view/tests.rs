@@ -19,8 +19,8 @@ use super::{
     *,
 };
 use crate::{
-    judge::Judge,
     deployment::{Effect, Event, Recorded, StateName, Verb, decide, fold, table},
+    judge::Judge,
     model::{Actor, Millis, Timestamp},
     plan::{Batch, Request, StrategySpec},
 };

@@ -3,9 +3,9 @@
 use alloc::{borrow::ToOwned, format, string::String, vec, vec::Vec};
 
 use crate::{
-    judge::Judge,
     deployment::{Effect, Event, Input, Outcome, Recorded, StateName, Verb, decide, fold, owed},
     gate::{Instance, Reading, ReleaseReading, standard_gates},
+    judge::Judge,
     model::{Actor, Artifact, Criticality, Millis, Release, Share, TargetSpec, Timestamp},
     plan::{Limits, Request, Step, StrategySpec, compile},
 };
@@ -52,6 +52,7 @@ pub(super) fn request(strategy: StrategySpec) -> Request {
         judge: crate::judge::Settings::default(),
         metrics: Vec::new(),
         incident: None,
+        confidence: None,
         way_back: false,
         again: false,
         lifted: false,

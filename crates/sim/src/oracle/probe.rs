@@ -44,8 +44,7 @@ impl Oracle {
     }
 
     fn moves_nothing(&mut self, id: &str, watched: &Watched, input: &Input, now: Timestamp) {
-        let moved =
-            matches!(decide(&watched.plan, &watched.state, &Judge::of(&watched.plan), input, now), Ok(events) if !events.is_empty());
+        let moved = matches!(decide(&watched.plan, &watched.state, &Judge::of(&watched.plan), input, now), Ok(events) if !events.is_empty());
         self.check(!moved, Law::LateNewsMovesNothing, || {
             format!("{id} while {}: {input:?}", watched.state.name())
         });
@@ -82,7 +81,8 @@ impl Oracle {
         }
         let now = watched.state_time();
         let abort = Input::Operator(Verb::Abort { reason: String::new() });
-        let events = decide(&watched.plan, &watched.state, &Judge::of(&watched.plan), &abort, now).unwrap_or_default();
+        let events =
+            decide(&watched.plan, &watched.state, &Judge::of(&watched.plan), &abort, now).unwrap_or_default();
         let open = match events.as_slice() {
             [Event::Cancelled { .. }] => true,
             [event @ Event::RollbackBegan { .. }] => {
@@ -110,7 +110,9 @@ impl Oracle {
             attempt: 0,
             outcome: Outcome::Failed { reason: "blind".to_owned(), permanent: false },
         };
-        let events = decide(&watched.plan, &watched.state, &Judge::of(&watched.plan), &input, watched.state_time()).unwrap_or_default();
+        let events =
+            decide(&watched.plan, &watched.state, &Judge::of(&watched.plan), &input, watched.state_time())
+                .unwrap_or_default();
         let passes = events.iter().any(|event| matches!(event, Event::StagePassed { .. }));
         self.check(!passes, Law::BlindNeverPasses, || format!("{id} stage {stage}"));
     }

@@ -201,8 +201,7 @@ impl Draw {
             asked = sequential(asked);
         }
         let lease = self.rng.bool().then(|| Millis::minutes(self.rng.u64(10..90)));
-        let shadow =
-            (self.rng.u32(..6) == 0).then(|| Shadow::new(Share::percent(10), self.bake()));
+        let shadow = (self.rng.u32(..6) == 0).then(|| Shadow::new(Share::percent(10), self.bake()));
         let strategy = self.strategy(instances);
         let request = Request {
             service: service.to_owned(),

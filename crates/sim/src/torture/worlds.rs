@@ -79,6 +79,7 @@ pub(super) fn request(tag: &str, strategy: StrategySpec) -> Request {
         judge: Settings::default(),
         metrics: Vec::new(),
         incident: None,
+        confidence: None,
         way_back: false,
         again: false,
         lifted: false,
@@ -157,10 +158,7 @@ fn plain() -> Vec<World> {
         World { request: Request { way_back: true, ..way_back.request }, ..way_back },
         World { request: Request { watch: Millis::ZERO, ..unwatched.request }, ..unwatched },
         World {
-            request: Request {
-                shadow: Some(Shadow::new(Share::percent(10), BAKE)),
-                ..shadow.request
-            },
+            request: Request { shadow: Some(Shadow::new(Share::percent(10), BAKE)), ..shadow.request },
             ..shadow
         },
     ]
@@ -193,7 +191,8 @@ fn with_batches() -> Vec<World> {
     let asked = |world: World| {
         let mut request = world.request;
         request.gates = sequential(request.gates);
-        request.judge = Settings { warmup: Millis::secs(5), max_dwell: Millis::secs(60), ..Settings::default() };
+        request.judge =
+            Settings { warmup: Millis::secs(5), max_dwell: Millis::secs(60), ..Settings::default() };
         World { request, same_end: false, ..world }
     };
     vec![

@@ -1,6 +1,7 @@
 //! A sample HTTP service that can be told to be slow, wrong, unready or mortal.
 //!
 //! The demonstration and the end-to-end tests ship it as a release; every fault a gate must catch is one option.
+mod metrics;
 #[cfg(test)]
 mod tests;
 
@@ -45,7 +46,11 @@ const TICKS_BUFFERED: usize = 4;
 /// Pause after a failed accept: the usual cause is a lack of file descriptors, which needs time to pass.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// What the service answers and how it misbehaves. Faults never touch `/healthz` except the two readiness options.
+/// Where the supervisor writes `service/release/number`.
+const INSTANCE: &str = "TIDEGATE_INSTANCE";
+
+/// What the service answers and how it misbehaves. Faults never touch `/metrics`, nor `/healthz` except the two readiness
+/// options.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct SampleOptions {
     /// Port on 127.0.0.1; 0 takes any free one (printed on the first line of output)
@@ -57,6 +62,9 @@ pub(crate) struct SampleOptions {
     /// Percent of requests answered with status 500 (0 to 100)
     #[arg(long, value_name = "PERCENT", default_value_t = 0.0, value_parser = parse_percent)]
     pub(crate) error_percent: f64,
+    /// Percent of requests that fail though they are answered with status 200: only /metrics tells (0 to 100)
+    #[arg(long, value_name = "PERCENT", default_value_t = 0.0, value_parser = parse_percent)]
+    pub(crate) hidden_error_percent: f64,
     /// Delay of every answer, milliseconds
     #[arg(long, value_name = "MS", default_value_t = 0)]
     pub(crate) latency_ms: u32,
@@ -127,6 +135,7 @@ struct Service {
     options: SampleOptions,
     started: Instant,
     requests: AtomicU64,
+    counted: metrics::Counted,
     crash: Notify,
     stopping: watch::Receiver<bool>,
 }
@@ -137,6 +146,7 @@ async fn run(listener: TcpListener, options: SampleOptions, stop: impl Future<Ou
         options,
         started: Instant::now(),
         requests: AtomicU64::new(0),
+        counted: metrics::Counted::default(),
         crash: Notify::new(),
         stopping: stop_seen,
     });
@@ -199,6 +209,10 @@ impl Service {
         if request.uri().path() == "/healthz" {
             return Ok(self.health());
         }
+        if request.uri().path() == "/metrics" {
+            return Ok(self.metrics());
+        }
+        let begun = Instant::now();
         let number = self.requests.fetch_add(1, Ordering::Relaxed) + 1;
         if self.options.crash_after_requests.is_some_and(|last| number >= last) {
             self.crash.notify_one();
@@ -209,7 +223,9 @@ impl Service {
         if !delay.is_zero() {
             tokio::time::sleep(delay).await;
         }
-        if hits(self.options.error_percent) {
+        let failed = hits(self.options.error_percent);
+        self.counted.add(begun.elapsed(), failed || hits(self.options.hidden_error_percent));
+        if failed {
             return Ok(text(StatusCode::INTERNAL_SERVER_ERROR, "this failure was asked for\n"));
         }
         Ok(match request.uri().path() {
@@ -229,6 +245,15 @@ impl Service {
             return text(StatusCode::SERVICE_UNAVAILABLE, "not ready\n");
         }
         text(StatusCode::OK, "ok\n")
+    }
+
+    fn metrics(&self) -> Response<Body> {
+        let instance = std::env::var(INSTANCE).unwrap_or_default();
+        let release = instance.split('/').nth(1).unwrap_or(&self.options.version_name);
+        let mut response = text(StatusCode::OK, self.counted.exposition(release));
+        let kind = HeaderValue::from_static("text/plain; version=0.0.4");
+        response.headers_mut().insert(CONTENT_TYPE, kind);
+        response
     }
 
     fn delay(&self) -> Duration {

@@ -45,6 +45,7 @@ fn request() -> Request {
         judge: tidegate_core::judge::Settings::default(),
         metrics: Vec::new(),
         incident: None,
+        confidence: None,
         way_back: false,
         again: false,
         lifted: false,

@@ -17,6 +17,7 @@ mod disk;
 mod journal;
 mod judgement;
 mod kill;
+mod metrics;
 mod proxy;
 mod queue;
 mod rollback;

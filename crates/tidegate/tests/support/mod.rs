@@ -1,6 +1,7 @@
 //! A project of its own for every test: its own directory, ports, engine, proxy and instances, all gone at the end.
 
 mod process;
+mod prometheus;
 mod ran;
 mod users;
 
@@ -18,6 +19,7 @@ use std::{
 use serde_json::Value;
 
 pub(crate) use process::kill;
+pub(crate) use prometheus::Prometheus;
 pub(crate) use ran::Ran;
 pub(crate) use users::Users;
 
@@ -54,6 +56,7 @@ impl Project {
             ("gates", CARELESS),
             ("shadow", ""),
             ("judgement", "{mode: threshold}"),
+            ("metrics", "{}"),
             ("watch", "200ms"),
             ("lease", "10m"),
             ("queue", "wait"),
@@ -351,6 +354,7 @@ services:
     strategy: {strategy}
     gates: {gates}
     judgement: {judgement}
+    metrics: {metrics}
     routing: {limits: {drain: 500ms, drain_websocket: 500ms}}
     watch: {watch}
     lease: {lease}

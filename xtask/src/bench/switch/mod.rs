@@ -44,7 +44,7 @@ const THROUGH: &str =
     "{canary: {steps: [{share: 10%, bake: 150ms}, {share: 50%, bake: 150ms}, {share: 100%, bake: 100ms}]}}";
 const ABORTED: &str = "{canary: {steps: [{share: 50%, bake: 60s}, {share: 100%, bake: 1s}]}}";
 /// Gates are another bench's business.
-const MORE: &str = "    gates: {error_rate: off, latency_p95: off, latency_p99: off, cpu: off, memory: off, request_rate: off}\n    \
+const MORE: &str = "    gates: {error_rate: off, latency_p95: off, latency_p99: off, cpu: off, memory: off, request_rate: off, latency_shift: off}\n    \
      routing: {limits: {drain: 500ms, drain_websocket: 500ms}}\n    watch: 200ms\n";
 
 /// What one service's deployments came to.

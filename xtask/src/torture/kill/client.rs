@@ -25,7 +25,7 @@ const STRATEGIES: [&str; 3] = [
 ];
 
 /// The gates have their own tests; here nothing may depend on how busy the machine is.
-const MORE: &str = "    gates: {error_rate: off, latency_p95: off, latency_p99: off, cpu: off, memory: off, request_rate: off}\n    \
+const MORE: &str = "    gates: {error_rate: off, latency_p95: off, latency_p99: off, cpu: off, memory: off, request_rate: off, latency_shift: off}\n    \
      routing: {limits: {drain: 100ms, drain_websocket: 100ms}}\n    watch: 100ms\n";
 
 /// What the clients were promised.

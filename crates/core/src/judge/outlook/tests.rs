@@ -44,6 +44,7 @@ fn plan(mode: Mode, settings: Settings) -> Plan {
         judge: settings,
         metrics: Vec::new(),
         incident: None,
+        confidence: None,
         way_back: false,
         again: false,
         supersedes: false,

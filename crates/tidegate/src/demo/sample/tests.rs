@@ -74,6 +74,22 @@ async fn each_fault_shows_where_it_should_and_nowhere_else() {
 }
 
 #[tokio::test]
+async fn metrics_tell_of_every_request_and_of_failures_that_no_answer_shows() {
+    let sample = started(&["--version-name", "v7", "--hidden-error-percent", "100"]).await;
+    for _ in 0..3 {
+        assert_eq!(get(sample.address, "/").await.0, 200);
+    }
+    for path in ["/metrics", "/healthz", "/metrics"] {
+        assert_eq!(get(sample.address, path).await.0, 200);
+    }
+    let shown = get(sample.address, "/metrics").await.1;
+    for line in ["sample_requests_total", "sample_failures_total", "sample_seconds_count"] {
+        assert!(shown.contains(&format!("{line}{{release=\"v7\"}} 3\n")), "{shown}");
+    }
+    assert!(shown.contains("sample_seconds_bucket{release=\"v7\",le=\"2.500\"} 3\n"), "{shown}");
+}
+
+#[tokio::test]
 async fn every_kind_of_delay_holds_the_answer_back() {
     for (arguments, path) in [
         (&["--latency-ms", "60"][..], "/"),
