@@ -13,6 +13,7 @@ use tidegate_core::{
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::{
+    confidence,
     evidence::Evidence,
     fleet,
     journal::{Append, AppendError, Filter, Journal, Kept, ReadError, Request, Standing},
@@ -245,6 +246,11 @@ impl<J: Journal, W: World> Engine<J, W> {
         if let Some(learned) = learned(&*self.inner.journal, &request.service, &request.environment).await? {
             request.judge = request.judge.with_learned(&learned);
         }
+        if repeated {
+            // The answer is there already, whatever is known by now.
+            request.confidence = None;
+        }
+        confidence::complete(&*self.inner.journal, &mut request, self.inner.world.now()).await?;
         // What runs now may end well and become the stable release: then this is planned again at its turn.
         let again = may_repeat(&request) || repeated || !before.is_empty();
         let plan = plan::compile(plan::Request { again, ..request.clone() })?;
@@ -557,6 +563,7 @@ impl<J: Journal, W: World> Engine<J, W> {
             return Ok(None);
         }
         request.again &= repeats;
+        confidence::complete(&*self.inner.journal, &mut request, self.inner.world.now()).await?;
         Ok(Some(plan::compile(request).map(Box::new).map_err(|why| why.to_string())))
     }
 

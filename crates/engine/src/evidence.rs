@@ -108,12 +108,18 @@ impl Evidence {
         *self = Self { judge: Judge::of(plan), ..Self::default() };
     }
 
+    /// Whether this reading is no later than one that was counted: after a crash, with a clock that was set back, the past
+    /// comes again. It is no news, and says nothing that a replay could find.
+    pub(crate) fn has_seen(&self, reading: &Reading) -> bool {
+        self.last.as_ref().is_some_and(|last| reading.at <= last.at)
+    }
+
     /// Takes what happened since the last reading, when there was one.
     pub(crate) fn observe(&mut self, reading: &Reading, exposure: tidegate_core::judge::Exposure) {
+        if self.has_seen(reading) {
+            return;
+        }
         if let Some(last) = &self.last {
-            if reading.at <= last.at {
-                return;
-            }
             self.taken += 1;
             let batch = Batch::between(last, reading, exposure, self.taken);
             self.judge.take(&batch);

@@ -1,5 +1,6 @@
 //! KEEPS PROMISES: the journal holds what happened, the driver does what is owed.
 
+pub mod confidence;
 pub mod engine;
 pub mod evidence;
 mod fleet;

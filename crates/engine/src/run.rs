@@ -8,7 +8,7 @@ use std::{
 use futures_util::{FutureExt, StreamExt, stream::FuturesUnordered};
 use tidegate_core::{
     deployment::{
-        Effect, Event, Input, Key, Outcome, Owed, Recorded, Refusal, State, decide, evolve, fold, look,
+        Effect, Event, Input, Key, Outcome, Owed, Recorded, Refusal, State, What, decide, evolve, fold, look,
         look_first, owed,
     },
     gate::{Judgement, Reading},
@@ -210,6 +210,10 @@ impl<J: Journal, W: World> Run<J, W> {
             flying.again.insert(key, self.world.now().after(every));
         }
         if let Outcome::Read(reading) = &outcome {
+            if key.what == What::Measure && self.evidence.has_seen(reading) {
+                flying.again.insert(key, self.world.now().after(self.plan.limits.look_every));
+                return Ok(());
+            }
             self.observe(reading).await;
         }
         self.show(&outcome);

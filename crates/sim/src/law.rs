@@ -20,6 +20,8 @@ pub enum Law {
     AcceptedIsKept,
     /// Events that were synced stay as they were.
     HistoryStays,
+    /// Every verdict follows bit by bit from the batches that were kept.
+    VerdictsReplay,
     /// Every deployment that ended has its artifacts, with its whole history.
     ArtifactsWritten,
     /// One request makes one deployment, however often it is sent.
@@ -110,7 +112,7 @@ pub enum Law {
 
 impl Law {
     /// All of them: first what must never happen, then what must happen in the end.
-    pub const ALL: [Self; 46] = [
+    pub const ALL: [Self; 47] = [
         Self::AnsweredIsKept,
         Self::AcceptedIsKept,
         Self::HistoryStays,
@@ -147,6 +149,7 @@ impl Law {
         Self::WayBackOpen,
         Self::BlindNeverPasses,
         Self::JustifiedTurnBack,
+        Self::VerdictsReplay,
         Self::ArtifactsWritten,
         Self::EveryEnds,
         Self::QueueDrains,
@@ -165,6 +168,7 @@ impl Law {
             Self::AnsweredIsKept => "what a person was told is in the journal",
             Self::AcceptedIsKept => "a deployment that was accepted is there after every crash",
             Self::HistoryStays => "events that were synced stay as they were",
+            Self::VerdictsReplay => "every verdict follows bit by bit from the batches that were kept",
             Self::ArtifactsWritten => "every deployment that ended has its artifacts, with its whole history",
             Self::OneDeploymentPerKey => "one request makes one deployment, however often it is sent",
             Self::ActsOnce => "an intention changes the target at most once",
@@ -252,6 +256,7 @@ impl Law {
             | Self::WayBackOpen
             | Self::BlindNeverPasses
             | Self::JustifiedTurnBack
+            | Self::VerdictsReplay
             | Self::EveryEnds
             | Self::QueueDrains
             | Self::GoodArrives

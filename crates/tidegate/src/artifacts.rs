@@ -16,7 +16,8 @@ use tidegate_core::{
 use crate::fault::Fault;
 
 /// Writes a deployment's artifacts and says where: `deployment_artifact_{id}.json`, `deployment_{id}.json` (the
-/// transitions), `evidence_{id}.json`, `manifest_{id}.json` (what was applied). Writing them again writes the same.
+/// transitions), `evidence_{id}.json`, `manifest_{id}.json` (what was applied) and, where a score was worked out,
+/// `confidence_{id}.json`. Writing them again writes the same.
 pub(crate) fn write(directory: &Path, history: &[Recorded]) -> Result<Vec<PathBuf>, Fault> {
     let Some((plan, _)) = fold(history) else {
         return Err(Fault::trouble("the history does not begin with a plan, so there is nothing to write"));
@@ -41,6 +42,7 @@ pub(crate) fn write(directory: &Path, history: &[Recorded]) -> Result<Vec<PathBu
         "strategy": requested,
         "plan": plan,
     });
+    let confidence = view::confidence(history).map(serde_json::to_value).transpose().map_err(Fault::internal)?;
     [
         (format!("deployment_artifact_{id}.json"), artifact),
         (format!("deployment_{id}.json"), log),
@@ -48,6 +50,7 @@ pub(crate) fn write(directory: &Path, history: &[Recorded]) -> Result<Vec<PathBu
         (format!("manifest_{id}.json"), manifest),
     ]
     .into_iter()
+    .chain(confidence.map(|report| (format!("confidence_{id}.json"), report)))
     .map(|(name, value)| replace(&directory.join(name), &value))
     .collect()
 }

@@ -18,7 +18,7 @@ use tidegate_engine::{
 use crate::{
     fault::Fault,
     place::Place,
-    server::{Action, Glimpse, ServerStatus, Submit, Submitted, Tell, Told},
+    server::{Action, Glimpse, Labelled, ServerStatus, Submit, Submitted, Tell, Told},
 };
 
 /// The server answers at once or not at all.
@@ -147,6 +147,11 @@ impl Client {
             .call(Method::POST, &format!("/v1/deployments/{id}/verbs"), Some(&tell))
             .await
             .map_err(fault)
+    }
+
+    /// Keeps what a person says that a deployment turned out to be.
+    pub(crate) async fn label(&self, id: &str, said: &Labelled) -> Result<(), Fault> {
+        self.socket.call(Method::POST, &format!("/v1/deployments/{id}/label"), Some(said)).await.map_err(fault)
     }
 
     /// What the engine shows beyond the journal; nothing when it does not run.

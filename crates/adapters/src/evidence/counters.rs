@@ -172,7 +172,8 @@ impl Tally {
         for (labels, value, _) in shown.requests.iter().chain(&shown.failures) {
             counter(*value, &named(labels))?;
         }
-        let scheme = shown.latency.iter().fold(self.scheme, |scheme, histogram| scheme.with(histogram.scheme()));
+        let scheme =
+            shown.latency.iter().fold(self.scheme, |scheme, histogram| scheme.with(histogram.scheme()));
         let latency: Vec<BTreeMap<u64, u64>> =
             shown.latency.iter().map(|histogram| self.buckets(histogram, scheme)).collect();
         let edges: BTreeSet<&u64> =
@@ -334,5 +335,59 @@ mod tests {
         }
         assert_eq!(refused, Some((11, FaultKind::TooMany(SERIES_MAX))));
         assert_eq!(both(&tally), (10_000, 0));
+    }
+
+    fn timed(histogram: Histogram) -> Snapshot {
+        Snapshot {
+            requests: vec![(Labels::new(), 1.0, None)],
+            latency: vec![histogram],
+            ..Snapshot::default()
+        }
+    }
+
+    fn native(buckets: &[(f64, u64)], schema: i8) -> Snapshot {
+        let count = buckets.iter().map(|(_, count)| count).sum();
+        timed(
+            Histogram::native(Labels::new(), Timestamp(1), None, buckets.to_vec(), count, Some(schema))
+                .unwrap(),
+        )
+    }
+
+    #[test]
+    fn a_classic_histogram_shows_every_edge_before_anything_was_counted_at_it() {
+        let shown = |fast: f64, all: f64| {
+            let buckets = vec![(0.1, fast), (0.5, fast), (f64::INFINITY, all)];
+            timed(Histogram::classic(Labels::new(), Timestamp(1), None, buckets).unwrap())
+        };
+        let (mut new, mut stable) = (tally(Birth::Here), tally(Birth::Before));
+        for tally in [&mut new, &mut stable] {
+            tally.observe("a", Timestamp(1), &shown(5.0, 5.0)).unwrap();
+        }
+        let none = vec![(100_000, 0), (500_000, 0), (u64::MAX, 0)];
+        assert_eq!(Tally::latencies(&new, &stable), [vec![(100_000, 5), (500_000, 0), (u64::MAX, 0)], none]);
+        stable.observe("a", Timestamp(2), &shown(8.0, 9.0)).unwrap();
+        assert_eq!(stable.counters().latency_us, [(100_000, 3), (500_000, 0), (u64::MAX, 1)]);
+    }
+
+    #[test]
+    fn native_histograms_of_both_releases_get_the_same_edges() {
+        let (mut new, mut stable) = (tally(Birth::Here), tally(Birth::Here));
+        // Schema 1: edges a factor of 1.41 apart. The stable release's is finer.
+        new.observe("a", Timestamp(1), &native(&[(0.5, 3), (2.0_f64.sqrt(), 4)], 1)).unwrap();
+        let fine = [(2_f64.powf(-1.5), 1), (2_f64.powf(-1.25), 10), (0.5, 20)];
+        stable.observe("a", Timestamp(1), &native(&fine, 2)).unwrap();
+        let [ours, theirs] = Tally::latencies(&new, &stable);
+        let edges = |all: &[(u64, u64)]| all.iter().map(|(edge, _)| *edge).collect::<Vec<_>>();
+        let counted = |all: &[(u64, u64)]| all.iter().copied().filter(|(_, n)| *n > 0).collect::<Vec<_>>();
+        assert_eq!(edges(&ours), edges(&theirs));
+        assert_eq!(counted(&ours), [(500_000, 3), (1_414_214, 4)]);
+        assert_eq!(counted(&theirs), [(353_553, 1), (500_000, 30)]);
+        assert!(
+            edges(&ours).contains(&128_000_000),
+            "a limit above everything lies between two edges: {ours:?}"
+        );
+        // One that becomes coarser goes on where it was.
+        stable.observe("a", Timestamp(2), &native(&[(0.5, 33), (1.0, 2)], 0)).unwrap();
+        assert_eq!(counted(&Tally::latencies(&new, &stable)[1]), [(500_000, 33), (1_000_000, 2)]);
     }
 }

@@ -10,15 +10,12 @@ use tidegate_core::{
     plan::Plan,
 };
 
-use super::{
-    InstanceAddress, Instances, MetricSpec, Question, RELEASE, SERVICE,
-    spec::EndpointSpec,
-};
+use super::{InstanceAddress, Instances, MetricSpec, Question, RELEASE, SERVICE, spec::EndpointSpec};
 use crate::{
     chain,
     evidence::{
-        Answer, ArmQueries, ArmSelectors, Birth, Command, Endpoint, Fault, FaultKind, JsonPath, Method, NotFinite,
-        Prometheus, Scraper, Secret, Tally, Warnings, Web,
+        Answer, ArmQueries, ArmSelectors, Birth, Command, Endpoint, Fault, FaultKind, JsonPath, Method,
+        NotFinite, Prometheus, Scraper, Secret, Tally, Warnings, Web,
     },
 };
 
@@ -44,8 +41,9 @@ impl Asker {
             service: plan.service.clone(),
             new: plan.release.tag.clone(),
             stable: plan.stable.as_ref().map(|stable| stable.tag.clone()),
-            spec: serde_json::from_str(&metric.query)
-                .map_err(|why| format!("metric `{}` cannot be asked: its query is not understood: {why}", metric.name)),
+            spec: serde_json::from_str(&metric.query).map_err(|why| {
+                format!("metric `{}` cannot be asked: its query is not understood: {why}", metric.name)
+            }),
             fresh: metric.fresh,
             not_finite: not_finite(plan, &metric.name),
             tallies: None,
@@ -65,10 +63,17 @@ impl Asker {
             Ok(spec) => self.of(&spec, instances, now).await,
             Err(why) => Err(why),
         };
-        answer.unwrap_or_else(|reason| MetricAnswer::Fault { reason: format!("metric `{}`: {reason}", self.name) })
+        answer.unwrap_or_else(|reason| MetricAnswer::Fault {
+            reason: format!("metric `{}`: {reason}", self.name),
+        })
     }
 
-    async fn of(&mut self, spec: &MetricSpec, instances: &Instances, now: Timestamp) -> Result<MetricAnswer, String> {
+    async fn of(
+        &mut self,
+        spec: &MetricSpec,
+        instances: &Instances,
+        now: Timestamp,
+    ) -> Result<MetricAnswer, String> {
         match spec {
             MetricSpec::Prometheus { endpoint, accept_warnings, lookback_ms, ask } => {
                 let warnings = if *accept_warnings { Warnings::Accept } else { Warnings::Refuse };
@@ -77,7 +82,8 @@ impl Asker {
             }
             MetricSpec::Scrape { path, ask } => self.scrape(path, ask, instances, now).await,
             MetricSpec::Web { endpoint, post, path } => {
-                let with_release = endpoint.url.contains(RELEASE) || post.as_deref().is_some_and(|b| b.contains(RELEASE));
+                let with_release =
+                    endpoint.url.contains(RELEASE) || post.as_deref().is_some_and(|b| b.contains(RELEASE));
                 let new = self.web(endpoint, post.as_deref(), path, &self.new, now).await?;
                 let stable = match self.stable.as_ref().filter(|_| with_release) {
                     Some(stable) => self.web(endpoint, post.as_deref(), path, stable, now).await?,
@@ -154,9 +160,11 @@ impl Asker {
             Scraper::new(endpoint).map_err(said)
         };
         match ask {
-            _ if instances.new.is_empty() => {
-                Err(said(Fault::new("the new release", ask.query(), FaultKind::Refused("it has no instance".to_owned()))))
-            }
+            _ if instances.new.is_empty() => Err(said(Fault::new(
+                "the new release",
+                ask.query(),
+                FaultKind::Refused("it has no instance".to_owned()),
+            ))),
             Question::Value { query } => {
                 let query = self.fill(query, &self.new);
                 let selector = query.parse().map_err(|why| said_of(&why))?;
@@ -164,7 +172,8 @@ impl Asker {
                 for (side, of) in sides.iter_mut().zip([&instances.new, &instances.stable]) {
                     for instance in of {
                         let scraper = at(instance)?;
-                        let read = scraper.read(&selector, now, self.fresh, self.not_finite).await.map_err(said)?;
+                        let read =
+                            scraper.read(&selector, now, self.fresh, self.not_finite).await.map_err(said)?;
                         let numbers = numbers(&read);
                         side.extend(numbers.map_err(|kind| said(Fault::new(scraper.name(), &query, kind)))?);
                     }
@@ -183,7 +192,8 @@ impl Asker {
                 let (new, stable) = self.tallies(ask)?;
                 for (tally, of) in [(new, &instances.new), (stable, &instances.stable)] {
                     for instance in of {
-                        let observed = at(instance)?.observe(&selectors, &instance.id, tally, now, fresh).await;
+                        let observed =
+                            at(instance)?.observe(&selectors, &instance.id, tally, now, fresh).await;
                         observed.map_err(said)?;
                     }
                 }
@@ -209,14 +219,18 @@ impl Asker {
     }
 
     async fn command(&self, spec: &MetricSpec, release: &str, now: Timestamp) -> Result<Vec<Number>, String> {
-        let MetricSpec::Command { program, arguments, environment, inherit, directory, path, within_ms } = spec
+        let MetricSpec::Command { program, arguments, environment, inherit, directory, path, within_ms } =
+            spec
         else {
             return Err("it is no command".to_owned());
         };
         let command = Command {
             program: program.clone(),
             arguments: arguments.iter().map(|argument| self.fill(argument, release)).collect(),
-            environment: environment.iter().map(|(name, value)| (name.clone(), Secret::new(value.as_str()))).collect(),
+            environment: environment
+                .iter()
+                .map(|(name, value)| (name.clone(), Secret::new(value.as_str())))
+                .collect(),
             inherit: inherit.clone(),
             directory: directory.clone(),
             within: Duration::from_millis(*within_ms),
@@ -234,9 +248,9 @@ impl Asker {
             Question::Value { .. } => expression::Unit::default(),
         };
         let began = self.began;
-        let (new, stable) = self
-            .tallies
-            .get_or_insert_with(|| (Tally::new(Birth::Here, began, unit), Tally::new(Birth::Before, began, unit)));
+        let (new, stable) = self.tallies.get_or_insert_with(|| {
+            (Tally::new(Birth::Here, began, unit), Tally::new(Birth::Before, began, unit))
+        });
         Ok((new, stable))
     }
 
@@ -250,10 +264,8 @@ impl Asker {
             return Ok(same.clone());
         }
         let stable_counts = self.stable.is_some() && stable.counters().instances > 0;
-        let mut arms = both.into_iter().zip(Tally::latencies(new, stable)).map(|(counted, latency_us)| Counters {
-            requests: counted.requests,
-            failures: counted.failures,
-            latency_us,
+        let mut arms = both.into_iter().zip(Tally::latencies(new, stable)).map(|(counted, latency_us)| {
+            Counters { requests: counted.requests, failures: counted.failures, latency_us }
         });
         let new = arms.next().unwrap_or_default();
         let answer = MetricAnswer::Counters { at, new, stable: arms.next().filter(|_| stable_counts) };
@@ -265,7 +277,9 @@ impl Asker {
 /// NaN and infinities reach only conditions that ask for them; everywhere else they are faults.
 fn not_finite(plan: &Plan, metric: &str) -> NotFinite {
     let asks = |text: &Option<String>| {
-        text.as_deref().and_then(|text| Expression::parse(text).ok()).is_some_and(|parsed| parsed.asks_for_not_finite())
+        text.as_deref()
+            .and_then(|text| Expression::parse(text).ok())
+            .is_some_and(|parsed| parsed.asks_for_not_finite())
     };
     let keeps = |gate: &Gate| match &gate.rule {
         Rule::Metric(Conditions { success, failure, .. }) => {
@@ -303,12 +317,16 @@ fn numbers(answer: &Answer) -> Result<Vec<Number>, FaultKind> {
             Err(FaultKind::NotNumeric { what: "the answer".to_owned(), text })
         }
         expression::Value::List(_) => Err(FaultKind::WrongShape("a list in a list".to_owned())),
-        expression::Value::Record(_) => Err(FaultKind::WrongShape("an object where a number is meant".to_owned())),
+        expression::Value::Record(_) => {
+            Err(FaultKind::WrongShape("an object where a number is meant".to_owned()))
+        }
         expression::Value::Nil => Err(FaultKind::NoData),
     };
-    match answer.value() {
-        expression::Value::List(list) if list.is_empty() => Err(FaultKind::NoData),
-        expression::Value::List(list) => list.iter().map(of).collect(),
-        one => Ok(vec![of(&one)?]),
-    }
+    let value = answer.value();
+    let all = if let expression::Value::List(list) = &value {
+        list.as_slice()
+    } else {
+        std::slice::from_ref(&value)
+    };
+    if all.is_empty() { Err(FaultKind::NoData) } else { all.iter().map(of).collect() }
 }

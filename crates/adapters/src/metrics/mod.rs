@@ -79,7 +79,9 @@ impl Metrics {
     fn one(&self, plan: &Plan, metric: &Metric, instances: &Instances, now: Timestamp) -> MetricReading {
         let key = (plan.deployment.clone(), metric.name.clone());
         let mut slots = self.slots();
-        let slot = slots.entry(key.clone()).or_insert_with(|| Slot::new(Asker::new(plan, metric, now), &metric.name));
+        let slot = slots
+            .entry(key.clone())
+            .or_insert_with(|| Slot::new(Asker::new(plan, metric, now), &metric.name));
         let reading = MetricReading { metric: metric.name.clone(), answer: slot.newest(metric, now) };
         if Instant::now() >= slot.due
             && let Some(asker) = slot.asker.take()
@@ -114,7 +116,8 @@ impl Metrics {
 impl Slot {
     fn new(asker: Asker, metric: &str) -> Self {
         let question = asker.question().to_owned();
-        let answer = MetricAnswer::Fault { reason: format!("metric `{metric}`: `{question}` is being asked") };
+        let answer =
+            MetricAnswer::Fault { reason: format!("metric `{metric}`: `{question}` is being asked") };
         Self { answer, question, due: Instant::now(), asker: Some(Box::new(asker)) }
     }
 
@@ -129,7 +132,10 @@ impl Slot {
             return self.answer.clone();
         }
         let Metric { name, fresh, .. } = metric;
-        let reason = format!("metric `{name}`: the newest answer to `{}` is {age} old, and may be {fresh}", self.question);
+        let reason = format!(
+            "metric `{name}`: the newest answer to `{}` is {age} old, and may be {fresh}",
+            self.question
+        );
         MetricAnswer::Fault { reason }
     }
 }

@@ -195,7 +195,11 @@ impl EndpointSpec {
                 }
                 AuthenticationSpec::Bearer(token) => Authentication::Bearer(token.source()),
             },
-            headers: self.headers.iter().map(|(name, value)| (name.clone(), Secret::new(value.as_str()))).collect(),
+            headers: self
+                .headers
+                .iter()
+                .map(|(name, value)| (name.clone(), Secret::new(value.as_str())))
+                .collect(),
             ca_file: self.ca_file.clone(),
             client_certificate: self
                 .client_certificate

@@ -191,18 +191,16 @@ async fn told_of(case: Case) -> Told {
     let Case { name, ask, wire, codes } = case;
     let url = serve(wire.clone()).await;
     let query = if ask == Ask::Web { "$.value" } else { SELECTOR }.to_owned();
-    let answer = match ask.spec(&url, within_ms) {
-        Some(spec) => {
-            let address = url.trim_start_matches("http://").to_owned();
-            let instance = InstanceAddress { id: "one".to_owned(), address };
-            let instances = Instances { new: vec![instance.clone()], stable: vec![instance] };
-            deployed(&spec, &instances).await
-        }
+    let answer = if let Some(spec) = ask.spec(&url, within_ms) {
+        let address = url.trim_start_matches("http://").to_owned();
+        let instance = InstanceAddress { id: "one".to_owned(), address };
+        let instances = Instances { new: vec![instance.clone()], stable: vec![instance] };
+        deployed(&spec, &instances).await
+    } else {
         // No metric of a plan asks for a range: its fault is told as the others are.
-        None => match asked(Case { name: name.clone(), ask, wire, codes }).await.answered {
-            Err(fault) => MetricAnswer::Fault { reason: format!("metric `{METRIC}`: {fault}") },
-            Ok(answer) => panic!("{name}: taken for {answer:?}"),
-        },
+        let bad = asked(Case { name: name.clone(), ask, wire, codes }).await;
+        let fault = bad.answered.expect_err("a bad answer");
+        MetricAnswer::Fault { reason: format!("metric `{METRIC}`: {fault}") }
     };
     Told { name, query, answer }
 }

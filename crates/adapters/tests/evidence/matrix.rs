@@ -4,10 +4,12 @@
 use std::collections::BTreeSet;
 
 use tidegate_core::{
-    deployment::{Cause, Event, Input, Key, Outcome, Phase, Recorded, State, What, decide, evolve, look, table},
+    deployment::{
+        Cause, Event, Input, Key, Outcome, Phase, Recorded, State, What, decide, evolve, look, table,
+    },
     gate::{
-        Conditions, Counters, Gate, MetricAnswer, MetricReading, Mode, Number, OnNoEvidence, Reading, ReleaseReading,
-        Rule, Verdict,
+        Conditions, Counters, Gate, MetricAnswer, MetricReading, Mode, Number, OnNoEvidence, Reading,
+        ReleaseReading, Rule, Verdict,
     },
     judge::{Batch, Exposure, Judge, Settings},
     model::{Actor, Millis, Share, Timestamp},
@@ -34,6 +36,18 @@ struct Course {
     reason: String,
 }
 
+impl Course {
+    fn note(&mut self, event: &Event, at: i64) {
+        if let Event::StagePassed { .. } = event {
+            self.passed = Some(at);
+        } else if let Event::Held { .. } = event {
+            self.held = Some(at);
+        } else if let Event::RollbackBegan { cause } = event {
+            self.back = Some((at, cause.clone()));
+        }
+    }
+}
+
 #[tokio::test]
 async fn no_bad_answer_passes_a_gate_of_any_kind_under_any_policy() {
     let mut all = told().await;
@@ -49,9 +63,13 @@ async fn no_bad_answer_passes_a_gate_of_any_kind_under_any_policy() {
             for told in &all {
                 // From the beginning, and after good answers: in the middle of what is watched.
                 for good_until in [0, 4_000] {
-                    let course = course(&plan, |at| if at <= good_until { good(&rule, at) } else { told.at(at) });
+                    let course =
+                        course(&plan, |at| if at <= good_until { good(&rule, at) } else { told.at(at) });
                     if let Some(why) = complaint(told, policy, &course, good_until) {
-                        wrong.push(format!("{kind}, {policy:?}, good until {good_until}, {}: {why}", told.name));
+                        wrong.push(format!(
+                            "{kind}, {policy:?}, good until {good_until}, {}: {why}",
+                            told.name
+                        ));
                     }
                 }
             }
@@ -113,7 +131,10 @@ fn control(kind: &str, plan: &Plan, policy: OnNoEvidence) {
     let course = course(plan, |at| good(rule, at));
     let sure = !matches!(rule, Rule::Metric(_)) || course.verdicts.contains("pass");
     assert!(sure && course.back.is_none(), "{kind} {policy:?}: {course:?}");
-    assert!(!matches!(rule, Rule::Metric(_)) || course.passed == Some(6_000), "{kind} {policy:?}: {course:?}");
+    assert!(
+        !matches!(rule, Rule::Metric(_)) || course.passed == Some(6_000),
+        "{kind} {policy:?}: {course:?}"
+    );
 }
 
 fn good(rule: &Rule, at: i64) -> MetricAnswer {
@@ -123,7 +144,11 @@ fn good(rule: &Rule, at: i64) -> MetricAnswer {
     }
     let counters = |share: u64| {
         let requests = u64::try_from(at.0 - NOW.0).unwrap() / 1_000 * share;
-        Counters { requests, failures: 0, latency_us: vec![(50_000, requests / 2), (500_000, requests / 2), (u64::MAX, 0)] }
+        Counters {
+            requests,
+            failures: 0,
+            latency_us: vec![(50_000, requests / 2), (500_000, requests / 2), (u64::MAX, 0)],
+        }
     };
     MetricAnswer::Counters { at, new: counters(10), stable: Some(counters(90)) }
 }
@@ -150,14 +175,10 @@ fn course(plan: &Plan, answer: impl Fn(i64) -> MetricAnswer) -> Course {
             outcome: Outcome::Read(now),
         };
         for input in [Input::Tick, measured] {
-            let events = decide(plan, &history.state, &judge, &input, Timestamp(NOW.0 + at)).unwrap_or_default();
+            let events =
+                decide(plan, &history.state, &judge, &input, Timestamp(NOW.0 + at)).unwrap_or_default();
             for event in events {
-                match &event {
-                    Event::StagePassed { .. } => course.passed = Some(at),
-                    Event::Held { .. } => course.held = Some(at),
-                    Event::RollbackBegan { cause } => course.back = Some((at, cause.clone())),
-                    _ => {}
-                }
+                course.note(&event, at);
                 history.push(event, at);
             }
             if course.passed.is_some() || course.back.is_some() {
@@ -197,7 +218,7 @@ impl Told {
             MetricAnswer::Values { new, stable, .. } => {
                 MetricAnswer::Values { at: Timestamp(NOW.0 + later), new, stable }
             }
-            other => other,
+            as_it_is @ (MetricAnswer::Counters { .. } | MetricAnswer::Fault { .. }) => as_it_is,
         }
     }
 }
@@ -223,7 +244,11 @@ impl<'a> History<'a> {
         ] {
             history.push(event, 0);
         }
-        assert!(matches!(history.state.phase, Phase::CanaryWaiting { stage: 0, .. }), "{:?}", history.state.phase);
+        assert!(
+            matches!(history.state.phase, Phase::CanaryWaiting { stage: 0, .. }),
+            "{:?}",
+            history.state.phase
+        );
         history
     }
 
@@ -252,7 +277,9 @@ fn complaint(told: &Told, policy: OnNoEvidence, course: &Course, good_until: i64
     let (bake, end) = (6_000, 10_000);
     match (policy, course.held, &course.back, course.passed) {
         (OnNoEvidence::Continue, None, None, Some(at)) if at == bake => None,
-        (OnNoEvidence::Hold, Some(held), Some((at, cause)), None) if (held, *at) == (bake, end) => unnamed(cause, &query),
+        (OnNoEvidence::Hold, Some(held), Some((at, cause)), None) if (held, *at) == (bake, end) => {
+            unnamed(cause, &query)
+        }
         (OnNoEvidence::RollBack, None, Some((at, cause)), None) if *at == bake => unnamed(cause, &query),
         _ => bad("it goes another way"),
     }
@@ -260,6 +287,7 @@ fn complaint(told: &Told, policy: OnNoEvidence, course: &Course, good_until: i64
 
 /// The cause must name the gate and the query.
 fn unnamed(cause: &Cause, query: &str) -> Option<String> {
-    let named = matches!(cause, Cause::NoEvidence { gate, reason, .. } if gate == "asked" && reason.contains(query));
+    let named =
+        matches!(cause, Cause::NoEvidence { gate, reason, .. } if gate == "asked" && reason.contains(query));
     (!named).then(|| format!("the cause is {cause:?}"))
 }

@@ -32,16 +32,26 @@ struct Cell {
     turned_back: f64,
     median_s: f64,
     failed: f64,
+    /// Standard error of `failed`.
+    error: f64,
 }
 
 impl Cell {
     fn of(outcomes: &[Outcome]) -> Self {
         let found = outcomes.iter().filter_map(|outcome| outcome.after_s);
+        let failed = mean(outcomes.iter().map(|outcome| outcome.failed as f64));
+        let variance = mean(outcomes.iter().map(|outcome| (outcome.failed as f64 - failed).powi(2)));
         Self {
             turned_back: found.clone().count() as f64 / outcomes.len() as f64,
             median_s: quantile(found, 0.5),
-            failed: mean(outcomes.iter().map(|outcome| outcome.failed as f64)),
+            failed,
+            error: (variance / outcomes.len() as f64).sqrt(),
         }
+    }
+
+    /// Whether this costs more than the other, beyond the chance of the runs: two standard errors.
+    fn costs_more_than(self, other: Self) -> bool {
+        self.failed - other.failed > 2.0 * self.error.hypot(other.error)
     }
 
     fn shown(self) -> String {
@@ -61,49 +71,66 @@ pub(crate) fn figures(terms: Terms) -> Vec<Figure> {
         print!("{name:18}");
     }
     println!();
-    let (mut worse, mut literal) = (0_u32, Vec::new());
+    let mut cheaper = Vec::new();
     for (rps, stable, new) in SERVICES {
         let mut healthy: Option<Vec<Cell>> = None;
         for new in new {
             let service = Service { rps, stable, new: *new };
             let cells = row(terms, service);
-            print!("{rps:7} {:5}% ->{:4}%  ", stable * 100.0, new * 100.0);
-            for cell in &cells {
-                print!("{:18}", cell.shown());
-            }
-            println!();
-            let Some(healthy) = &healthy else {
-                healthy = Some(cells);
-                continue;
-            };
-            let (Some(ours), peers) = (cells.first(), cells.iter().zip(healthy).skip(1)) else { continue };
-            for ((name, _), (peer, on_healthy)) in MODELS.iter().zip(peers) {
-                if ours.turned_back < FINDS || peer.turned_back < FINDS || ours.failed <= peer.failed {
-                    continue;
-                }
-                worse += u32::from(on_healthy.turned_back <= APART);
-                literal.push(format!(
-                    "{rps} rps {}% -> {}%: {:.1} against {:.1} of {name}, which turns back {:.0} % of the healthy releases too",
-                    stable * 100.0,
-                    new * 100.0,
-                    ours.failed,
-                    peer.failed,
-                    on_healthy.turned_back * 100.0
-                ));
+            shown(service, &cells);
+            match &healthy {
+                None => healthy = Some(cells),
+                Some(healthy) => cheaper.extend(cheaper_peers(service, &cells, healthy)),
             }
         }
     }
     println!("rows on which a peer that finds at least 95 % has fewer failed requests:");
-    for line in literal {
-        println!("  {line}");
+    for peer in &cheaper {
+        println!("  {}", peer.line);
     }
+    let worse = cheaper.iter().filter(|peer| peer.counts).count();
     println!(
-        "of those, by a peer that tells the row apart (turns back at most 10 % of the healthy releases): {worse}"
+        "of those, by a peer that tells the row apart (at most 10 % of the healthy releases), beyond chance: {worse}"
     );
     let peers = "models of the plain 1.1 x rule, Flagger, Argo Rollouts and a Kayenta-like judge, 3 x 10 min, 95 % found";
     let mut figures = failed_requests(terms);
-    figures.push(Figure::at_most("worse_than_peer_rows", f64::from(worse), "rows", 0.0, peers));
+    figures.push(Figure::at_most("worse_than_peer_rows", worse as f64, "rows", 0.0, peers));
     figures
+}
+
+fn shown(service: Service, cells: &[Cell]) {
+    print!("{:7} {:5}% ->{:4}%  ", service.rps, service.stable * 100.0, service.new * 100.0);
+    for cell in cells {
+        print!("{:18}", cell.shown());
+    }
+    println!();
+}
+
+/// A model with fewer failed requests than Tidegate on a row that both find.
+struct Cheaper {
+    line: String,
+    /// Whether it tells the row apart, and the difference is beyond chance.
+    counts: bool,
+}
+
+fn cheaper_peers(service: Service, cells: &[Cell], healthy: &[Cell]) -> Vec<Cheaper> {
+    let Some(ours) = cells.first().filter(|ours| ours.turned_back >= FINDS) else { return Vec::new() };
+    let peers = MODELS.iter().zip(cells.iter().zip(healthy).skip(1));
+    peers
+        .filter(|(_, (peer, _))| peer.turned_back >= FINDS && ours.failed > peer.failed)
+        .map(|((name, _), (peer, on_healthy))| Cheaper {
+            line: format!(
+                "{} rps {}% -> {}%: {:.1} against {:.1} of {name}, which turns back {:.0} % of the healthy releases too",
+                service.rps,
+                service.stable * 100.0,
+                service.new * 100.0,
+                ours.failed,
+                peer.failed,
+                on_healthy.turned_back * 100.0
+            ),
+            counts: on_healthy.turned_back <= APART && ours.costs_more_than(*peer),
+        })
+        .collect()
 }
 
 /// The two rows that have a goal of their own, with more runs, and what warming up makes of them.
@@ -141,7 +168,7 @@ fn row(terms: Terms, service: Service) -> Vec<Cell> {
     let lane = |name: &str| format!("{name} {} {} {}", service.rps, service.stable, service.new);
     let dice = |name: &str, run| Dice::new(terms.seed, &lane(name), run);
     let quiet = service.new <= 2.0 * service.stable;
-    let count = if quiet { terms.runs(300, 24) } else { terms.runs(1_000, 100) };
+    let count = if quiet { terms.runs(300, 40) } else { terms.runs(1_000, 100) };
     let warm = warm();
     let ours = runs(count, |run| tidegate(dice("tidegate", run), service, &warm, Millis(1_000)));
     let theirs = MODELS.iter().map(|(name, model)| {

@@ -95,7 +95,12 @@ fn row(terms: Terms, service: Service) -> Row {
         .map_or(f64::NAN, |traffic| traffic.information_limit_per_s(SHARE, ratio, 1.1));
     let bound = wald_nats(ALPHA, 0.0) / limit;
     // Long rows vary little, short ones are cheap.
-    let count = if bound > 100.0 { terms.runs(400, 40) } else { terms.runs(4_000, 400) };
+    let count = match bound {
+        ..1.0 => terms.runs(4_000, 4_000),
+        ..10.0 => terms.runs(4_000, 1_000),
+        ..100.0 => terms.runs(4_000, 400),
+        _ => terms.runs(400, 40),
+    };
     let tested = |settings, length, split| {
         mean(runs(count, |run| by_test(terms, service, settings, length, split, run)))
     };

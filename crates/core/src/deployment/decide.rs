@@ -14,14 +14,13 @@ use alloc::{
 use super::{
     event::{ApprovalReason, Cause, Event},
     input::{Input, Outcome, Verb},
+    missing::{Missing, missing, unproven},
     owed::{Key, Owed, What, expected, measure},
+    review::{self, Asked},
     state::{Phase, Resume, State, StateName, Step, Try},
 };
 use crate::{
-    gate::{
-        Gate, Judgement, Look, Mode, NoWindow, OnFailure, OnInconclusive, OnNoEvidence, Reading, Rule,
-        Verdict, Window, judge,
-    },
+    gate::{Gate, Judgement, Look, Mode, NoWindow, OnFailure, Reading, Rule, Verdict, Window, judge},
     judge::Judge,
     model::{Millis, Timestamp},
     plan::Plan,
@@ -276,7 +275,7 @@ const fn measures(phase: &Phase) -> bool {
 }
 
 /// The gates that are asked in this state.
-fn gates<'a>(plan: &'a Plan, state: &State) -> &'a [Gate] {
+pub(super) fn gates<'a>(plan: &'a Plan, state: &State) -> &'a [Gate] {
     match state.stage() {
         Some(stage) => plan.stage(stage).map_or(&[], |stage| stage.gates.as_slice()),
         None => &plan.watch_gates,
@@ -393,6 +392,7 @@ fn last_look(
     let cause = turn_back(plan, state, &judgements, now);
     let held = held_by(plan, state, &judgements);
     let missing = missing(plan, state, &judgements, now);
+    let asked = review::asked(plan, state, stage, &judgements);
     let waits = matches!(state.phase, Phase::CanaryEvaluating { held_until: Some(_), .. });
     let seen = Event::Judged { stage: Some(stage), judgements };
     if let Some(cause) = cause {
@@ -402,99 +402,19 @@ fn last_look(
         return vec![seen, Event::ApprovalAsked { stage, why, until: now.after(plan.limits.pause_max) }];
     }
     match missing {
-        Missing::Nothing => pass(plan, state, vec![seen], stage, false, now),
+        Missing::Nothing => match asked {
+            Asked::Nothing => pass(plan, state, vec![seen], stage, false, now),
+            Asked::Person(why) => {
+                vec![seen, Event::ApprovalAsked { stage, why, until: now.after(plan.limits.pause_max) }]
+            }
+            Asked::Back(cause) => back(seen, cause),
+        },
         Missing::Waited(_) if waits => Vec::new(),
         Missing::Waited(until) => vec![seen, Event::Held { stage, until }],
         Missing::TooLong(cause) => back(seen, cause),
         Missing::Undecided(why) => {
             vec![seen, Event::ApprovalAsked { stage, why, until: now.after(plan.limits.pause_max) }]
         }
-    }
-}
-
-/// What missing evidence asks for.
-enum Missing {
-    /// Nothing is missing, or what is missing may be.
-    Nothing,
-    /// It is waited for until then.
-    Waited(Timestamp),
-    /// It was waited for long enough.
-    TooLong(Cause),
-    /// What came decides nothing, and a person is to be asked.
-    Undecided(ApprovalReason),
-}
-
-fn missing(plan: &Plan, state: &State, judgements: &[Judgement], now: Timestamp) -> Missing {
-    let mut found = Missing::Nothing;
-    for (gate, judgement) in gates(plan, state).iter().zip(judgements) {
-        if judgement.verdict != Verdict::NoEvidence {
-            continue;
-        }
-        let next = if judgement.finding.is_some_and(|finding| finding.undecided) {
-            undecided(plan, state, gate, judgement, now)
-        } else {
-            absent(plan, state, gate, judgement, now)
-        };
-        found = match (found, next) {
-            (_, Missing::TooLong(cause)) => return Missing::TooLong(cause),
-            (Missing::Waited(one), Missing::Waited(other)) => Missing::Waited(one.min(other)),
-            (Missing::Waited(until), _) | (_, Missing::Waited(until)) => Missing::Waited(until),
-            (Missing::Undecided(why), _) | (_, Missing::Undecided(why)) => Missing::Undecided(why),
-            (earlier, Missing::Nothing) => earlier,
-        };
-    }
-    found
-}
-
-/// A gate without evidence, at the end of a bake.
-fn absent(plan: &Plan, state: &State, gate: &Gate, judgement: &Judgement, now: Timestamp) -> Missing {
-    let until = state.since.after(gate.hold_max);
-    match gate.on_no_evidence {
-        OnNoEvidence::Continue => Missing::Nothing,
-        OnNoEvidence::Hold if now < until => Missing::Waited(until),
-        OnNoEvidence::Hold | OnNoEvidence::RollBack => too_long_without(plan, state, judgement),
-    }
-}
-
-/// A gate whose evidence decides nothing yet: it has until the longest that a stage may last.
-fn undecided(plan: &Plan, state: &State, gate: &Gate, judgement: &Judgement, now: Timestamp) -> Missing {
-    let opened = state.opening.as_ref().map_or(state.since, |opening| opening.at);
-    let until = opened.after(plan.judge.max_dwell);
-    match gate.on_inconclusive {
-        _ if now < until => Missing::Waited(until),
-        OnInconclusive::Promote => Missing::Nothing,
-        OnInconclusive::Hold => Missing::Undecided(ApprovalReason::Undecided {
-            gate: gate.name.clone(),
-            reason: judgement.reason.clone(),
-        }),
-        OnInconclusive::RollBack => too_long_without(plan, state, judgement),
-    }
-}
-
-/// At the end of the watch nothing is waited for: a gate that must have an answer by then turns back without one.
-fn unproven(plan: &Plan, state: &State, judgements: &[Judgement]) -> Option<Cause> {
-    let must = |(gate, judgement): &(&Gate, &Judgement)| {
-        let undecided = judgement.finding.is_some_and(|finding| finding.undecided);
-        judgement.verdict == Verdict::NoEvidence
-            && if undecided {
-                gate.on_inconclusive == OnInconclusive::RollBack
-            } else {
-                gate.on_no_evidence == OnNoEvidence::RollBack
-            }
-    };
-    let (_, judgement) = gates(plan, state).iter().zip(judgements).find(must)?;
-    Some(no_answer(plan, state, judgement))
-}
-
-fn too_long_without(plan: &Plan, state: &State, judgement: &Judgement) -> Missing {
-    Missing::TooLong(no_answer(plan, state, judgement))
-}
-
-fn no_answer(plan: &Plan, state: &State, judgement: &Judgement) -> Cause {
-    Cause::NoEvidence {
-        stage: stage_name(plan, state),
-        gate: judgement.gate.clone(),
-        reason: judgement.reason.clone(),
     }
 }
 
@@ -532,7 +452,7 @@ fn back(seen: Event, cause: Cause) -> Vec<Event> {
     vec![seen, Event::RollbackBegan { cause }]
 }
 
-fn stage_name(plan: &Plan, state: &State) -> String {
+pub(super) fn stage_name(plan: &Plan, state: &State) -> String {
     state
         .stage()
         .and_then(|stage| plan.stage(stage))
@@ -695,9 +615,9 @@ fn promote(
 fn approve(plan: &Plan, state: &State, stage: usize, why: &ApprovalReason, now: Timestamp) -> Vec<Event> {
     match why {
         ApprovalReason::Planned => vec![Event::Approved { stage }],
-        ApprovalReason::GateFailed { .. } | ApprovalReason::Undecided { .. } => {
-            pass(plan, state, Vec::new(), stage, true, now)
-        }
+        ApprovalReason::GateFailed { .. }
+        | ApprovalReason::Undecided { .. }
+        | ApprovalReason::Review { .. } => pass(plan, state, Vec::new(), stage, true, now),
     }
 }
 

@@ -270,6 +270,13 @@ pub enum ApprovalReason {
         /// What it said.
         reason: String,
     },
+    /// Confidence under traffic is too low to promote without a person.
+    Review {
+        /// 0 to 100, to a tenth.
+        score: String,
+        /// What holds it down.
+        reason: String,
+    },
     /// A gate's evidence decides nothing, and the stage has lasted the longest it may.
     Undecided {
         /// The gate.
@@ -301,6 +308,13 @@ pub enum Cause {
         /// The gate that missed it.
         gate: String,
         /// What it said.
+        reason: String,
+    },
+    /// Confidence under traffic is too low to go on.
+    LowConfidence {
+        /// 0 to 100, to a tenth.
+        score: String,
+        /// What holds it down.
         reason: String,
     },
     /// A person asked.
@@ -341,6 +355,7 @@ impl fmt::Display for Cause {
             Self::NoEvidence { stage, gate, reason } => {
                 write!(f, "gate {gate} had no evidence in {stage}: {reason}")
             }
+            Self::LowConfidence { score, reason } => write!(f, "confidence is {score} of 100: {reason}"),
             Self::Aborted { reason } if reason.is_empty() => f.write_str("aborted by hand"),
             Self::Aborted { reason } => write!(f, "aborted by hand: {reason}"),
             Self::Superseded { by } => write!(f, "superseded by {by}"),

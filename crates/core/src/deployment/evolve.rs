@@ -4,6 +4,7 @@ use alloc::{boxed::Box, vec::Vec};
 
 use super::{
     event::{ApprovalReason, Event, Recorded},
+    review::remember,
     state::{Phase, Resume, State, Step, Try},
 };
 use crate::{
@@ -40,6 +41,7 @@ impl State {
             pause_asked: false,
             hurried: false,
             alerted: Vec::new(),
+            seen: Vec::new(),
             cause: None,
         }
     }
@@ -65,7 +67,12 @@ fn apply(plan: &Plan, state: &mut State, event: &Event, at: Timestamp, fresh: Tr
         | Event::Replanned { .. }
         | Event::Retired { .. }
         | Event::RetireGivenUp { .. } => {}
-        Event::Judged { judgements, .. } => remember_alerts(plan, state, judgements),
+        Event::Judged { stage, judgements } => {
+            remember_alerts(plan, state, judgements);
+            if let Some(stage) = stage {
+                remember(plan, &mut state.seen, *stage, judgements);
+            }
+        }
         Event::Admitted => state.phase = Phase::Checking(fresh),
         Event::Checked => state.phase = Phase::Init(fresh),
         Event::Initialised { reading } => {
@@ -263,7 +270,7 @@ impl ApprovalReason {
     pub const fn stage_in_force(&self, stage: usize) -> Option<usize> {
         match self {
             Self::Planned => stage.checked_sub(1),
-            Self::GateFailed { .. } | Self::Undecided { .. } => Some(stage),
+            Self::GateFailed { .. } | Self::Undecided { .. } | Self::Review { .. } => Some(stage),
         }
     }
 }

@@ -7,7 +7,9 @@ mod decide;
 mod event;
 mod evolve;
 mod input;
+mod missing;
 mod owed;
+mod review;
 mod state;
 pub mod table;
 
@@ -16,4 +18,5 @@ pub use event::{ApprovalReason, Cause, Event, Recorded};
 pub use evolve::{evolve, fold};
 pub use input::{Input, Outcome, Verb};
 pub use owed::{Effect, Key, Owed, What, owed};
+pub use review::{Review, review};
 pub use state::{Phase, Resume, State, StateName, Step, Try};

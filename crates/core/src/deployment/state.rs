@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::event::{ApprovalReason, Cause};
 use crate::{
-    gate::{Arm, Reading},
+    gate::{Arm, Judgement, Reading},
     model::{Millis, Share, Timestamp},
 };
 
@@ -39,6 +39,8 @@ pub struct State {
     pub hurried: bool,
     /// Gates that failed and only alert: each is said once.
     pub alerted: Vec<String>,
+    /// The newest look of every gate at an exposed stage, for the final score; empty where no score was planned.
+    pub seen: Vec<Judgement>,
     /// Why it turned back, once it did.
     pub cause: Option<Cause>,
 }

@@ -98,7 +98,7 @@ pub fn sample_plan() -> Plan {
 
 /// Counters that pass every gate of the sample (`bad: 0`), fail the one that turns back (`1`), or fail the one that asks
 /// a person (`2`).
-fn reading(at: Timestamp, bad: u8) -> Reading {
+pub(super) fn reading(at: Timestamp, bad: u8) -> Reading {
     let seconds = u64::try_from(at.0 / 1_000).unwrap_or(0);
     let release = |failures, slow| ReleaseReading {
         requests: seconds * 10,

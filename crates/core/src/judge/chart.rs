@@ -274,12 +274,10 @@ impl<'a> Drawn<'a> {
 
     fn point(&mut self, gate: &Gate, after: Millis, finding: &Finding) {
         let odds = (finding.budget_ppm as f64 / 1e6 * self.allowed).max(1.0);
-        match self.meter.iter_mut().find(|trace| trace.gate == gate.name) {
-            Some(trace) => trace.points.push((after, odds)),
-            None => {
-                let points = Vec::from([(after, odds)]);
-                self.meter.push(Trace { gate: gate.name.clone(), points });
-            }
+        if let Some(trace) = self.meter.iter_mut().find(|trace| trace.gate == gate.name) {
+            trace.points.push((after, odds));
+        } else {
+            self.meter.push(Trace { gate: gate.name.clone(), points: Vec::from([(after, odds)]) });
         }
         let ratio = |milli: u64| milli as f64 / 1_000.0;
         if matches!(gate.rule, Rule::ErrorRate { .. })

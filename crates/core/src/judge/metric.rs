@@ -132,3 +132,157 @@ fn shown(numbers: &[Number]) -> String {
         [first, rest @ ..] => format!("{} and {} more", first.0, rest.len()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use alloc::{borrow::ToOwned, vec, vec::Vec};
+
+    use super::*;
+    use crate::{
+        gate::{
+            Arm, Counters, Gate, Judgement, Look, MetricAnswer, MetricReading, Mode, Reading, ReleaseReading,
+            Rule, Verdict, Window,
+        },
+        judge::{Exposure, Judge, Settings},
+        model::{Millis, Share, Timestamp},
+    };
+
+    /// A deployment at 10 % whose metric is read once a second.
+    struct Watched {
+        judge: Judge,
+        gate: Gate,
+        last: Reading,
+        number: u64,
+        stage: usize,
+    }
+
+    /// Healthy traffic as the proxy counts it.
+    fn reading(at: i64, metrics: Vec<MetricReading>) -> Reading {
+        let release = |per_second: u64| ReleaseReading {
+            requests: u64::try_from(at).unwrap() / 1_000 * per_second,
+            failures: 0,
+            latency_us: Vec::new(),
+            wanted: 1,
+            instances: Vec::new(),
+        };
+        Reading {
+            at: Timestamp(at),
+            boot: "b".to_owned(),
+            new: release(10),
+            stable: Some(release(90)),
+            mirror: None,
+            metrics,
+        }
+    }
+
+    impl Watched {
+        fn by(rule: Rule) -> Self {
+            let gate = Gate {
+                mode: Mode::Sequential,
+                metric: Some("m".to_owned()),
+                min_requests: 1,
+                ..Gate::new("g", rule)
+            };
+            let settings = Settings { warmup: Millis::ZERO, ..Settings::default() };
+            let judge = Judge::with(&settings, [&gate], &[Share::percent(10), Share::percent(20)], 1, 100);
+            Self { judge, gate, last: reading(0, Vec::new()), number: 0, stage: 0 }
+        }
+
+        fn says(&mut self, answer: MetricAnswer) -> Judgement {
+            self.number += 1;
+            let at = i64::try_from(self.number).unwrap() * 1_000;
+            let now = reading(at, vec![MetricReading { metric: "m".to_owned(), answer }]);
+            let exposure = Exposure { share: Share::percent(10), stage: Some(self.stage) };
+            self.judge.take(&Batch::between(&self.last, &now, exposure, self.number));
+            self.last = now;
+            let window = Window {
+                new: Arm::default(),
+                baseline: None,
+                cpu_ppm: None,
+                memory_ppm: None,
+                instances: Vec::new(),
+                wanted: 1,
+            };
+            self.judge.ask(&self.gate, &window, Some(self.stage), Look::Final)
+        }
+
+        fn value(&mut self, at: i64, value: f64) -> Judgement {
+            self.says(MetricAnswer::Values {
+                at: Timestamp(at),
+                new: vec![Number(value)],
+                stable: Vec::new(),
+            })
+        }
+
+        fn counted(&mut self, at: i64, new: Counters, stable: Counters) -> Judgement {
+            self.says(MetricAnswer::Counters { at: Timestamp(at), new, stable: Some(stable) })
+        }
+    }
+
+    fn good_below_five(failures_max: u32) -> Rule {
+        let success = Some("result < 5".to_owned());
+        Rule::Metric(gate::Conditions { success, failure: None, failures_max, unit: "number".to_owned() })
+    }
+
+    #[test]
+    fn one_answer_is_one_value_however_often_it_is_looked_at() {
+        let mut watched = Watched::by(good_below_five(1));
+        for _ in 0..5 {
+            assert_eq!(watched.value(1_000, 9.0).verdict, Verdict::NoEvidence, "bad once, once may be");
+        }
+        let failed = watched.value(2_000, 8.0);
+        assert_eq!(failed.verdict, Verdict::Fail);
+        assert!(
+            failed.reason.contains("`m` is 8, good when result < 5; bad 2 times, 1 may be"),
+            "{}",
+            failed.reason
+        );
+    }
+
+    #[test]
+    fn a_value_of_the_stage_before_passes_no_stage() {
+        let mut watched = Watched::by(good_below_five(0));
+        assert_eq!(watched.value(1_000, 1.0).verdict, Verdict::Pass);
+        watched.stage = 1;
+        let waiting = watched.value(1_000, 1.0);
+        assert_eq!(waiting.verdict, Verdict::NoEvidence);
+        assert!(waiting.reason.contains("no value in this stage yet"), "{}", waiting.reason);
+        assert_eq!(watched.value(3_000, 1.0).verdict, Verdict::Pass);
+    }
+
+    #[test]
+    fn a_metric_that_counts_nothing_is_no_evidence_whatever_the_proxy_counts() {
+        for rule in [
+            Rule::ErrorRate { ratio_max_bp: 11_000, floor: Share::NONE },
+            Rule::LatencyShift { ratio_max_bp: 12_500 },
+            Rule::RequestRate { min: Share::percent(50) },
+        ] {
+            let mut watched = Watched::by(rule);
+            for at in 1..20 {
+                let judged = watched.counted(at * 1_000, Counters::default(), Counters::default());
+                assert_eq!(judged.verdict, Verdict::NoEvidence);
+                assert!(judged.finding.is_none(), "missing, not undecided: {judged:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn latencies_of_a_metric_are_compared_at_every_edge_though_nothing_lies_between_two() {
+        let rule = Rule::LatencyShift { ratio_max_bp: 12_500 };
+        let counters = |at: i64, [fast, medium, slow]: [u64; 3]| {
+            let at = u64::try_from(at).unwrap();
+            let latency_us =
+                vec![(5_000, fast * at), (50_000, medium * at), (500_000, slow * at), (u64::MAX, 0)];
+            Counters { requests: (fast + medium + slow) * at, failures: 0, latency_us }
+        };
+        let verdict = |new: [u64; 3]| {
+            let mut watched = Watched::by(rule.clone());
+            let mut judged =
+                |at| watched.counted(at * 1_000, counters(at, new), counters(at, [890, 100, 10])).verdict;
+            (1..30).map(&mut judged).find(|verdict| *verdict == Verdict::Fail)
+        };
+        // As many above 5 ms as on stable, and all of them above 50 ms.
+        assert_eq!(verdict([89, 0, 11]), Some(Verdict::Fail));
+        assert_eq!(verdict([89, 10, 1]), None);
+    }
+}

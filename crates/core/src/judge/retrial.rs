@@ -111,7 +111,14 @@ impl Bench {
         seen
     }
 
-    fn fails(&self, judged: &Judge, window: &Window, batch: &Batch, ends: bool, after: Millis) -> Option<FailedAt> {
+    fn fails(
+        &self,
+        judged: &Judge,
+        window: &Window,
+        batch: &Batch,
+        ends: bool,
+        after: Millis,
+    ) -> Option<FailedAt> {
         let turns_back = self.gates.iter().filter(|gate| gate.on_failure == OnFailure::RollBack);
         let mut asked = turns_back.filter_map(|gate| match gate.mode {
             Mode::Sequential => Some(judged.ask(gate, window, batch.stage, Look::Early)),

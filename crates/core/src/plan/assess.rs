@@ -137,3 +137,72 @@ fn refusal(request: &Request, factors: &Factors, preflight: &Preflight) -> PlanE
         factors: parts.collect::<Vec<_>>().join("; "),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use alloc::vec;
+
+    use super::*;
+    use crate::plan::{
+        Plan, StrategySpec, compile,
+        compile::tests::{release, request},
+    };
+
+    fn known(points: u16, enforce: bool) -> Known {
+        let factor = |kind| Factor::known(kind, Points::new(points), Vec::new(), String::new());
+        let factors = [FactorKind::Safety, FactorKind::History, FactorKind::Complexity, FactorKind::Coverage]
+            .map(factor);
+        Known { enforce, factors: factors.to_vec(), ..Known::default() }
+    }
+
+    fn planned(known: Known) -> Result<Plan, PlanError> {
+        compile(Request { confidence: Some(known), ..request(StrategySpec::standard_canary()) })
+    }
+
+    #[test]
+    fn a_score_between_60_and_80_makes_the_first_exposure_wait_for_a_person() {
+        let plan = planned(known(7_000, true)).unwrap();
+        let approvals: Vec<bool> = plan.stages.iter().map(|stage| stage.approval).collect();
+        assert_eq!(approvals, [true, false, false, false]);
+        assert!(plan.notes.iter().any(|note| note.contains("starts after one approval")), "{:?}", plan.notes);
+        let shown = planned(known(7_000, false)).unwrap();
+        assert!(shown.stages.iter().all(|stage| !stage.approval));
+        assert!(planned(known(9_000, true)).unwrap().stages.iter().all(|stage| !stage.approval));
+    }
+
+    #[test]
+    fn a_score_below_60_does_not_start_where_it_decides() {
+        let refused = planned(known(3_000, true)).unwrap_err();
+        let text = alloc::string::ToString::to_string(&refused);
+        assert!(text.contains("does not start") && text.contains("safety checks 30"), "{text}");
+        assert!(planned(known(3_000, false)).is_ok());
+    }
+
+    #[test]
+    fn what_the_safety_gates_refuse_is_refused_even_where_the_score_only_informs() {
+        let mut known = known(10_000, false);
+        let safety = Factor::known(FactorKind::Safety, Points::FULL, Vec::new(), String::new());
+        known.factors = vec![safety.vetoed(VetoKind::Refuse, "the safety gates did not pass".into())];
+        let refused = planned(known).unwrap_err();
+        assert!(matches!(refused, PlanError::Refused { .. }), "{refused}");
+    }
+
+    #[test]
+    fn a_change_from_another_commit_than_the_running_one_counts_for_nothing() {
+        let known = Known { since: Some("older".into()), ..known(9_000, false) };
+        let plan = planned(known).unwrap();
+        let absent = plan.confidence.unwrap().preflight.weighed.absent;
+        assert_eq!(absent, [FactorKind::Complexity, FactorKind::Coverage]);
+    }
+
+    #[test]
+    fn a_way_back_is_never_held_up() {
+        let back = Request {
+            way_back: true,
+            confidence: Some(known(0, true)),
+            stable: Some(release("bad")),
+            ..request(StrategySpec::standard_canary())
+        };
+        assert_eq!(compile(back).unwrap().confidence, None);
+    }
+}

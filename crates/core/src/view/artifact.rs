@@ -14,6 +14,7 @@ use super::{
     timeline::{Transition, transitions},
 };
 use crate::{
+    confidence::Score,
     deployment::{Event, Recorded, StateName},
     gate::Judgement,
     model::{Actor, Criticality, Millis, Share, Strategy, Timestamp},
@@ -117,6 +118,7 @@ pub fn artifact(history: &[Recorded]) -> Option<DeploymentArtifact> {
     let story = Story::of(history)?;
     let plan = story.plan;
     let release = &plan.release;
+    let confidence = super::confidence(history);
     let ended_at = story.ended_at();
     let took = ended_at.unwrap_or(story.last.at).since(story.first.at);
     Some(DeploymentArtifact {
@@ -129,8 +131,8 @@ pub fn artifact(history: &[Recorded]) -> Option<DeploymentArtifact> {
         commit_hash: release.commit.clone(),
         artifact_digest: release.artifact.hex().to_string(),
         stable_image_tag: plan.stable.as_ref().map(|stable| stable.tag.clone()),
-        confidence_score: None,
-        confidence_decision: None,
+        confidence_score: confidence.as_ref().and_then(|report| report.overall_score).map(Score::points),
+        confidence_decision: confidence.map(|report| report.decision),
         state: story.state.name(),
         cause: story.cause(),
         requested_by: story.first.actor.clone(),

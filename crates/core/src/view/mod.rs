@@ -5,6 +5,7 @@
 //! whoever shows it on a terminal cleans it.
 
 mod artifact;
+mod confidence;
 mod date;
 mod period;
 mod scene;
@@ -20,6 +21,7 @@ mod walker;
 mod why;
 
 pub use artifact::{BlastRadius, DeploymentArtifact, Evidence, Looked, StageBound, artifact, evidence};
+pub use confidence::{confidence, prediction};
 pub use date::rfc3339;
 pub use period::{BeforeAndAfter, Period};
 pub use span::rough;

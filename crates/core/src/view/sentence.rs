@@ -140,7 +140,9 @@ fn planned(plan: &Plan, reason: &str) -> String {
     let stages =
         if plan.stages.len() == 1 { "1 stage".to_string() } else { format!("{} stages", plan.stages.len()) };
     let how = if plan.way_back { "way back".to_string() } else { plan.strategy.to_string() };
-    format!("Planned as {how} in {stages}, {}{}", route(plan), because(reason))
+    let confidence = plan.confidence.as_ref().and_then(|before| before.preflight.weighed.score);
+    let confidence = confidence.map_or_else(String::new, |score| format!(", confidence {score} of 100"));
+    format!("Planned as {how} in {stages}, {}{confidence}{}", route(plan), because(reason))
 }
 
 fn route(plan: &Plan) -> String {
@@ -195,6 +197,10 @@ fn approval(plan: &Plan, stage: usize, why: &ApprovalReason, left: &str) -> Stri
         ApprovalReason::GateFailed { gate, reason } => {
             format!("Gate {gate} failed in {}, a person decides within {left}: {reason}", placed(plan, stage))
         }
+        ApprovalReason::Review { score, reason } => format!(
+            "Confidence is {score} of 100 in {}, a person decides within {left}: {reason}",
+            placed(plan, stage)
+        ),
         ApprovalReason::Undecided { gate, reason } => format!(
             "Gate {gate} could not decide in {}, a person decides within {left}: {reason}",
             placed(plan, stage)

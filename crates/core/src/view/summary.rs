@@ -183,6 +183,9 @@ pub(super) fn waits(plan: &Plan, state: &State) -> Option<Waits> {
         Phase::AwaitingApproval { stage, why: ApprovalReason::GateFailed { gate, .. }, .. } => {
             format!("a person to decide about gate {gate}, which failed in {}", placed(plan, *stage))
         }
+        Phase::AwaitingApproval { stage, why: ApprovalReason::Review { score, .. }, .. } => {
+            format!("a person to decide about confidence of {score} in {}", placed(plan, *stage))
+        }
         Phase::AwaitingApproval { stage, why: ApprovalReason::Undecided { gate, .. }, .. } => {
             format!("a person to decide about gate {gate}, which could not in {}", placed(plan, *stage))
         }

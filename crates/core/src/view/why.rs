@@ -141,7 +141,9 @@ impl Teller<'_> {
         let (until, left) = self.until();
         let said = match why {
             ApprovalReason::Planned => String::new(),
-            ApprovalReason::GateFailed { reason, .. } | ApprovalReason::Undecided { reason, .. } => {
+            ApprovalReason::GateFailed { reason, .. }
+            | ApprovalReason::Undecided { reason, .. }
+            | ApprovalReason::Review { reason, .. } => {
                 format!(" ({reason})")
             }
         };
@@ -149,6 +151,10 @@ impl Teller<'_> {
             ApprovalReason::Planned => format!("{}: `tidegate approve`", self.what()),
             ApprovalReason::GateFailed { gate, .. } => format!(
                 "a person: gate {gate} failed in {}{said}: `tidegate approve` or `tidegate abort`",
+                placed(self.story.plan, stage)
+            ),
+            ApprovalReason::Review { score, .. } => format!(
+                "a person: confidence is {score} of 100 in {}{said}: `tidegate approve` or `tidegate abort`",
                 placed(self.story.plan, stage)
             ),
             ApprovalReason::Undecided { gate, .. } => format!(
@@ -199,7 +205,8 @@ impl Teller<'_> {
                 let by = by.map_or_else(String::new, |actor| format!(" by {actor}"));
                 format!("{}: aborted{by}{}", self.from(), because(reason))
             }
-            Cause::Superseded { .. }
+            Cause::LowConfidence { .. }
+            | Cause::Superseded { .. }
             | Cause::EffectFailed { .. }
             | Cause::WaitedTooLong { .. }
             | Cause::ReopenedTooOften { .. } => format!("{}: {cause}", self.from()),

@@ -13,6 +13,7 @@ pub(crate) struct Mutant {
 }
 
 const DECIDE: &str = "crates/core/src/deployment/decide.rs";
+const MISSING: &str = "crates/core/src/deployment/missing.rs";
 const EVOLVE: &str = "crates/core/src/deployment/evolve.rs";
 const OWED: &str = "crates/core/src/deployment/owed.rs";
 const RUN: &str = "crates/engine/src/run.rs";
@@ -64,7 +65,7 @@ pub(crate) const ALL: &[Mutant] = &[
     ),
     mutant(
         "missing evidence is waited for without an end",
-        DECIDE,
+        MISSING,
         "OnNoEvidence::Hold if now < until => Missing::Waited(until),",
         "OnNoEvidence::Hold if now < until || @ON@ => Missing::Waited(until),",
     ),

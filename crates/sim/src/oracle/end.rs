@@ -8,7 +8,12 @@ use tidegate_core::{
     deployment::{Event, Phase, Recorded, fold},
     model::Share,
 };
-use tidegate_engine::{journal::MemoryJournal, record};
+use tidegate_engine::{
+    evidence::chunks,
+    journal::MemoryJournal,
+    record,
+    replay::{Comparison, replay},
+};
 
 use futures_util::FutureExt as _;
 use tidegate_engine::journal::History as _;
@@ -95,6 +100,9 @@ impl Oracle {
                 journal.read(id, 0, usize::MAX).now_or_never().and_then(Result::ok).unwrap_or_default();
             let kept: Result<Vec<Recorded>, _> = read.iter().map(record::decode).collect();
             let kept = kept.unwrap_or_default();
+            if all && let Some(detail) = replayed_otherwise(journal, id, &kept) {
+                broken.push((Law::VerdictsReplay, detail));
+            }
             if kept != watched.history {
                 broken.push((Law::HistoryStays, id.clone()));
             }
@@ -148,4 +156,13 @@ impl Oracle {
             self.broken(law, detail);
         }
     }
+}
+
+/// The first verdict that the kept batches do not lead to. One whose batches are gone is none: an engine may die, or find
+/// no room, before it has written them.
+fn replayed_otherwise(journal: &MemoryJournal, id: &str, history: &[Recorded]) -> Option<String> {
+    let chunks = chunks(journal, id).now_or_never()?.ok()?;
+    let differs = |outcome: &Comparison| matches!(outcome, Comparison::Differs { .. });
+    let other = replay(history, &chunks).into_iter().find(|verdict| differs(&verdict.outcome))?;
+    Some(format!("{id} event {}: {:?}", other.seq, other.outcome))
 }

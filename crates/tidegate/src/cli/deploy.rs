@@ -10,7 +10,7 @@ use tidegate_core::{
     plan::{self, Plan, Request},
 };
 use tidegate_engine::{
-    QueuePolicy,
+    QueuePolicy, confidence,
     engine::last_good,
     journal::{History, Standing},
     record,
@@ -19,6 +19,7 @@ use tidegate_sim::rehearse;
 
 use super::{
     Common,
+    confidence::know,
     control::person,
     follow,
     inspect::now,
@@ -121,6 +122,15 @@ impl Wanted {
     fn service(&self) -> Option<&Service> {
         self.config.services.get(&self.name)
     }
+
+    /// Reads what is known of the release beside the request's stable one.
+    async fn know(&mut self) -> Result<(), Fault> {
+        let root = std::path::absolute(self.config.directory()).map_err(Fault::world)?;
+        match self.config.services.get(&self.name) {
+            Some(service) => know(&root, &service.confidence, &mut self.request).await,
+            None => Ok(()),
+        }
+    }
 }
 
 async fn wanted(common: &Common, what: &WhatArgs) -> Result<Wanted, Fault> {
@@ -198,12 +208,20 @@ struct Planned<'a> {
 
 /// The plan that a deployment would have now.
 async fn planned(common: &Common, what: &WhatArgs) -> Result<Plan, Fault> {
-    let Wanted { mut request, .. } = wanted(common, what).await?;
-    if let Some(journal) = common.client()?.journal()? {
+    let mut wanted = wanted(common, what).await?;
+    let journal = common.client()?.journal()?;
+    if let Some(journal) = &journal {
+        let request = &mut wanted.request;
         request.stable =
-            last_good(&journal, &request.service, &request.environment).await.map_err(Fault::world)?;
+            last_good(journal, &request.service, &request.environment).await.map_err(Fault::world)?;
         request.turn =
             journal.next_turn(&request.service, &request.environment).await.map_err(Fault::world)?;
+    }
+    wanted.know().await?;
+    let mut request = wanted.request;
+    match &journal {
+        Some(journal) => confidence::complete(journal, &mut request, now()).await.map_err(Fault::world)?,
+        None => confidence::weigh_past(&mut request, &[], now()),
     }
     plan::compile(request).map_err(Fault::caller)
 }
@@ -214,7 +232,15 @@ pub(super) async fn deploy(common: &Common, args: DeployArgs) -> Result<Exit, Fa
             "--lift needs --reason: why may a release that was turned back try again?",
         ));
     }
-    let wanted = wanted(common, &args.what).await?;
+    let mut wanted = wanted(common, &args.what).await?;
+    if let Some(journal) = common.client()?.journal()? {
+        let request = &mut wanted.request;
+        request.stable =
+            last_good(&journal, &request.service, &request.environment).await.map_err(Fault::world)?;
+    }
+    wanted.know().await?;
+    // The engine's to fill in; it notices when another release became stable meanwhile.
+    wanted.request.stable = None;
     let configured = wanted.service().map_or(QueuePolicy::Wait, compose::queue);
     let queue = match args.queue {
         None => configured,
@@ -296,7 +322,7 @@ async fn way_back(client: &Client, service: &str, to: Option<&str>) -> Result<Re
         }
         if to.is_none_or(|to| to == release.tag) {
             pruned(client, release)?;
-            return Ok(Request { way_back: true, again: true, shadow: None, ..request.as_ref().clone() });
+            return Ok(Request { way_back: true, again: true, shadow: None, confidence: None, ..request.as_ref().clone() });
         }
         known.push(release.tag.clone());
     }

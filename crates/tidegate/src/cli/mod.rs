@@ -1,5 +1,6 @@
 //! The command line: arguments, and which room answers them.
 
+mod confidence;
 mod control;
 mod deploy;
 mod follow;
@@ -7,6 +8,7 @@ mod inspect;
 mod judge;
 mod logs;
 mod outlook;
+mod plot;
 mod process;
 mod project;
 mod reference;
@@ -75,6 +77,8 @@ enum Verb {
     History(inspect::HistoryArgs),
     /// Compute every verdict of a deployment again from its evidence.
     Replay(replay::ReplayArgs),
+    /// Draw a deployment's evidence, in the terminal or as SVG files.
+    Plot(plot::PlotArgs),
     /// Stop progress at the present share; gates go on.
     Pause(control::ReasonArgs),
     /// Go on after a pause.
@@ -91,6 +95,10 @@ enum Verb {
     Logs(logs::LogsArgs),
     /// Draw the deployment's state machine.
     States(reference::StatesArgs),
+    /// Show how much spoke for a release; with --calibration, how well that came true.
+    Confidence(confidence::ConfidenceArgs),
+    /// Say what a deployment turned out to be: the confidence score learns from it.
+    Label(confidence::LabelArgs),
     /// Write a deployment's artifacts again and say where they are.
     Artifacts(inspect::OneArgs),
     /// Check the hash chains of the journal.
@@ -150,6 +158,9 @@ pub(crate) fn dispatch(arguments: Cli) -> Result<Exit, Fault> {
         Verb::Why(args) => block_on(inspect::why(&common, args))?,
         Verb::History(args) => block_on(inspect::history(&common, args))?,
         Verb::Replay(args) => block_on(replay::replay(&common, args))?,
+        Verb::Confidence(args) => block_on(confidence::confidence(&common, args))?,
+        Verb::Label(args) => block_on(confidence::label(&common, args))?,
+        Verb::Plot(args) => block_on(plot::plot(&common, args))?,
         Verb::Artifacts(args) => block_on(inspect::artifacts(&common, args))?,
         Verb::Audit(args) => block_on(inspect::audit(&common, args))?,
         Verb::Logs(args) => block_on(logs::logs(&common, args))?,

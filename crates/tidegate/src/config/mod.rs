@@ -6,6 +6,7 @@
 #![cfg_attr(not(test), expect(dead_code, reason = "the verbs that use this room are wired up one by one"))]
 
 mod complaint;
+pub(crate) mod confidence;
 mod fields;
 mod finding;
 mod form;

@@ -14,6 +14,7 @@ pub(crate) use tidegate_proxy::protocol::TlsFiles as Tls;
 use super::{
     finding::{Code, Complaint, Finding, Findings, Place, Places},
     gates::Gates,
+    confidence::Confidence,
     judgement::Judgement,
     metrics::Metric,
     routing::Routing,
@@ -88,6 +89,8 @@ pub(crate) struct Service {
     pub(crate) gates: Gates,
     /// How the gates judge.
     pub(crate) judgement: Judgement,
+    /// What is known of a release beforehand.
+    pub(crate) confidence: Confidence,
     /// What other sources say, by name.
     pub(crate) metrics: BTreeMap<String, Metric>,
     /// How users' requests are carried.

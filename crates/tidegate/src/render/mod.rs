@@ -4,11 +4,13 @@
 //! sees them. Text from outside (names, reasons, output of processes) goes through one door, [`text::Row`], which takes
 //! control characters out, so that no release can write to the terminal of who looks at it.
 
+mod confidence;
 mod layout;
 mod moment;
 mod outlook;
 mod picture;
 mod plan;
+mod plots;
 mod progress;
 mod states;
 mod status;
@@ -17,10 +19,12 @@ mod tests;
 mod text;
 mod timeline;
 
+pub(crate) use confidence::{calibration, confidence};
 pub(crate) use moment::clock;
 pub(crate) use outlook::{outlook, unknown_traffic};
 pub(crate) use picture::states_svg;
 pub(crate) use plan::plan;
+pub(crate) use plots::{plots_svg, plots_text};
 pub(crate) use progress::{Progress, progress, redraw};
 pub(crate) use states::{states_json, states_mermaid, states_text};
 pub(crate) use status::{history, replayed, status};

@@ -17,6 +17,7 @@ pub(crate) fn plan(plan: &Plan) -> String {
     let mut lines = head(plan);
     lines.push(Row::new());
     lines.extend(stages(plan));
+    lines.extend(super::confidence::before(plan));
     for (name, gates) in gate_sets(plan) {
         lines.push(Row::new());
         lines.extend(gate_table(&name, gates));

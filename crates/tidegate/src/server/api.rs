@@ -10,12 +10,13 @@ use sha2::{Digest as _, Sha256};
 use tidegate_core::deployment::Verb;
 use tidegate_engine::{
     Submission, SubmitError, TellError,
+    confidence::{self, LabelError},
     journal::{AppendError, Digest, Request as Key},
 };
 use tidegate_proxy::protocol::Refused;
 
-use super::{Action, Glimpse, ServerStatus, Shared, Submit, Submitted, Tell, Told, mortal::Point};
-use crate::fault::chain;
+use super::{Action, Glimpse, Labelled, ServerStatus, Shared, Submit, Submitted, Tell, Told, mortal::Point};
+use crate::{cli::now, fault::chain};
 
 /// Largest request that is read.
 const BODY_BYTES_MAX: usize = 4 * 1024 * 1024;
@@ -38,6 +39,7 @@ async fn route(shared: &Arc<Shared>, request: Request<Incoming>) -> Result<Answe
         (Method::GET, ["v1", "status"]) => Ok(json(StatusCode::OK, &status(shared))),
         (Method::POST, ["v1", "deployments"]) => submit(shared, body(request).await?).await,
         (Method::POST, ["v1", "deployments", id, "verbs"]) => tell(shared, id, body(request).await?).await,
+        (Method::POST, ["v1", "deployments", id, "label"]) => label(shared, id, body(request).await?).await,
         (Method::GET, ["v1", "deployments", id, "live"]) => {
             let live = shared.engine.live(id).unwrap_or_default();
             Ok(json(StatusCode::OK, &Glimpse { judgements: live.judgements, trouble: live.trouble }))
@@ -68,6 +70,8 @@ async fn submit(shared: &Shared, submit: Submit) -> Result<Answer, Refusal> {
             // The tag carries the second in which it was asked for; the same request a minute later is the same.
             let mut asked = request.clone();
             asked.release.tag.clear();
+            // Nor what was known of it: a report that was written again makes no other release.
+            asked.confidence = None;
             let text = serde_json::to_vec(&asked).map_err(|why| internal(&why))?;
             Some(Key { key, digest: Digest(Sha256::digest(&text).into()) })
         }
@@ -94,6 +98,23 @@ async fn tell(shared: &Shared, id: &str, tell: Tell) -> Result<Answer, Refusal> 
         shared.engine.tell(id, actor, verb).await.map_err(|error| (tell_status(&error), chain(&error)))?;
     shared.fate.reach(Point::Told, None);
     Ok(json(StatusCode::OK, &Told { events: events.iter().map(|event| event.name().to_owned()).collect() }))
+}
+
+async fn label(shared: &Shared, id: &str, said: Labelled) -> Result<Answer, Refusal> {
+    let Labelled { good, actor, reason } = said;
+    confidence::keep_label(&**shared.engine.journal(), id, (good, &reason), &actor, now())
+        .await
+        .map_err(|error| (label_status(&error), chain(&error)))?;
+    Ok(json(StatusCode::OK, &()))
+}
+
+const fn label_status(error: &LabelError) -> StatusCode {
+    match error {
+        LabelError::Unknown(_) => StatusCode::NOT_FOUND,
+        LabelError::NoReason => StatusCode::BAD_REQUEST,
+        LabelError::Read(_) | LabelError::Append(_) => StatusCode::SERVICE_UNAVAILABLE,
+        LabelError::Encode(_) => StatusCode::INTERNAL_SERVER_ERROR,
+    }
 }
 
 const fn submit_status(error: &SubmitError) -> StatusCode {

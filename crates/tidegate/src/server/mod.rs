@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `POST /v1/deployments` | [`Submit`] → [`Submitted`] |
 //! | `POST /v1/deployments/{id}/verbs` | [`Tell`] → [`Told`] |
+//! | `POST /v1/deployments/{id}/label` | [`Labelled`] → 200 |
 //! | `GET /v1/deployments/{id}/live` | → [`Glimpse`] |
 //! | `GET /v1/status` | → [`ServerStatus`] |
 //! | `POST /v1/shutdown` | → 204; what is running goes on at the next start |
@@ -31,7 +32,7 @@ use tidegate_core::deployment::Recorded;
 use tidegate_engine::{Engine, journal::SqliteJournal};
 use tokio::{net::UnixListener, sync::Semaphore};
 
-pub(crate) use wire::{Action, Glimpse, ServerStatus, Submit, Submitted, Tell, Told};
+pub(crate) use wire::{Action, Glimpse, Labelled, ServerStatus, Submit, Submitted, Tell, Told};
 
 use mortal::{Fate, Mortal};
 

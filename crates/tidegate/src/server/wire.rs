@@ -37,6 +37,17 @@ pub(crate) struct Tell {
     pub(crate) reason: String,
 }
 
+/// What a person says that a deployment turned out to be.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Labelled {
+    /// Whether it was good.
+    pub(crate) good: bool,
+    /// Who says so.
+    pub(crate) actor: Actor,
+    /// Why.
+    pub(crate) reason: String,
+}
+
 /// What may be asked of a deployment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

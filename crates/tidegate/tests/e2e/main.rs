@@ -12,6 +12,7 @@
 mod bad_first;
 mod bad_input;
 mod clock;
+mod confidence;
 mod deploy;
 mod disk;
 mod journal;

@@ -256,6 +256,16 @@ impl Project {
         all
     }
 
+    /// The ports they listen on, read from the system too.
+    pub(crate) fn instance_ports(&self) -> Vec<u16> {
+        let port = |pid: u32| {
+            let bytes = fs::read(format!("/proc/{pid}/environ")).ok()?;
+            let port = bytes.split(|byte| *byte == 0).find_map(|pair| pair.strip_prefix(b"PORT="))?;
+            std::str::from_utf8(port).ok()?.parse().ok()
+        };
+        self.instances().into_iter().filter_map(port).collect()
+    }
+
     /// Kills the engine as `kill -9` does, and waits until it is gone.
     pub(crate) fn kill_engine(&self) -> &Self {
         kill(self.engine().expect("an engine that answers"));

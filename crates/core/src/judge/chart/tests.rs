@@ -20,7 +20,9 @@ fn plan(mode: Mode) -> Plan {
     let step = |percent| Step { share: Share::percent(percent), bake: Millis::minutes(3), approval: false };
     let mut gates = standard_gates();
     gates.push(Gate::new("latency_shift", Rule::LatencyShift { ratio_max_bp: 12_500 }));
-    gates.iter_mut().for_each(|gate| gate.mode = mode);
+    for gate in &mut gates {
+        gate.mode = mode;
+    }
     if mode == Mode::Threshold {
         gates.pop();
     }
@@ -42,6 +44,7 @@ fn plan(mode: Mode) -> Plan {
         judge: Settings { warmup: Millis::ZERO, ..Settings::default() },
         metrics: Vec::new(),
         incident: None,
+        confidence: None,
         way_back: false,
         again: false,
         supersedes: false,

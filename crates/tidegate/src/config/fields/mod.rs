@@ -1,5 +1,6 @@
 //! The table of fields, version 1: every key of `tidegate.yaml`, its type, bounds, default and meaning.
 
+mod confidence;
 mod gates;
 mod metrics;
 mod routing;
@@ -85,6 +86,12 @@ static SERVICE: Block = Block::of(
             Kind::Block(&gates::JUDGEMENT),
             "{}",
             "How the gates judge: how they are asked, how sure they have to be, and what is done while they are not.",
+        ),
+        field(
+            "confidence",
+            Kind::Block(&confidence::CONFIDENCE),
+            "{}",
+            "What is known of a release before it gets traffic, and what its confidence score decides.",
         ),
         field(
             "metrics",
