@@ -4,6 +4,7 @@
 use_free_port 8080
 sed -i 's/bake: 10s/bake: 2s/' tidegate.yaml
 echo '    watch: 2s' >>tidegate.yaml
+echo '    judgement: {warmup: 0s, max_dwell: 4s}' >>tidegate.yaml
 
 expect 0 "$tidegate" validate
 expect 0 "$tidegate" deploy

@@ -129,10 +129,11 @@ impl InstanceSpread {
         Self(self.0 + MEMORY * (fresh.0 - self.0))
     }
 
-    /// The tolerated ratio with room for the spread of the means of `instances` instances: 95 of 100 healthy sets stay
-    /// inside, `max(ρ0, e^(1.64 τ / √m))`. No instance counts as one.
+    /// The tolerated ratio with room for the spread of the means of `instances` instances: 99 of 100 healthy sets stay
+    /// inside, `max(ρ0, e^(2.33 τ / √m))`. With 95 of 100, a budget of one healthy release in 100 could not be kept. No
+    /// instance counts as one.
     pub fn widened(self, tolerated: f64, instances: u32) -> f64 {
-        tolerated.max(libm::exp(1.64 * self.0 / libm::sqrt(f64::from(instances.max(1)))))
+        tolerated.max(libm::exp(2.33 * self.0 / libm::sqrt(f64::from(instances.max(1)))))
     }
 }
 

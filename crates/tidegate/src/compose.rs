@@ -41,7 +41,12 @@ pub(crate) fn request(
         stable: None,
         strategy: strategy(&service.strategy)?,
         shadow: match &service.shadow {
-            Some(shadow) => Some(Shadow::new(share(shadow.share_bp)?, Millis(shadow.bake_ms))),
+            Some(shadow) => Some(Shadow {
+                status_max: share(shadow.status_max_bp)?,
+                body_max: share(shadow.differing_max_bp)?,
+                slower_max: share(shadow.slower_max_bp)?,
+                ..Shadow::new(share(shadow.share_bp)?, Millis(shadow.bake_ms))
+            }),
             None => None,
         },
         gates: gates(&service.gates, &service.judgement)?,
@@ -296,6 +301,10 @@ fn custom(name: &str, gate: &CustomGate) -> Gate {
         failures_max: gate.failures_max,
         unit: gate.unit.clone(),
     };
+    let rule = match gate.goal_milli {
+        Some(least) => Rule::Goal { ratio_min_bp: least.saturating_mul(10) },
+        None => Rule::Metric(conditions),
+    };
     Gate {
         mode: Mode::Sequential,
         metric: Some(gate.metric.clone()),
@@ -304,7 +313,7 @@ fn custom(name: &str, gate: &CustomGate) -> Gate {
         on_no_evidence: gate.on_no_evidence,
         hold_max: Millis(gate.hold_max_ms),
         on_inconclusive: gate.on_inconclusive,
-        ..Gate::new(name, Rule::Metric(conditions))
+        ..Gate::new(name, rule)
     }
 }
 

@@ -144,3 +144,37 @@ impl Slot {
 pub async fn ask_once(plan: &Plan, metric: &Metric, instances: &Instances, now: Timestamp) -> MetricAnswer {
     Asker::new(plan, metric, now).ask(instances, now).await
 }
+
+#[cfg(test)]
+mod tests {
+    use tidegate_core::{deployment::table, gate::Number, model::Millis};
+
+    use super::*;
+
+    #[test]
+    fn an_answer_that_is_no_longer_fresh_is_no_answer_and_says_what_was_asked() {
+        let spec =
+            MetricSpec::Web { endpoint: EndpointSpec::default(), post: None, path: "$.depth".to_owned() };
+        let metric = Metric {
+            name: "queue".to_owned(),
+            source: "web".to_owned(),
+            query: serde_json::to_string(&spec).unwrap(),
+            every: Millis::secs(1),
+            fresh: Millis::secs(5),
+        };
+        let asked = Timestamp(1_000_000);
+        let mut slot = Slot::new(Asker::new(&table::sample_plan(), &metric, asked), &metric.name);
+        let waiting = slot.newest(&metric, asked);
+        let value = MetricAnswer::Values { at: asked, new: vec![Number(1.0)], stable: Vec::new() };
+        slot.answer = value.clone();
+        assert_eq!(slot.newest(&metric, asked.after(metric.fresh)), value);
+        let stale = slot.newest(&metric, asked.after(Millis(5_001)));
+        for (fault, words) in [(waiting, "is being asked"), (stale, "5 s")] {
+            let MetricAnswer::Fault { reason } = &fault else { panic!("{fault:?}") };
+            assert!(
+                reason.contains("`queue`") && reason.contains("$.depth") && reason.contains(words),
+                "{reason}"
+            );
+        }
+    }
+}

@@ -22,13 +22,13 @@ use crate::{
 /// A busy service that goes well: every gate has something to count, none ends early.
 const BUSY: Service = Service { rps: 1_000.0, stable: 0.001, new: 0.001 };
 const BATCHES: usize = 600;
-const ROUNDS: usize = 15;
+const ROUNDS: usize = 40;
 
 /// The figures on cost and on the golden vectors.
 pub(crate) fn figures() -> Result<Vec<Figure>, Box<dyn Error>> {
     let usual = eval_us(&gates());
     println!(
-        "One batch taken and every gate asked, full latency histograms of the proxy's, median of {ROUNDS} rounds"
+        "One batch taken and every gate asked, full latency histograms of the proxy's, fastest tenth of {ROUNDS} rounds"
     );
     println!("  default gates: {usual:.2} us for each gate");
     let states = states()?;
@@ -64,7 +64,7 @@ pub(crate) fn figures() -> Result<Vec<Figure>, Box<dyn Error>> {
     ])
 }
 
-/// Microseconds for one gate at one batch.
+/// Microseconds for one gate at one batch, in the fastest tenth of the rounds: other work on the machine only adds to it.
 fn eval_us(gates: &[Gate]) -> f64 {
     let mut stream = Stream::new(Dice::new(1, "cost", 0), Millis(1_000));
     let batches: Vec<Batch> = (0..BATCHES).map(|_| full(stream.next(BUSY, 0, Split::Random, 1.0))).collect();
@@ -79,7 +79,7 @@ fn eval_us(gates: &[Gate]) -> f64 {
         }
         started.elapsed().as_secs_f64() * 1e6 / (BATCHES * gates.len()) as f64
     };
-    quantile((0..ROUNDS).map(|_| round()), 0.5)
+    quantile((0..ROUNDS).map(|_| round()), 0.1)
 }
 
 /// The batch with latencies in as many buckets as a real service fills: both releases, 1 ms to 1.1 s.

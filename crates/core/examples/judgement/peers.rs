@@ -168,7 +168,7 @@ fn row(terms: Terms, service: Service) -> Vec<Cell> {
     let lane = |name: &str| format!("{name} {} {} {}", service.rps, service.stable, service.new);
     let dice = |name: &str, run| Dice::new(terms.seed, &lane(name), run);
     let quiet = service.new <= 2.0 * service.stable;
-    let count = if quiet { terms.runs(300, 40) } else { terms.runs(1_000, 100) };
+    let count = if quiet { terms.runs(300, 20) } else { terms.runs(1_000, 100) };
     let warm = warm();
     let ours = runs(count, |run| tidegate(dice("tidegate", run), service, &warm, Millis(1_000)));
     let theirs = MODELS.iter().map(|(name, model)| {

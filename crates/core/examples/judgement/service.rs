@@ -133,6 +133,7 @@ impl Stream {
             cpu_ppm: None,
             memory_ppm: Some(MEMORY_PPM),
             stable_cpu_ppm: None,
+            wanted: 1,
             ends: 0,
             mirror: None,
             metrics: Vec::new(),
@@ -150,6 +151,8 @@ impl Stream {
         self.batch.number += 1;
         self.batch.at = Timestamp(self.batch.at.0 + i64::try_from(self.length.0).unwrap_or(0));
         self.batch.stage = Some(stage);
+        // Every stage brings instances, as a plan of four does.
+        self.batch.wanted = u32::try_from(stage).unwrap_or(0) + 1;
         self.batch.new = Arm { share, ..new };
         self.batch.stable = Some(Arm { share: share.rest(), ..stable });
         if self.batch.at.0 % 5_000 < i64::try_from(self.length.0).unwrap_or(0) {

@@ -96,10 +96,9 @@ fn row(terms: Terms, service: Service) -> Row {
     let bound = wald_nats(ALPHA, 0.0) / limit;
     // Long rows vary little, short ones are cheap.
     let count = match bound {
-        ..1.0 => terms.runs(4_000, 4_000),
-        ..10.0 => terms.runs(4_000, 1_000),
+        ..1.0 => terms.runs(4_000, 2_000),
         ..100.0 => terms.runs(4_000, 400),
-        _ => terms.runs(400, 40),
+        _ => terms.runs(400, 24),
     };
     let tested = |settings, length, split| {
         mean(runs(count, |run| by_test(terms, service, settings, length, split, run)))

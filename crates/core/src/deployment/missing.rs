@@ -61,6 +61,8 @@ fn undecided(plan: &Plan, state: &State, gate: &Gate, judgement: &Judgement, now
     let opened = state.opening.as_ref().map_or(state.since, |opening| opening.at);
     let until = opened.after(plan.judge.max_dwell);
     match gate.on_inconclusive {
+        // A gate that need not have evidence need not be decided either.
+        OnInconclusive::Promote if gate.on_no_evidence == OnNoEvidence::Continue => Missing::Nothing,
         _ if now < until => Missing::Waited(until),
         OnInconclusive::Promote => Missing::Nothing,
         OnInconclusive::Hold => Missing::Undecided(ApprovalReason::Undecided {

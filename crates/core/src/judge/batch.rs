@@ -48,6 +48,9 @@ pub struct Batch {
     /// Mean CPU of the stable release's instances: what the noise of the gauge is learned from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stable_cpu_ppm: Option<u64>,
+    /// Instances of the new release that are wanted; more of them than before are cold.
+    #[serde(default)]
+    pub wanted: u32,
     /// Times that the new release's instances ended by themselves, so far.
     #[serde(default)]
     pub ends: u32,
@@ -153,6 +156,7 @@ impl Batch {
             stable_cpu_ppm: stable_instances(last)
                 .zip(stable_instances(now))
                 .and_then(|(from, to)| cpu_ppm(&from, &to, length)),
+            wanted: now.new.wanted,
             ends: now.new.instances.iter().fold(0, |sum, instance| sum.saturating_add(instance.ends)),
             mirror: mirrored(last.mirror.as_ref(), now.mirror.as_ref(), rebooted),
             metrics: now.metrics.iter().map(|one| metric(one, last, length, share)).collect(),

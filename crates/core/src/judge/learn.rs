@@ -12,7 +12,7 @@
 use alloc::vec::Vec;
 
 use serde::{Deserialize, Serialize};
-use tidegate_statistics::{Arm, Dispersion, Fault, InstanceSpread, Noise};
+use tidegate_statistics::{Arm, Dispersion, InstanceSpread, Noise};
 
 use super::{
     batch::{Batch, DataState},
@@ -91,23 +91,27 @@ pub fn learn(previous: Option<&Learned>, batches: &[Batch]) -> Learned {
 }
 
 impl Learned {
-    /// The same from the instances of the stable release: every batch has the same instances in the same order. This is
-    /// the better source: what all instances have in common is no burst.
-    ///
-    /// Fails with fewer than 3 instances or 20 batches.
-    pub fn from_instances<B: AsRef<[Arm]>>(
+    /// The same from the instances of the stable release: every batch has requests and failures of the same instances in
+    /// the same order. This is the better source: what all instances have in common is no burst. Nothing with fewer than 3
+    /// instances or 20 batches.
+    pub fn from_instances(
         previous: Option<&Self>,
-        batches: &[B],
+        batches: &[Vec<(u64, u64)>],
         at: Timestamp,
-    ) -> Result<Self, Fault> {
-        let mut dispersion = Dispersion::estimate(batches)?;
-        let mut spread = InstanceSpread::estimate(batches, dispersion)?;
+    ) -> Option<Self> {
+        let arm = |(requests, failures): &(u64, u64)| Arm::new(*requests, *failures).ok();
+        let counted: Option<Vec<Vec<Arm>>> =
+            batches.iter().map(|batch| batch.iter().map(arm).collect()).collect();
+        let counted = counted?;
+        let mut dispersion = Dispersion::estimate(&counted).ok()?;
+        let mut spread = InstanceSpread::estimate(&counted, dispersion).ok()?;
         let before = previous.copied().unwrap_or_default();
         if before.batches > 0 {
-            dispersion = Dispersion::new(f64::from(before.dispersion_milli) / 1_000.0)?.merged(dispersion);
-            spread = InstanceSpread::new(f64::from(before.spread_milli) / 1_000.0)?.merged(spread);
+            dispersion =
+                Dispersion::new(f64::from(before.dispersion_milli) / 1_000.0).ok()?.merged(dispersion);
+            spread = InstanceSpread::new(f64::from(before.spread_milli) / 1_000.0).ok()?.merged(spread);
         }
-        Ok(Self {
+        Some(Self {
             dispersion_milli: dispersion_milli(dispersion),
             spread_milli: u32::try_from(words::whole(spread.tau() * 1_000.0)).unwrap_or(u32::MAX),
             batches: before.batches.saturating_add(batches.len() as u64),
@@ -255,6 +259,7 @@ mod tests {
             cpu_ppm: None,
             memory_ppm: None,
             stable_cpu_ppm: cpu_ppm,
+            wanted: 1,
             ends: 0,
             mirror: None,
             metrics: Vec::new(),
@@ -328,12 +333,10 @@ mod tests {
     #[test]
     fn settings_take_over_what_was_learned_and_instances_say_how_they_differ() {
         let mut dice = Dice(11);
-        let batches: Vec<Vec<Arm>> = (0..400)
+        let batches: Vec<Vec<(u64, u64)>> = (0..400)
             .map(|_| {
                 [0.01, 0.02, 0.04]
-                    .map(|rate| {
-                        Arm::new(500, (0..500).filter(|_| dice.roll() < rate).count() as u64).unwrap()
-                    })
+                    .map(|rate| (500, (0..500).filter(|_| dice.roll() < rate).count() as u64))
                     .into()
             })
             .collect();
@@ -347,6 +350,6 @@ mod tests {
             (settings.spread_milli, settings.bad_bp),
             (learned.spread_milli, Settings::default().bad_bp)
         );
-        assert!(Learned::from_instances(None, &batches[..10], Timestamp(9)).is_err());
+        assert_eq!(Learned::from_instances(None, &batches[..10], Timestamp(9)), None);
     }
 }

@@ -203,6 +203,7 @@ impl Judge {
         }
         (self.share, self.stage, self.at) = (batch.new.share, batch.stage, Some(batch.at));
         self.counted.add(batch);
+        self.warmup.greet(&self.settings, batch.wanted);
         let warming = self.warmup.is_on();
         for seat in &mut self.seats {
             seat.take(batch, raised, warming);

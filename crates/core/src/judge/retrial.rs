@@ -22,6 +22,8 @@ pub struct Bench {
     pub shares: Vec<Share>,
     /// Instances of the first stage.
     pub instances: u32,
+    /// Batches that a rollout was planned for; nothing: as many as there are.
+    pub horizon: Option<u64>,
 }
 
 /// What the gates decided.
@@ -63,8 +65,10 @@ impl Bench {
                 gates.push(gate.clone());
             }
         }
+        let length = plan.stages.iter().fold(plan.watch.0, |sum, stage| sum.saturating_add(stage.bake.0));
         Self {
             settings: plan.judge.clone(),
+            horizon: Some(length / plan.limits.look_every.0.max(1)),
             gates,
             shares: plan.stages.iter().map(|stage| stage.share).collect(),
             instances: plan.stages.first().map_or(1, |stage| stage.instances),
@@ -85,9 +89,15 @@ impl Bench {
         self.gates.iter().any(|gate| gate.mode == Mode::Sequential)
     }
 
-    /// A judge that has seen nothing, for so many batches.
+    /// A judge that has seen nothing. For the gates of a plan it is the very one that its deployment has.
     pub fn judge(&self, batches: usize) -> Judge {
-        Judge::with(&self.settings, &self.gates, &self.shares, self.instances, batches as u64)
+        Judge::with(
+            &self.settings,
+            &self.gates,
+            &self.shares,
+            self.instances,
+            self.horizon.unwrap_or(batches as u64),
+        )
     }
 
     /// What the gates decide over these batches, oldest first. The sequential ones are asked after every batch, those in

@@ -19,7 +19,8 @@ pub struct Settings {
     pub miss_ppm: u32,
     /// Ratio to the baseline that must be ruled out before a stage passes, basis points.
     pub bad_bp: u32,
-    /// The first exposure's requests are not counted for this long, or until `warmup_requests` were seen: caches are cold.
+    /// After an exposure that brought new instances, requests are not counted for this long, or until `warmup_requests`
+    /// were seen: caches are cold.
     pub warmup: Millis,
     /// See `warmup`.
     pub warmup_requests: u64,
@@ -65,7 +66,7 @@ impl Default for Settings {
             miss_ppm: 50_000,
             bad_bp: 20_000,
             warmup: Millis::secs(30),
-            warmup_requests: 200,
+            warmup_requests: 10_000,
             warmup_failures_ppm: 100_000,
             max_dwell: Millis::minutes(10),
             objective_ppm: 999_000,

@@ -76,6 +76,7 @@ fn batch(service: Service, number: u64, stage: usize) -> Batch {
         cpu_ppm: Some(400_000),
         memory_ppm: Some(500_000),
         stable_cpu_ppm: Some(400_000),
+        wanted: 1,
         ends: 0,
         mirror: None,
         metrics: Vec::new(),
@@ -173,6 +174,23 @@ fn while_warming_up_only_an_outage_turns_back() {
     let outage = Service { new_failing: 5_000, ..HEALTHY };
     let (at, failed) = first_failure(&mut judge(&cold, &gates), &gates, outage, 1..29).unwrap();
     assert!(at <= 2 && failed.reason.contains("warming up"), "{at}: {}", failed.reason);
+}
+
+#[test]
+fn instances_that_a_stage_brought_are_cold_again() {
+    let gates = gates();
+    let cold = Settings { warmup: Millis::secs(10), ..Settings::default() };
+    let mut judge = judge(&cold, &gates);
+    for number in 1..=20 {
+        judge.take(&batch(HEALTHY, number, 0));
+    }
+    let clumsy = Service { new_failing: 500, ..HEALTHY };
+    for number in 21..=30 {
+        judge.take(&Batch { wanted: 2, ..batch(clumsy, number, 1) });
+        assert_ne!(ask(&judge, &gates[0], 1, Look::Early).verdict, Verdict::Fail, "at {number}");
+    }
+    judge.take(&Batch { wanted: 2, ..batch(clumsy, 31, 1) });
+    assert_eq!(ask(&judge, &gates[0], 1, Look::Early).verdict, Verdict::Fail, "warm, and still failing");
 }
 
 #[test]

@@ -11,6 +11,7 @@ use crate::model::Millis;
 #[derive(Clone, Debug, Default)]
 pub(super) struct WarmUp {
     over: bool,
+    instances: u32,
     exposed: Millis,
     seen: u64,
     failed: u64,
@@ -26,6 +27,15 @@ impl WarmUp {
             guard: AbsoluteTest::new(limit, dispersion, OnsetPrior::AT_START).ok(),
             ..Self::default()
         }
+    }
+
+    /// So many instances are wanted: when they are more than before, the new ones are cold, and it begins again.
+    pub(super) fn greet(&mut self, settings: &Settings, instances: u32) {
+        if instances > self.instances && self.instances > 0 {
+            (self.over, self.exposed, self.seen) = (settings.warmup == Millis::ZERO, Millis::ZERO, 0);
+            self.failed = 0;
+        }
+        self.instances = self.instances.max(instances);
     }
 
     /// Whether it goes on.

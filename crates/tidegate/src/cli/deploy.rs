@@ -13,6 +13,7 @@ use tidegate_engine::{
     QueuePolicy, confidence,
     engine::last_good,
     journal::{History, Standing},
+    learning::learned,
     record,
 };
 use tidegate_sim::rehearse;
@@ -216,6 +217,11 @@ async fn planned(common: &Common, what: &WhatArgs) -> Result<Plan, Fault> {
             last_good(journal, &request.service, &request.environment).await.map_err(Fault::world)?;
         request.turn =
             journal.next_turn(&request.service, &request.environment).await.map_err(Fault::world)?;
+        if let Some(learned) =
+            learned(journal, &request.service, &request.environment).await.map_err(Fault::world)?
+        {
+            request.judge = request.judge.with_learned(&learned);
+        }
     }
     wanted.know().await?;
     let mut request = wanted.request;
@@ -322,7 +328,13 @@ async fn way_back(client: &Client, service: &str, to: Option<&str>) -> Result<Re
         }
         if to.is_none_or(|to| to == release.tag) {
             pruned(client, release)?;
-            return Ok(Request { way_back: true, again: true, shadow: None, confidence: None, ..request.as_ref().clone() });
+            return Ok(Request {
+                way_back: true,
+                again: true,
+                shadow: None,
+                confidence: None,
+                ..request.as_ref().clone()
+            });
         }
         known.push(release.tag.clone());
     }

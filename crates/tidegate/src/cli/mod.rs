@@ -1,5 +1,6 @@
 //! The command line: arguments, and which room answers them.
 
+pub(crate) mod backtest;
 mod confidence;
 mod control;
 mod deploy;
@@ -79,6 +80,8 @@ enum Verb {
     Replay(replay::ReplayArgs),
     /// Draw a deployment's evidence, in the terminal or as SVG files.
     Plot(plot::PlotArgs),
+    /// Ask gates about the past, before they are enabled.
+    Backtest(backtest::BacktestArgs),
     /// Stop progress at the present share; gates go on.
     Pause(control::ReasonArgs),
     /// Go on after a pause.
@@ -160,6 +163,7 @@ pub(crate) fn dispatch(arguments: Cli) -> Result<Exit, Fault> {
         Verb::Replay(args) => block_on(replay::replay(&common, args))?,
         Verb::Confidence(args) => block_on(confidence::confidence(&common, args))?,
         Verb::Label(args) => block_on(confidence::label(&common, args))?,
+        Verb::Backtest(args) => block_on(backtest::backtest(&common, args))?,
         Verb::Plot(args) => block_on(plot::plot(&common, args))?,
         Verb::Artifacts(args) => block_on(inspect::artifacts(&common, args))?,
         Verb::Audit(args) => block_on(inspect::audit(&common, args))?,

@@ -205,6 +205,8 @@ impl Counters {
 pub(crate) struct CustomGate {
     /// The metric.
     pub(crate) metric: String,
+    /// Smallest ratio to the stable release of what the metric counts, thousandths: a goal instead of conditions.
+    pub(crate) goal_milli: Option<u32>,
     /// True for a good value.
     pub(crate) success: Option<String>,
     /// True for a bad value.

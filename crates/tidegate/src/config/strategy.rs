@@ -100,6 +100,12 @@ pub(crate) struct Shadow {
     pub(crate) share_bp: u16,
     /// How long the phase lasts.
     pub(crate) bake_ms: u64,
+    /// Copies that may fail or have another status, basis points.
+    pub(crate) status_max_bp: u16,
+    /// Copies with the same status that may have another body, basis points.
+    pub(crate) differing_max_bp: u16,
+    /// Copies that may be slower, basis points.
+    pub(crate) slower_max_bp: u16,
     /// Methods that may be copied.
     pub(crate) methods: Vec<String>,
     /// Largest body that is copied.

@@ -103,8 +103,15 @@ pub(crate) fn calibration(calibration: &Calibration) -> String {
             number(calibration.skill),
             number(calibration.auc)
         )),
-        Row::new(),
     ];
+    if good + bad > 0 {
+        lines.extend(compared(calibration));
+    }
+    page(&lines)
+}
+
+/// The reliability diagram as a table, and what promoting at 80 would have cost.
+fn compared(calibration: &Calibration) -> Vec<Row> {
     let mut table =
         Table::new(vec!["said to be bad", "releases", "bad", "predicted", "really, 9 times of 10"]);
     for bin in calibration.reliability.iter().filter(|bin| bin.count > 0) {
@@ -116,14 +123,15 @@ pub(crate) fn calibration(calibration: &Calibration) -> String {
             (Tone::Plain, format!("{} to {}", bin.interval.0, bin.interval.1)),
         ]);
     }
-    lines.extend(table.lines(2));
     let costs = calibration.costs;
+    let mut lines = vec![Row::new()];
+    lines.extend(table.lines(2));
     lines.push(Row::new());
     lines.extend(sentence(&format!(
         "Promoting at 80: {} good and {} bad promoted; {} good and {} bad held.",
         costs.good_promoted, costs.bad_promoted, costs.good_held, costs.bad_held
     )));
-    page(&lines)
+    lines
 }
 
 fn cells(kind: FactorKind, value: Option<Points>, weight: String, reason: &str) -> Vec<(Tone, String)> {

@@ -5,6 +5,7 @@
 //! control characters out, so that no release can write to the terminal of who looks at it.
 
 mod confidence;
+mod backtest;
 mod layout;
 mod moment;
 mod outlook;
@@ -20,6 +21,7 @@ mod text;
 mod timeline;
 
 pub(crate) use confidence::{calibration, confidence};
+pub(crate) use backtest::backtest;
 pub(crate) use moment::clock;
 pub(crate) use outlook::{outlook, unknown_traffic};
 pub(crate) use picture::states_svg;

@@ -181,7 +181,9 @@ impl Walk {
 
 fn sight(mode: Mode, requests_per_s: f64) -> (Plan, Outlook) {
     let mut gates = standard_gates();
-    gates.iter_mut().for_each(|gate| gate.mode = mode);
+    for gate in &mut gates {
+        gate.mode = mode;
+    }
     let plan = compile(Request { gates, ..request() }).unwrap();
     let latency_us = vec![(100_000, 960), (800_000, 40)];
     let outlook = Outlook::of(&plan, &Load { requests_per_s, failed_share: 0.001, latency_us }).unwrap();

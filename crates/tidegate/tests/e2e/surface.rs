@@ -21,7 +21,9 @@ fn every_verb_answers_in_json() {
     assert_eq!(shop.run(&["history", "--json"]).code(0).json()[0]["service"], "shop");
     assert_eq!(shop.run(&["history", "shop-1", "--json"]).code(0).json()[0]["seq"], 1);
     assert_eq!(shop.run(&["audit", "--json"]).code(0).json()["intact"], true);
-    assert_eq!(shop.run(&["artifacts", "--json"]).code(0).json().as_array().map(Vec::len), Some(4));
+    assert_eq!(shop.run(&["artifacts", "--json"]).code(0).json().as_array().map(Vec::len), Some(5));
+    assert_eq!(shop.run(&["confidence", "--json"]).code(0).json()["deployment_id"], "shop-1");
+    assert_eq!(shop.run(&["confidence", "--calibration", "--json"]).code(0).json()["predictions"], 1);
     assert!(shop.run(&["proxy", "status", "--json"]).code(0).json()["proxy"]["pid"].is_u64());
     assert_eq!(shop.run(&["watch", "--json"]).code(0).documents().last().expect("a summary")["over"], true);
     shop.run(&["logs", "--json"]).code(0).documents();

@@ -81,6 +81,7 @@ fn batches(seconds: u64, failing: u64) -> Vec<Batch> {
                 cpu_ppm: Some(300_000),
                 memory_ppm: Some(300_000),
                 stable_cpu_ppm: Some(300_000),
+                wanted: 1,
                 ends: 0,
                 mirror: None,
                 metrics: Vec::new(),

@@ -108,12 +108,16 @@ fn a_release_that_nobody_can_tell_from_a_good_one_is_not_said_to_be_found() {
 
 #[test]
 fn learned_dispersion_makes_everything_take_longer_and_spread_widens_what_is_tolerated() {
-    let settings = Settings { dispersion_milli: 5_000, spread_milli: 300, ..settings() };
-    let (loaded, traffic) = (plan(Mode::Sequential, settings), load(1_000.0, 0.001));
+    let both = Settings { dispersion_milli: 5_000, spread_milli: 150, ..settings() };
+    let (loaded, traffic) = (plan(Mode::Sequential, both), load(1_000.0, 0.001));
     let (wide, narrow) = (Outlook::of(&loaded, &traffic).unwrap(), outlook(Mode::Sequential, &traffic));
     assert!(wide.tolerated > 1.2 && wide.dispersion > 4.9, "{wide:?}");
     let ratio = |outlook: &Outlook| outlook.stages[0].rule_out.unwrap().0 as f64;
     near(Some(ratio(&wide) / ratio(&narrow)), 5.0);
+    let bursty = plan(Mode::Sequential, Settings { dispersion_milli: 5_000, ..settings() });
+    let bursty = Outlook::of(&bursty, &traffic).unwrap();
+    let price = |outlook: &Outlook| outlook.stages[0].found[1].failed_requests.unwrap();
+    near(Some(price(&bursty) / price(&narrow)), 5.0);
 }
 
 #[test]

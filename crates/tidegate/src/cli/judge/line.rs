@@ -127,6 +127,7 @@ impl Context<'_> {
             cpu_ppm: ppm(line.cpu, "cpu")?,
             memory_ppm: ppm(line.memory, "memory")?,
             stable_cpu_ppm: ppm(line.stable_cpu, "stable_cpu")?,
+            wanted: 0,
             ends: line.ends,
             mirror: None,
             metrics,

@@ -50,12 +50,12 @@ pub(super) static JUDGEMENT: Block = Block::of(
             "warmup",
             Kind::Duration { min: 0, max: HOUR },
             "30s",
-            "For so long after the first exposure only a plain outage counts: caches are cold.",
+            "For so long after an exposure that brought new instances only a plain outage counts: caches are cold.",
         ),
         field(
             "warmup_requests",
             Kind::Whole { min: 1, max: 10_000_000 },
-            "200",
+            "10000",
             "The warm-up is over after so many requests, too.",
         ),
         field(

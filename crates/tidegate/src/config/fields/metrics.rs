@@ -196,7 +196,14 @@ static SECRET: Block = Block::of(
 pub(super) static CUSTOM: Block = Block::of(
     "Conditions for a metric's value. A value that meets `failure` is bad; one that meets neither decides nothing.",
     &[
-        required("metric", Kind::Text(Form::Key), "A metric of `metrics` that has a value."),
+        required("metric", Kind::Text(Form::Key), "A metric of `metrics`: one with a value, or for a `goal` one with counters."),
+        optional(
+            "goal",
+            Kind::Decimal { what: "a ratio", example: "1.0", min: 1, max: 100_000 },
+            "conditions for a value",
+            "The metric's `failures` counter counts something wanted (orders, sign-ups) among its `requests`: fails when the \
+             new release surely brings less than this many times the stable one's, passes when it surely does not.",
+        ),
         optional(
             "success",
             Kind::Text(Form::Condition),

@@ -98,6 +98,25 @@ pub(super) static SHADOW: Block = Block::of(
         field("share", EXPOSURE, "10%", "Share of the requests that are copied."),
         field("bake", Kind::Duration { min: SECOND, max: 7 * DAY }, "60s", "How long the phase lasts."),
         field(
+            "status_max",
+            Kind::Share { min: 0, max: 10_000 },
+            "1%",
+            "Part of the copies that may fail, or be answered with another status than the users'.",
+        ),
+        field(
+            "differing_max",
+            Kind::Share { min: 0, max: 10_000 },
+            "1%",
+            "Part of the copies that may have another body with the same status. `100%` where the new release changes what it \
+             answers.",
+        ),
+        field(
+            "slower_max",
+            Kind::Share { min: 0, max: 10_000 },
+            "5%",
+            "Part of the copies that may take more than twice as long, and 10 ms more, than the users' answer.",
+        ),
+        field(
             "methods",
             Kind::List { of: &Kind::Word(METHODS), min: 1, max: 7 },
             "[GET, HEAD, OPTIONS]",

@@ -141,13 +141,33 @@ impl Checker<'_> {
         let metric = gate.get("metric").and_then(Value::as_str).unwrap_or_default();
         let at = format!("{path}.metric");
         let source = if metric.is_empty() { None } else { self.known(service, metric, &at) };
-        if source.is_some_and(|source| source.get("requests").is_some()) {
+        let counts = source.map(|source| source.get("requests").is_some());
+        if gate.get("goal_milli").is_some_and(|goal| !goal.is_null()) {
+            return self.goal(gate, counts, metric, path);
+        }
+        if counts == Some(true) {
             let message = format!("`{}` has counters, and conditions need a value", shown(metric));
             let complaint = Complaint::new(Code::Conflict, message)
                 .help("ask its counters in `error_rate`, or name a metric with a value");
             self.add(&[&at], complaint);
         }
         self.conditions(gate, path);
+    }
+
+    /// A goal is counted, and has no conditions.
+    fn goal(&mut self, gate: &Value, counts: Option<bool>, metric: &str, path: &str) {
+        if counts == Some(false) {
+            let message = format!("`{}` has a value, and a goal needs counters", shown(metric));
+            let complaint = Complaint::new(Code::Conflict, message)
+                .help("name a metric with `requests` and `failures`, where `failures` counts the goals reached");
+            self.add(&[&format!("{path}.metric")], complaint);
+        }
+        for key in ["success", "failure"] {
+            if gate.get(key).is_some_and(|condition| !condition.is_null()) {
+                let complaint = Complaint::new(Code::Conflict, format!("`{key}` has no meaning beside `goal`"));
+                self.add(&[&format!("{path}.{key}")], complaint.help("remove one of both"));
+            }
+        }
     }
 
     /// There is one at least, and what stands in them goes together. Nothing is said where the unit is wrong: it was said

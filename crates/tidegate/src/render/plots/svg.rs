@@ -21,6 +21,8 @@ const BOTTOM: f64 = 350.0;
 const HEIGHT: f64 = 420.0;
 /// Height of one policy's row.
 const ROW: f64 = 56.0;
+/// Height of a line of text at the right side.
+const LABEL: f64 = 16.0;
 /// Traces that have a colour of their own.
 const COLOURS: usize = 6;
 
@@ -167,9 +169,17 @@ impl Picture {
     fn labels(&mut self, mut labels: Vec<(f64, String, String)>) {
         labels.sort_by(|a, b| a.0.total_cmp(&b.0));
         let mut free = TOP - 20.0;
+        for (y, _, _) in &mut labels {
+            *y = y.max(free + LABEL);
+            free = *y;
+        }
+        // Those that were pushed out at the bottom push the others up.
+        let mut free = BOTTOM + LABEL;
+        for (y, _, _) in labels.iter_mut().rev() {
+            *y = y.min(free - LABEL);
+            free = *y;
+        }
         for (y, class, text) in labels {
-            let y = y.max(free + 16.0);
-            free = y;
             self.text(&class, (RIGHT + 10.0, y + 4.0), "start", &text);
         }
     }
