@@ -42,7 +42,8 @@ pub(crate) fn write(directory: &Path, history: &[Recorded]) -> Result<Vec<PathBu
         "strategy": requested,
         "plan": plan,
     });
-    let confidence = view::confidence(history).map(serde_json::to_value).transpose().map_err(Fault::internal)?;
+    let confidence =
+        view::confidence(history).map(serde_json::to_value).transpose().map_err(Fault::internal)?;
     [
         (format!("deployment_artifact_{id}.json"), artifact),
         (format!("deployment_{id}.json"), log),

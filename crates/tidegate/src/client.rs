@@ -151,7 +151,10 @@ impl Client {
 
     /// Keeps what a person says that a deployment turned out to be.
     pub(crate) async fn label(&self, id: &str, said: &Labelled) -> Result<(), Fault> {
-        self.socket.call(Method::POST, &format!("/v1/deployments/{id}/label"), Some(said)).await.map_err(fault)
+        self.socket
+            .call(Method::POST, &format!("/v1/deployments/{id}/label"), Some(said))
+            .await
+            .map_err(fault)
     }
 
     /// What the engine shows beyond the journal; nothing when it does not run.

@@ -346,8 +346,10 @@ fn free_or_ours(
 
 /// Where the instances of a release listen, as far as they do.
 fn addresses(runs: &[RunStatus], tag: Option<&str>) -> Vec<InstanceAddress> {
-    let instances = runs.iter().filter(|run| Some(run.release.as_str()) == tag).flat_map(|run| &run.instances);
-    let address = |one: &InstanceStatus| Some(InstanceAddress { id: one.id.clone(), address: one.address.clone()? });
+    let instances =
+        runs.iter().filter(|run| Some(run.release.as_str()) == tag).flat_map(|run| &run.instances);
+    let address =
+        |one: &InstanceStatus| Some(InstanceAddress { id: one.id.clone(), address: one.address.clone()? });
     instances.filter_map(address).collect()
 }
 

@@ -6,8 +6,11 @@ use clap::Args;
 use tidegate_adapters::local::resolve_image;
 use tidegate_core::{
     deployment::{Event, StateName},
+    expression::{Expression, Unit},
+    gate::Conditions,
+    judge,
     model::{Artifact, Millis, Release},
-    plan::{self, Plan, Request},
+    plan::{self, Incident, Plan, Request},
 };
 use tidegate_engine::{
     QueuePolicy, confidence,
@@ -47,6 +50,12 @@ pub(super) struct WhatArgs {
     /// Roll out content that a gate turned back before; needs --reason.
     #[arg(long)]
     lift: bool,
+    /// The incident that the release is to fix: at the end of the watch it is fixed, or the release goes back.
+    #[arg(long, value_name = "ID", requires = "fixed_when")]
+    incident: Option<String>,
+    /// When it is fixed: a metric of the configuration and a condition on its value, as `open_orders: result < 10`.
+    #[arg(long, value_name = "METRIC: CONDITION", requires = "incident")]
+    fixed_when: Option<String>,
 }
 
 #[derive(Args)]
@@ -157,7 +166,35 @@ async fn wanted(common: &Common, what: &WhatArgs) -> Result<Wanted, Fault> {
     let mut request = compose::request(&root, &name, service, release)?;
     request.again = what.again;
     request.lifted = what.lift;
+    request.incident = incident(what, &request)?;
     Ok(Wanted { config, name, request })
+}
+
+/// The incident of the command line, with its condition checked.
+fn incident(what: &WhatArgs, request: &Request) -> Result<Option<Incident>, Fault> {
+    let (Some(id), Some(fixed)) = (&what.incident, &what.fixed_when) else { return Ok(None) };
+    let Some((metric, condition)) = fixed.split_once(':').map(|(metric, rest)| (metric.trim(), rest.trim()))
+    else {
+        return Err(Fault::refuse(
+            "--fixed-when needs a metric and a condition, as `open_orders: result < 10`",
+        ));
+    };
+    if !request.metrics.iter().any(|known| known.name == metric) {
+        let known: Vec<&str> = request.metrics.iter().map(|known| known.name.as_str()).collect();
+        let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+        return Err(Fault::refuse(format!(
+            "--fixed-when names metric `{metric}`, which is not in `metrics` of the configuration; there is {known}"
+        )));
+    }
+    let checked = Expression::parse(condition).and_then(|parsed| parsed.check(&judge::scope(Unit::Number)));
+    checked.map_err(|error| Fault::refuse(format!("--fixed-when `{condition}`: {error}")))?;
+    let fixed = Conditions {
+        success: Some(condition.to_owned()),
+        failure: None,
+        failures_max: 0,
+        unit: Unit::Number.to_string(),
+    };
+    Ok(Some(Incident { id: id.clone(), metric: metric.to_owned(), fixed }))
 }
 
 fn chosen(config: &Config, named: Option<&str>) -> Result<String, Fault> {

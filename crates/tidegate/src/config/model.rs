@@ -12,9 +12,9 @@ pub(crate) use tidegate_core::model::Criticality;
 pub(crate) use tidegate_proxy::protocol::TlsFiles as Tls;
 
 use super::{
+    confidence::Confidence,
     finding::{Code, Complaint, Finding, Findings, Place, Places},
     gates::Gates,
-    confidence::Confidence,
     judgement::Judgement,
     metrics::Metric,
     routing::Routing,

@@ -4,8 +4,8 @@
 //! sees them. Text from outside (names, reasons, output of processes) goes through one door, [`text::Row`], which takes
 //! control characters out, so that no release can write to the terminal of who looks at it.
 
-mod confidence;
 mod backtest;
+mod confidence;
 mod layout;
 mod moment;
 mod outlook;
@@ -20,8 +20,8 @@ mod tests;
 mod text;
 mod timeline;
 
-pub(crate) use confidence::{calibration, confidence};
 pub(crate) use backtest::backtest;
+pub(crate) use confidence::{calibration, confidence};
 pub(crate) use moment::clock;
 pub(crate) use outlook::{outlook, unknown_traffic};
 pub(crate) use picture::states_svg;

@@ -39,7 +39,8 @@ fn safety(shop: &Project, passed: bool, recommendation: &str) {
 
 /// A coverage report in which these lines of `shop.rs` ran, or did not.
 fn covered(shop: &Project, lines: &[(u32, u32)]) {
-    let lines: String = lines.iter().map(|(line, hits)| format!("DA:{line},{hits}\n")).collect();
+    let lines: Vec<String> = lines.iter().map(|(line, hits)| format!("DA:{line},{hits}\n")).collect();
+    let lines = lines.concat();
     let text = format!("SF:shop.rs\n{lines}end_of_record\n");
     fs::write(shop.root().join("lcov.info"), text).expect("a report");
 }
@@ -149,4 +150,11 @@ fn a_label_by_hand_counts_at_once_and_is_kept_with_who_said_it() {
     shop.version("v2");
     commit(&shop, "one\ntwo\n");
     shop.run(&["plan"]).code(0).says("0 of the last 1 labelled releases were good");
+    // Who goes back says something of the release that is left.
+    shop.run(&["deploy"]).code(0);
+    shop.run(&["rollback"]).code(0);
+    shop.run(&["confidence", "shop-3"]).code(2).complains("ways back have none");
+    let calibration = shop.run(&["confidence", "--calibration", "--json"]).code(0).json();
+    assert_eq!((&calibration["bad"], &calibration["good"]), (&2.into(), &0.into()), "{calibration}");
+    shop.run(&["confidence", "--calibration"]).code(0).says("2 of 30 confirmed failures").says("predicted");
 }

@@ -150,3 +150,24 @@ fn serve(file: PathBuf) -> String {
     });
     address
 }
+
+#[test]
+fn a_release_that_does_not_fix_its_incident_goes_back_at_the_end_of_the_watch() {
+    let mut shop = Project::new();
+    let backlog = shop.root().join("backlog");
+    fs::write(&backlog, "40").expect("to write");
+    let metrics =
+        format!("{{backlog: {{every: 500ms, command: {{argv: [/bin/cat, '{}']}}}}}}", backlog.display());
+    running(&mut shop, &metrics, "error_rate: off");
+    shop.with("watch", "2s");
+    let fix = ["deploy", "--incident", "INC-42", "--fixed-when", "backlog: result < 10"];
+    shop.version("v2").write().run(&fix).code(4).says("INC-42");
+    shop.run(&["deploy", "--incident", "INC-42", "--fixed-when", "other: result < 10"])
+        .code(2)
+        .complains("`other`");
+    shop.run(&["deploy", "--incident", "INC-42", "--fixed-when", "backlog: result <"])
+        .code(2)
+        .complains("column");
+    fs::write(&backlog, "3").expect("to write");
+    shop.version("v3").write().run(&fix).code(0);
+}

@@ -196,7 +196,11 @@ static SECRET: Block = Block::of(
 pub(super) static CUSTOM: Block = Block::of(
     "Conditions for a metric's value. A value that meets `failure` is bad; one that meets neither decides nothing.",
     &[
-        required("metric", Kind::Text(Form::Key), "A metric of `metrics`: one with a value, or for a `goal` one with counters."),
+        required(
+            "metric",
+            Kind::Text(Form::Key),
+            "A metric of `metrics`: one with a value, or for a `goal` one with counters.",
+        ),
         optional(
             "goal",
             Kind::Decimal { what: "a ratio", example: "1.0", min: 1, max: 100_000 },

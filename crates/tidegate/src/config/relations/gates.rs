@@ -158,13 +158,15 @@ impl Checker<'_> {
     fn goal(&mut self, gate: &Value, counts: Option<bool>, metric: &str, path: &str) {
         if counts == Some(false) {
             let message = format!("`{}` has a value, and a goal needs counters", shown(metric));
-            let complaint = Complaint::new(Code::Conflict, message)
-                .help("name a metric with `requests` and `failures`, where `failures` counts the goals reached");
+            let complaint = Complaint::new(Code::Conflict, message).help(
+                "name a metric with `requests` and `failures`, where `failures` counts the goals reached",
+            );
             self.add(&[&format!("{path}.metric")], complaint);
         }
         for key in ["success", "failure"] {
             if gate.get(key).is_some_and(|condition| !condition.is_null()) {
-                let complaint = Complaint::new(Code::Conflict, format!("`{key}` has no meaning beside `goal`"));
+                let complaint =
+                    Complaint::new(Code::Conflict, format!("`{key}` has no meaning beside `goal`"));
                 self.add(&[&format!("{path}.{key}")], complaint.help("remove one of both"));
             }
         }
