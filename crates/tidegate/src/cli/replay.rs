@@ -66,7 +66,7 @@ fn outcome(verdicts: &[Replayed], differing: usize) -> String {
     let same = verdicts.len() - differing - missing;
     let mut said = format!("{same} of {} verdicts follow bit by bit from their evidence", verdicts.len());
     if missing > 0 {
-        said.push_str(&format!("; for {missing} it is not kept any more"));
+        said = format!("{said}; for {missing} it is not kept any more");
     }
     said
 }

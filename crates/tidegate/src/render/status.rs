@@ -168,15 +168,10 @@ pub(crate) fn replayed(verdict: &Replayed) -> String {
         }
         Comparison::NoEvidence { why } => format!("not computed: {why}"),
     };
-    let mut text =
+    let head =
         format!("{}  {stage:<8}  {:>5} batches  {outcome}\n", super::clock(verdict.at), verdict.batches);
-    for judgement in &verdict.judgements {
-        text.push_str(&format!(
-            "    {:<11} {:<14} {}\n",
-            judgement.verdict.to_string(),
-            judgement.gate,
-            super::clean(&judgement.reason)
-        ));
-    }
-    text
+    verdict.judgements.iter().fold(head, |text, judgement| {
+        let (verdict, reason) = (judgement.verdict.to_string(), super::clean(&judgement.reason));
+        format!("{text}    {verdict:<11} {:<14} {reason}\n", judgement.gate)
+    })
 }

@@ -56,7 +56,7 @@ pub(super) fn judge(args: &JudgeArgs) -> Result<Exit, Fault> {
 
 /// The page of the reference.
 pub(super) fn page() -> String {
-    format!("{}\n{}", include_str!("page.md"), config::reference::judged_markdown())
+    format!("{}\n{}", include_str!("page.txt"), config::reference::judged_markdown())
 }
 
 fn open(path: &Path) -> Result<File, Fault> {
