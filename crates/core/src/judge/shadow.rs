@@ -22,6 +22,7 @@ const EXAMPLES: usize = 3;
 /// The three shares, each with its process. The mean of their evidence counts.
 #[derive(Clone, Debug)]
 pub(super) struct Compared {
+    limits: [Share; 3],
     tests: [AbsoluteTest; 3],
     seen: Mirrored,
 }
@@ -34,12 +35,14 @@ impl Compared {
             AbsoluteTest::new(limit, dispersion(settings), onset).ok()
         };
         let [status, body, slower] = limits;
-        Some(Self { tests: [test(status)?, test(body)?, test(slower)?], seen: Mirrored::default() })
+        Some(Self { limits, tests: [test(status)?, test(body)?, test(slower)?], seen: Mirrored::default() })
     }
 
     pub(super) fn take(&mut self, mirrored: Option<&Mirrored>) {
         let Some(mirrored) = mirrored else { return };
-        for (test, hits) in self.tests.iter_mut().zip(hits(mirrored)) {
+        for ((test, limit), hits) in self.tests.iter_mut().zip(self.limits).zip(hits(mirrored)) {
+            // Where everything may differ there is nothing to find.
+            let hits = if limit.is_all() { 0 } else { hits };
             test.observe(Arm::new(mirrored.copies, hits.min(mirrored.copies)).unwrap_or(Arm::EMPTY));
         }
         let seen = &mut self.seen;
@@ -63,8 +66,9 @@ impl Compared {
         if self.seen.copies == 0 {
             return Answer::plain(Standing::Absent, "no copy of a request was answered".into());
         }
+        let most = |limit: &Share| f64::from(limit.basis_points()) / 10_000.0;
         let inside =
-            self.tests.iter().zip(hits(&self.seen)).all(|(test, hits)| self.share(hits) <= test.limit());
+            self.limits.iter().zip(hits(&self.seen)).all(|(limit, hits)| self.share(hits) <= most(limit));
         let enough = self.seen.copies >= min_copies;
         let standing = match (enough, inside) {
             (true, true) => Standing::Passed,
@@ -86,14 +90,13 @@ impl Compared {
 
     fn counted(&self) -> String {
         let mut text = format!("of {} copies", words::grouped(self.seen.copies));
-        for ((what, hits), test) in WHAT.iter().zip(hits(&self.seen)).zip(&self.tests) {
+        for ((what, hits), limit) in WHAT.iter().zip(hits(&self.seen)).zip(self.limits) {
             // Writing to a string never fails.
             let _ = write!(
                 text,
-                " {} {what} ({}, {} may),",
+                " {} {what} ({}, {limit} may),",
                 words::grouped(hits),
                 words::percent(Some(self.share(hits))),
-                words::percent(Some(test.limit())),
             );
         }
         text.pop();
