@@ -4,7 +4,7 @@ use tidegate_core::{
     deployment::{Event, Input, Key, Outcome, Recorded, State, What, decide, evolve},
     gate::Judgement,
     judge::Judge,
-    model::Timestamp,
+    model::{Millis, Timestamp},
     plan::Plan,
 };
 
@@ -57,7 +57,11 @@ pub fn replay(history: &[Recorded], chunks: &[(u64, Chunk)]) -> Vec<Replayed> {
                 stage: *stage,
                 judgements: judgements.clone(),
                 batches: walk.batches,
-                outcome: walk.compare(recorded.at, history.get(place..).unwrap_or_default()),
+                outcome: if judgements.iter().all(|one| one.window == Millis::ZERO) {
+                    Comparison::NoEvidence { why: "nothing could be read when it was given" }
+                } else {
+                    walk.compare(recorded.at, history.get(place..).unwrap_or_default())
+                },
             });
         }
         walk.step(recorded);

@@ -209,8 +209,15 @@ impl Judge {
             seat.take(batch, raised, warming);
         }
         if batch.new.share > Share::NONE && usable(batch.state) {
-            let counts = Counts::new(batch.new.requests, batch.new.failures.min(batch.new.requests));
-            self.warmup.take(&self.settings, batch.new.length, counts.unwrap_or(Counts::EMPTY));
+            let interval = Interval {
+                new: &batch.new,
+                stable: batch.stable.as_ref(),
+                layout: NARROW,
+                share: batch.new.share,
+                raised,
+                warming,
+            };
+            self.warmup.take(&self.settings, batch.new.length, interval.pair(|arm| arm.failures));
         }
         self.convict();
     }

@@ -177,6 +177,14 @@ fn while_warming_up_only_an_outage_turns_back() {
 }
 
 #[test]
+fn a_shared_outage_while_warming_up_turns_nothing_back() {
+    let gates = gates();
+    let cold = Settings { warmup: Millis::secs(30), ..Settings::default() };
+    let incident = Service { new_failing: 3_000, stable_failing: 3_000, ..HEALTHY };
+    assert!(first_failure(&mut judge(&cold, &gates), &gates, incident, 1..60).is_none());
+}
+
+#[test]
 fn instances_that_a_stage_brought_are_cold_again() {
     let gates = gates();
     let cold = Settings { warmup: Millis::secs(10), ..Settings::default() };

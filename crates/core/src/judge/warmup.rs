@@ -2,10 +2,13 @@
 
 use alloc::{format, string::String};
 
-use tidegate_statistics::{AbsoluteTest, Arm, Dispersion, OnsetPrior};
+use tidegate_statistics::{AbsoluteTest, Dispersion, OnsetPrior, Pair, RatioSettings, RatioTest};
 
 use super::{settings::Settings, words};
 use crate::model::Millis;
+
+/// Times as many failures as on the stable release that cold caches may bring.
+const COLD: f64 = 2.0;
 
 /// Whether the release still warms up, and the guard that looks meanwhile.
 #[derive(Clone, Debug, Default)]
@@ -16,6 +19,8 @@ pub(super) struct WarmUp {
     seen: u64,
     failed: u64,
     guard: Option<AbsoluteTest>,
+    /// Trouble that hits both releases is no reason to turn one back, in a warm-up either.
+    beside: Option<RatioTest>,
 }
 
 impl WarmUp {
@@ -25,6 +30,7 @@ impl WarmUp {
         Self {
             over: settings.warmup == Millis::ZERO,
             guard: AbsoluteTest::new(limit, dispersion, OnsetPrior::AT_START).ok(),
+            beside: RatioTest::new(RatioSettings { dispersion, ..RatioSettings::plain(COLD) }).ok(),
             ..Self::default()
         }
     }
@@ -43,13 +49,17 @@ impl WarmUp {
         !self.over
     }
 
-    /// Takes an interval of the release's own requests.
-    pub(super) fn take(&mut self, settings: &Settings, length: Millis, arm: Arm) {
+    /// Takes an interval of both releases' requests; of nobody else's where stable has none.
+    pub(super) fn take(&mut self, settings: &Settings, length: Millis, pair: Pair) {
+        let arm = pair.new;
         if self.over {
             return;
         }
         if let Some(guard) = &mut self.guard {
             guard.observe(arm);
+        }
+        if let Some(beside) = self.beside.as_mut().filter(|_| pair.stable.requests() > 0) {
+            beside.observe(pair);
         }
         self.exposed = Millis(self.exposed.0.saturating_add(length.0));
         self.seen = self.seen.saturating_add(arm.requests());
@@ -68,8 +78,12 @@ impl WarmUp {
         )
     }
 
-    /// The guard's evidence, nats.
+    /// The guard's evidence, nats: that more fail than may, and more than on the stable release.
     pub(super) fn ln_against(&self) -> f64 {
-        self.guard.as_ref().map_or(0.0, AbsoluteTest::ln_fail)
+        let guard = self.guard.as_ref().map_or(0.0, AbsoluteTest::ln_fail);
+        match self.beside.as_ref().filter(|beside| beside.batches() > 0) {
+            Some(beside) => guard.min(beside.ln_evidence()),
+            None => guard,
+        }
     }
 }

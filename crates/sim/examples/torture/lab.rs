@@ -21,7 +21,7 @@ const RUN_MAX: Duration = Duration::from_mins(1);
 const LANES: usize = 2;
 
 /// Rooms that are copied.
-const ROOMS: [&str; 3] = ["core", "engine", "sim"];
+const ROOMS: [&str; 4] = ["statistics", "core", "engine", "sim"];
 
 /// The switch, as it stands in the copy of the core.
 const SWITCH: &str = r#"//! Which defect is on: the number in `TIDEGATE_MUTANT`.
