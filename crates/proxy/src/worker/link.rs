@@ -1,6 +1,6 @@
 //! A connection's byte stream with bounds on silence: a user who never sends or never reads, an instance that never reads.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::future::Future as _;
 use std::io;
 use std::pin::Pin;
@@ -15,7 +15,11 @@ use tokio::time::{Instant, Sleep};
 use super::TICK;
 use super::framing::Framing;
 
+/// Writes up to this size are copied together: that costs less than a gathering system call.
+const GATHER_MAX: usize = 4_096;
+
 thread_local! {
+    static GATHERED: RefCell<Vec<u8>> = RefCell::new(Vec::with_capacity(GATHER_MAX));
     static ROUGHLY_NOW: Cell<Option<Instant>> = const { Cell::new(None) };
 }
 
@@ -209,7 +213,17 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Link<S> {
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
-        let result = Pin::new(&mut this.stream).poll_write_vectored(cx, bufs);
+        let result = if bufs.iter().map(|buf| buf.len()).sum::<usize>() <= GATHER_MAX {
+            GATHERED.with_borrow_mut(|whole| {
+                whole.clear();
+                for buf in bufs {
+                    whole.extend_from_slice(buf);
+                }
+                Pin::new(&mut this.stream).poll_write(cx, whole)
+            })
+        } else {
+            Pin::new(&mut this.stream).poll_write_vectored(cx, bufs)
+        };
         this.bound_write(result, cx)
     }
 

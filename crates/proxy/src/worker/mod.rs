@@ -1,7 +1,6 @@
 //! The data plane's threads. Each has its own single-threaded runtime, listeners, connections and counters; what they share
 //! is the routes (read) and the endpoints' atomics.
 
-mod batch;
 mod body;
 mod drain;
 mod exchange;
@@ -117,7 +116,6 @@ impl Inside {
     }
 
     async fn run(self, mut inbox: mpsc::Receiver<(Order, oneshot::Sender<()>)>) {
-        tokio::task::spawn_local(batch::write_each_round());
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
@@ -129,7 +127,6 @@ impl Inside {
                     // The control thread may have stopped waiting.
                     let _ = done.send(());
                     if last {
-                        batch::write_round();
                         return;
                     }
                 }

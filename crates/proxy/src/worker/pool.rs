@@ -20,7 +20,6 @@ use tokio::net::TcpStream;
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
-use super::batch::Batched;
 use super::body::{Progress, RequestBody};
 use super::link::{LazyTimer, Link, Silence};
 use crate::endpoint::Endpoint;
@@ -207,7 +206,7 @@ impl Pool {
         // Without it small requests wait for an acknowledgement; a socket that refuses the option still works.
         let _ = stream.set_nodelay(true);
         let silence = Silence { idle: bounds.idle, head: bounds.idle };
-        let io = TokioIo::new(Link::upstream(Batched::new(stream), silence));
+        let io = TokioIo::new(Link::upstream(stream, silence));
         let (sender, machine) = http1::handshake(io).await.ok()?;
         let leash: Arc<Leash> = Arc::default();
         self.live.borrow_mut().push(Arc::downgrade(&leash));

@@ -16,7 +16,6 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 
-use super::batch::Batched;
 use super::drain::Connected;
 use super::headers::Forwarded;
 use super::link::{Link, Phase, Silence};
@@ -76,15 +75,14 @@ pub(crate) async fn serve(
         phase: Arc::default(),
     };
     if let Some(acceptor) = tls {
-        let Ok(Ok(stream)) = tokio::time::timeout(silence.head, acceptor.accept(Batched::new(stream))).await
-        else {
+        let Ok(Ok(stream)) = tokio::time::timeout(silence.head, acceptor.accept(stream)).await else {
             return;
         };
         let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
         converse(stream, http2, silence, user, connected).await;
     } else {
         let Ok(Some(http2)) = tokio::time::timeout(silence.head, speaks_http2(&stream)).await else { return };
-        converse(Batched::new(stream), http2, silence, user, connected).await;
+        converse(stream, http2, silence, user, connected).await;
     }
 }
 
