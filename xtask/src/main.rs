@@ -5,6 +5,7 @@
 mod answer;
 mod bench;
 mod check;
+mod control_plane;
 mod dice;
 mod engine;
 mod figures;

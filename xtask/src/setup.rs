@@ -7,7 +7,7 @@ use std::path::Path;
 
 use anyhow::{Context, bail};
 
-use crate::step;
+use crate::{control_plane, step};
 
 /// One program that must be found, and the Debian packages that bring it: the first one that apt knows is installed.
 struct Need {
@@ -34,6 +34,9 @@ const TEST: &[Need] = &[
 /// Programs whose packages also bring a service of the same name, which nobody here needs: the tests start their own.
 const IDLE: &[&str] = &["prometheus"];
 
+/// For the control plane that the Kubernetes tests run on: it is built from source.
+const KUBE: &[Need] = &[need("go", &["golang-go"]), need("setpriv", &["util-linux"])];
+
 /// For `bench`: the proxies we compare with, the load generator, and the programs that pin and bind processes.
 const BENCH: &[Need] = &[
     need("nginx", &["nginx"]),
@@ -50,6 +53,12 @@ pub(crate) fn for_tests() -> anyhow::Result<()> {
     install(TEST)
 }
 
+/// Makes the machine ready for the Kubernetes tests: the first time, that takes minutes of compiling Go.
+pub(crate) fn for_kube_tests() -> anyhow::Result<()> {
+    install(KUBE)?;
+    control_plane::ready()
+}
+
 /// Makes the machine ready for the benches.
 pub(crate) fn for_benches() -> anyhow::Result<()> {
     install(BENCH)
@@ -58,6 +67,7 @@ pub(crate) fn for_benches() -> anyhow::Result<()> {
 /// Everything above; `deny` also compiles cargo-deny.
 pub(crate) fn everything(deny: bool) -> anyhow::Result<()> {
     for_tests()?;
+    for_kube_tests()?;
     for_benches()?;
     if deny {
         cargo_deny()?;

@@ -58,7 +58,7 @@ pub(crate) fn find(name: &str) -> Option<PathBuf> {
 }
 
 /// The command as a person would type it; `cargo` without its path.
-fn shown(command: &Command) -> String {
+pub(crate) fn shown(command: &Command) -> String {
     let name = Path::new(command.get_program()).file_name().unwrap_or_default();
     let args = command.get_args().map(|arg| arg.to_string_lossy());
     std::iter::once(name.to_string_lossy()).chain(args).collect::<Vec<_>>().join(" ")

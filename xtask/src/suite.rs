@@ -2,7 +2,7 @@
 
 use std::io::{BufRead, BufReader};
 use std::path::Path;
-use std::process::{ExitCode, Stdio};
+use std::process::{Command, ExitCode, Stdio};
 use std::time::Instant;
 
 use anyhow::Context;
@@ -18,11 +18,16 @@ const EXAMPLE_S_MAX: &str = "300";
 pub(crate) enum Suite {
     /// Format, house rules, lints, rustdoc, generated reference
     Checks,
-    /// Every Rust test of the workspace, with a real Docker Engine
+    /// Every Rust test of the workspace but the Kubernetes ones, with a real Docker Engine
     Rust,
+    /// The tests that need a Kubernetes control plane: a real one, built by the set-up
+    Kube,
     /// Every folder under `examples`
     Examples,
 }
+
+/// The crates whose tests start a control plane.
+const KUBE: &[&str] = &["tidegate-bed", "tidegate-kubernetes"];
 
 /// Whether dependencies must be those of `Cargo.lock`, to the letter.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -54,6 +59,9 @@ pub(crate) fn test(suite: Option<Suite>, locked: Locked) -> anyhow::Result<ExitC
     }
     if wanted(Suite::Rust) {
         rust_tests(locked, &mut tally)?;
+    }
+    if wanted(Suite::Kube) {
+        kube_tests(locked, &mut tally)?;
     }
     if wanted(Suite::Checks) {
         tally.step("lints", check::lints());
@@ -99,13 +107,26 @@ impl Tally {
 fn rust_tests(locked: Locked, tally: &mut Tally) -> anyhow::Result<()> {
     let engine = engine::Engine::ready()?;
     let mut command = step::cargo(&["test", "--workspace", "--no-fail-fast"]);
-    if locked == Locked::Yes {
-        command.arg("--locked");
-    }
+    command.args(KUBE.iter().flat_map(|package| ["--exclude", package]));
     if let Some(host) = engine.host() {
         command.env("DOCKER_HOST", host);
     }
-    eprintln!("$ cargo test --workspace --no-fail-fast");
+    cargo_test(command, locked, tally)
+}
+
+fn kube_tests(locked: Locked, tally: &mut Tally) -> anyhow::Result<()> {
+    setup::for_kube_tests()?;
+    let mut command = step::cargo(&["test", "--no-fail-fast"]);
+    command.args(KUBE.iter().flat_map(|package| ["--package", package]));
+    cargo_test(command, locked, tally)
+}
+
+/// Runs `cargo test` and counts.
+fn cargo_test(mut command: Command, locked: Locked, tally: &mut Tally) -> anyhow::Result<()> {
+    if locked == Locked::Yes {
+        command.arg("--locked");
+    }
+    eprintln!("$ {}", step::shown(&command));
     let mut child = command.stdout(Stdio::piped()).spawn().context("could not start `cargo test`")?;
     let output = child.stdout.take().context("`cargo test` has no standard output")?;
     let mut counted = Tally::default();

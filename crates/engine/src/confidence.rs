@@ -191,7 +191,11 @@ pub async fn predictions<H: History>(
     Ok(all)
 }
 
-async fn first<H: History>(journal: &H, deployment: &str) -> Result<Option<(Request, Plan)>, RunError> {
+/// What a deployment began with; only its first event is read.
+pub(crate) async fn first<H: History>(
+    journal: &H,
+    deployment: &str,
+) -> Result<Option<(Request, Plan)>, RunError> {
     let Some(first) = journal.read(deployment, 0, 1).await?.pop() else { return Ok(None) };
     let first = record::decode(&first)?;
     Ok(if let Event::Planned { request, plan, .. } = first.event { Some((*request, *plan)) } else { None })

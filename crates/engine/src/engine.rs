@@ -238,7 +238,10 @@ impl<J: Journal, W: World> Engine<J, W> {
         request.supersedes = queue == QueuePolicy::Supersede;
         request.turn = self.inner.journal.next_turn(&request.service, &request.environment).await?;
         request.deployment = fleet::id(&request.service, &request.environment, request.turn);
-        request.stable = self.last_good(&request.service, &request.environment).await?;
+        // What served before anything was deployed is the caller's to say.
+        if let Some(known) = self.last_good(&request.service, &request.environment).await? {
+            request.stable = Some(known);
+        }
         if !request.way_back && !repeated {
             self.refuse_turned_back(&request).await?;
             self.name_apart(&mut request).await?;
@@ -287,11 +290,14 @@ impl<J: Journal, W: World> Engine<J, W> {
             if !matches!(state, Some(StateName::Verified | StateName::RolledBack)) {
                 continue;
             }
-            let (plan, state) =
-                folded(&kept.deployment, &history(&*self.inner.journal, &kept.deployment).await?)?;
+            let Some((_, plan)) = confidence::first(&*self.inner.journal, &kept.deployment).await? else {
+                continue;
+            };
             if plan.release.artifact != request.release.artifact {
                 continue;
             }
+            let events = history(&*self.inner.journal, &kept.deployment).await?;
+            let (plan, state) = folded(&kept.deployment, &events)?;
             return match state.cause {
                 Some(cause @ Cause::GateFailed { .. }) => Err(SubmitError::TurnedBack {
                     release: plan.release.tag.clone(),
@@ -555,7 +561,8 @@ impl<J: Journal, W: World> Engine<J, W> {
                 "{later} was rolled out while this one was paused; an older request must not undo it: deploy again"
             ))));
         }
-        let stable = self.last_good(&plan.service, &plan.environment).await?;
+        // What served before anything was deployed is in no journal but in this plan.
+        let stable = self.last_good(&plan.service, &plan.environment).await?.or_else(|| plan.stable.clone());
         let known = stable == plan.stable;
         let mut request = plan::Request { stable, ..request.as_ref().clone() };
         let repeats = may_repeat(&request);

@@ -229,7 +229,7 @@ impl<J: Journal, W: World> Run<J, W> {
 
     /// Folds what a reading adds, while anything is exposed.
     async fn observe(&mut self, reading: &Reading) {
-        self.evidence.observe(reading, exposure(&self.plan, &self.state));
+        self.evidence.observe(reading, exposure(&self.state));
         if self.evidence.is_full() {
             self.keep_evidence().await;
         }

@@ -191,9 +191,7 @@ impl ServiceStats {
         };
         let counters = mirror.insert(counters);
         change(counters);
-        if counters.examples.len() > EXAMPLES_MAX {
-            counters.examples.remove(0);
-        }
+        keep_telling(&mut counters.examples);
     }
 
     /// All counters as they are now.
@@ -206,6 +204,26 @@ impl ServiceStats {
             mirror: self.mirror.lock().unwrap_or_else(PoisonError::into_inner).clone(),
         }
     }
+}
+
+/// The newest example stays if it is not there already. Where there are too many, the oldest of the most frequent kind goes
+/// (a kind is what follows the last colon, as `200/500` or `body differs`), so that many of one leave room for the others.
+fn keep_telling(examples: &mut Vec<String>) {
+    if examples.split_last().is_some_and(|(newest, before)| before.contains(newest)) {
+        examples.pop();
+    }
+    if examples.len() <= EXAMPLES_MAX {
+        return;
+    }
+    let like = |one: &str| examples.iter().filter(|other| kind(other) == kind(one)).count();
+    let most = examples.iter().map(|one| like(one)).max().unwrap_or(0);
+    if let Some(oldest) = examples.iter().position(|one| like(one) == most) {
+        examples.remove(oldest);
+    }
+}
+
+fn kind(example: &str) -> &str {
+    example.rsplit_once(": ").map_or("", |(_, what)| what)
 }
 
 #[cfg(test)]
@@ -236,6 +254,21 @@ mod tests {
         let names: Vec<String> = stats.read("s").releases.into_iter().map(|one| one.release).collect();
         assert_eq!(names.len(), RELEASES_MAX);
         assert!(names.contains(&"0".to_owned()) && !names.contains(&"1".to_owned()));
+    }
+
+    #[test]
+    fn many_examples_of_one_kind_leave_room_for_those_of_another() {
+        let stats = ServiceStats::new(1);
+        stats.mirror("a", |mirror| mirror.examples.push("GET /: 200/500".to_owned()));
+        for number in 0..100 {
+            let example = format!("GET /{}: body differs", number % 40);
+            stats.mirror("a", |mirror| mirror.examples.push(example));
+        }
+        let mut examples = stats.read("s").mirror.expect("mirror").examples;
+        assert_eq!((examples.len(), examples.first().map(String::as_str)), (16, Some("GET /: 200/500")));
+        examples.sort();
+        examples.dedup();
+        assert_eq!(examples.len(), 16, "no two are the same");
     }
 
     #[test]

@@ -11,6 +11,10 @@ const LAG_MAX: f64 = 0.99;
 /// Fewest samples of the stable release that noise can be learned from.
 pub const SAMPLES_MIN: usize = 30;
 
+/// Steps in which the ends of the plausible means are looked for: beyond any evidence, and to a millionth.
+const DOUBLINGS_MAX: u32 = 12;
+const HALVINGS: u32 = 20;
+
 /// How a gauge of the stable release fluctuates: standard deviation, and correlation of neighbouring samples.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Noise {
@@ -122,6 +126,28 @@ impl MeanTest {
     /// Mean of the samples; `None` before the first.
     pub fn mean(&self) -> Option<f64> {
         (self.samples > 0).then(|| self.limit + self.sum / self.samples as f64)
+    }
+
+    /// The means that are plausible, at all times at once, with coverage `1 − alpha` as far as the noise is what was learned:
+    /// those against which there is evidence of less than `ln(2/alpha)` on either side. `None` before the first sample.
+    pub fn plausible(&self, alpha: f64) -> Result<Option<(f64, f64)>, Fault> {
+        let nats = -libm::log(probability("the error probability", alpha)? / 2.0);
+        let Some(mean) = self.mean() else { return Ok(None) };
+        // Evidence rises with the sum: twice the reach until it is enough, then halves of what is between.
+        let spread = libm::sqrt(self.samples as f64 * self.noise.variance() + self.tuning);
+        let (mut less, mut enough) = (0.0, spread);
+        for _ in 0..DOUBLINGS_MAX {
+            if self.ln_one_sided(enough) >= nats {
+                break;
+            }
+            (less, enough) = (enough, 2.0 * enough);
+        }
+        for _ in 0..HALVINGS {
+            let middle = f64::midpoint(less, enough);
+            if self.ln_one_sided(middle) >= nats { enough = middle } else { less = middle }
+        }
+        let reach = enough / self.samples as f64;
+        Ok(Some((mean - reach, mean + reach)))
     }
 
     /// Samples taken.

@@ -85,6 +85,16 @@ impl Histogram {
         self.has_edge(edge).then(|| self.beyond(edge))
     }
 
+    /// The first edge at or above `limit`; `None` when no finite one is.
+    pub fn edge_from(&self, limit: f64) -> Option<f64> {
+        match self.layout {
+            Layout::Exponential { schema } => around(limit, schema).map(|(_, above)| above),
+            // Which ones there are is not known here: requests are told apart at the next edge below.
+            Layout::Shared { .. } => Some(limit),
+            Layout::Listed => self.edges().find(|edge| at_most(limit, *edge)),
+        }
+    }
+
     /// The counts on both sides of `limit`; `None` when no finite edge is at or above it, or none at or below it.
     ///
     /// With [`Layout::Exponential`] and [`Layout::Shared`] the edges around the limit follow from the layout, so both

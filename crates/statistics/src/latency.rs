@@ -16,7 +16,7 @@ use crate::pair::Pair;
 /// Share of the stable release's requests beyond an edge for the edge to be used.
 const EXCEEDANCE: core::ops::RangeInclusive<f64> = 0.002..=0.6;
 /// Most edges watched: more say nothing new, and the state stays below 8 KiB.
-pub const EDGES_MAX: usize = 16;
+pub const EDGES_MAX: usize = 14;
 
 /// How much slower is tolerated.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -90,7 +90,7 @@ impl TryFrom<Stored> for LatencyTest {
 
 impl LatencyTest {
     /// Chooses the edges from what the stable release did before the rollout: those beyond which 0.2 % to 60 % of its
-    /// requests lie, at most 16, and of those only what the new release counts too, when a histogram of it is at hand.
+    /// requests lie, at most 14, and of those only what the new release counts too, when a histogram of it is at hand.
     ///
     /// Fails when no edge is left, and on a margin in steps for histograms that are not native.
     pub fn choose(

@@ -13,6 +13,9 @@ pub const EXPECTED_MIN: f64 = 50.0;
 /// Windows in a row below the limit before the rule fails.
 pub const WINDOWS: u8 = 2;
 
+/// Standard normal quantile of a two-sided 95 % interval.
+const Z: f64 = 1.959_963_984_540_054;
+
 /// What the request-rate rule knows.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum RateReading {
@@ -47,8 +50,15 @@ pub struct RateRule {
     expected: f64,
     #[serde(with = "exact::one")]
     seen: f64,
+    /// Of the stable release.
+    #[serde(with = "exact::one")]
+    stable: f64,
     #[serde(with = "exact::option")]
     part: Option<f64>,
+    #[serde(with = "exact::option")]
+    least: Option<f64>,
+    #[serde(with = "exact::option")]
+    most: Option<f64>,
     low: u8,
 }
 
@@ -56,7 +66,8 @@ impl RateRule {
     /// `limit`: part of the expected requests, more than 0 and at most 1; usually 0.5.
     pub fn new(limit: f64) -> Result<Self, Fault> {
         check("the limit", limit, "more than 0 and at most 1", limit > 0.0 && limit <= 1.0)?;
-        Ok(Self { limit, expected: 0.0, seen: 0.0, part: None, low: 0 })
+        let (expected, seen, stable) = (0.0, 0.0, 0.0);
+        Ok(Self { limit, expected, seen, stable, part: None, least: None, most: None, low: 0 })
     }
 
     /// Takes the requests of one batch while the new release had `share` of the traffic (more than 0, less than 1).
@@ -64,14 +75,24 @@ impl RateRule {
         probability("the share", share)?;
         self.expected += stable as f64 * share / (1.0 - share);
         self.seen += new as f64;
+        self.stable += stable as f64;
         if self.expected < EXPECTED_MIN {
             return Ok(());
         }
         let part = self.seen / self.expected;
         self.part = Some(part);
         self.low = if part < self.limit { self.low.saturating_add(1) } else { 0 };
-        (self.expected, self.seen) = (0.0, 0.0);
+        let (least, most) = wilson(self.seen, self.seen + self.stable);
+        let of_odds = |share: f64| share / (1.0 - share) * self.stable / self.expected;
+        (self.least, self.most) = (Some(of_odds(least)), Some(of_odds(most)));
+        (self.expected, self.seen, self.stable) = (0.0, 0.0, 0.0);
         Ok(())
+    }
+
+    /// The parts that are plausible by the last complete window alone, 95 %; `None` before the first. Holds for one window
+    /// that is looked at once, and for requests that come one by one.
+    pub fn plausible(&self) -> Option<(f64, f64)> {
+        Some((self.least?, self.most?))
     }
 
     /// What is known now.
@@ -83,6 +104,15 @@ impl RateRule {
             (Some(part), _) => RateReading::TooFew { part },
         }
     }
+}
+
+/// Wilson's score interval for `hits` of `trials` (E. B. Wilson, JASA 22, 1927), 95 %.
+fn wilson(hits: f64, trials: f64) -> (f64, f64) {
+    let (p, z2) = (hits / trials, Z * Z);
+    let middle = p + z2 / (2.0 * trials);
+    let spread = Z * libm::sqrt(p * (1.0 - p) / trials + z2 / (4.0 * trials * trials));
+    let scale = 1.0 + z2 / trials;
+    (((middle - spread) / scale).max(0.0), (middle + spread) / scale)
 }
 
 /// Evidence that the traffic is not split as intended: a diagnostic that finds mis-wired routing, not a gate.

@@ -89,12 +89,23 @@ impl RatioTest {
 
     /// Takes one batch. A batch without any request is ignored.
     pub fn observe(&mut self, pair: Pair) {
-        self.observe_strata(&[pair]);
+        self.take(&[pair], f64::INFINITY);
+    }
+
+    /// Takes one batch that says at most `most` nats against the release, whatever it holds: where what is counted comes in
+    /// bursts that are over within a batch, none of them decides by itself. Evidence that is only ever made smaller keeps the
+    /// guarantee.
+    pub fn observe_at_most(&mut self, pair: Pair, most: f64) {
+        self.take(&[pair], most);
     }
 
     /// Takes one batch that is split by route, zone or method, in which the mix may differ between the releases. *Healthy*
     /// then means: no worse in every stratum.
     pub fn observe_strata(&mut self, strata: &[Pair]) {
+        self.take(strata, f64::INFINITY);
+    }
+
+    fn take(&mut self, strata: &[Pair], most: f64) {
         let batch = strata.iter().fold(Pair::default(), |sum, stratum| sum.plus(*stratum));
         if batch.new.requests() == 0 && batch.stable.requests() == 0 {
             return;
@@ -102,10 +113,11 @@ impl RatioTest {
         let mass = self.onset.next_mass();
         let (null, dispersion) = (self.ratio.null(), self.dispersion);
         self.ratio.step(mass, |candidate| {
-            dispersion.temper(strata.iter().map(|stratum| candidate.of_pair(*stratum, null)).sum())
+            let sum = strata.iter().map(|stratum| candidate.of_pair(*stratum, null)).sum();
+            dispersion.temper(sum).min(most)
         });
         if let Some(floor) = &mut self.floor {
-            floor.step(mass, |candidate| dispersion.temper(candidate.of_arm(batch.new)));
+            floor.step(mass, |candidate| dispersion.temper(candidate.of_arm(batch.new)).min(most));
         }
         self.total = self.total.plus(batch);
         self.batches = self.batches.saturating_add(1);

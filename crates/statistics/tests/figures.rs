@@ -35,12 +35,19 @@ fn posteriors_and_plausible_ratios_are_those_of_the_reference() {
         let mine = 100.0 * interval.bad_probability(0.1).unwrap();
         assert!(prints(mine, percent, half_digit), "{counts:?} {mine} {percent}");
     }
+    // The reference prints the outermost plausible ones of the 120 ratios; the ends lie beyond them, by less than a step.
+    let beyond = |inner: f64, end: f64| (1.0..1.0868 * 1.01).contains(&(inner / end).max(end / inner));
     let seen = after(60, 1_140, 3, 1).bounds(0.05).unwrap();
-    assert!(prints(seen.lower, 2.7, 0.05) && seen.upper.is_none(), "{seen:?}");
+    assert!(seen.lower <= 2.7 && beyond(2.7, seen.lower) && seen.upper.is_none(), "{seen:?}");
     let seen = after(3_000, 57_000, 30, 570).bounds(0.05).unwrap();
-    assert!(prints(seen.lower, 0.51, 0.005) && prints(seen.upper.unwrap(), 1.79, 0.005), "{seen:?}");
+    let upper = seen.upper.unwrap();
+    assert!(seen.lower <= 0.515 && beyond(0.51, seen.lower), "{seen:?}");
+    assert!(upper >= 1.785 && beyond(1.79, upper), "{seen:?}");
     let seen = after(300, 5_700, 0, 6).bounds(0.05).unwrap();
-    assert!(seen.lower == 0.0 && prints(seen.upper.unwrap(), 17.0, 0.5), "{seen:?}");
+    assert!(
+        seen.lower == 0.0 && seen.upper.is_some_and(|upper| upper > 16.5 && beyond(17.0, upper)),
+        "{seen:?}"
+    );
 }
 
 #[test]

@@ -72,21 +72,63 @@ proptest! {
         batches in prop::collection::vec(batch(), 2..12), cut in 0_usize..12, phi in 1.0..20.0_f64, tolerated in 0.5..3.0_f64,
     ) {
         let settings = RatioSettings { tolerated, dispersion: Dispersion::new(phi).unwrap(), ..RatioSettings::default() };
-        let mut straight = (RatioTest::new(settings).unwrap(), RatioInterval::new(settings.dispersion));
+        let around = RatioInterval::around(0.95, settings.dispersion).unwrap();
+        let mut straight =
+            (RatioTest::new(settings).unwrap(), RatioInterval::new(settings.dispersion), around);
         let mut stored = straight.clone();
         for (at, batch) in batches.iter().enumerate() {
             if at == cut {
                 stored.0 = reread(&stored.0);
                 stored.1 = reread(&stored.1);
+                stored.2 = reread(&stored.2);
             }
             for tests in [&mut straight, &mut stored] {
                 tests.0.raise_traffic();
                 tests.0.observe(*batch);
                 tests.1.observe(*batch);
+                tests.2.observe(*batch);
             }
         }
         prop_assert_eq!(straight.0.ln_evidence().to_bits(), stored.0.ln_evidence().to_bits());
         prop_assert!(straight == stored);
+    }
+
+    #[test]
+    fn no_plausible_ratio_lies_outside_of_the_ends(
+        batches in prop::collection::vec(batch(), 1..6), ln in -2.9..6.8_f64, near in 0.9..1.1_f64,
+        alpha in 0.001..0.5_f64, phi in 1.0..20.0_f64, around in prop::option::of(0.3..3.0_f64),
+    ) {
+        let dispersion = Dispersion::new(phi).unwrap();
+        let wide = RatioInterval::new(dispersion);
+        let mut interval = around.map_or(wide, |ratio| RatioInterval::around(ratio, dispersion).unwrap());
+        for batch in &batches {
+            interval.observe(*batch);
+        }
+        // The same sum as the interval keeps, for any ratio.
+        let at = |ratio: f64| -> f64 {
+            let of = |batch: &Pair| {
+                let [(new, hits), (stable, others)] = [batch.new, batch.stable]
+                    .map(|arm| (arm.requests() as f64, arm.failures() as f64));
+                if new == 0.0 || stable == 0.0 {
+                    return 0.0;
+                }
+                (hits * ratio.ln() - (hits + others) * ((ratio - 1.0) * new / (new + stable)).ln_1p()) / phi
+            };
+            batches.iter().map(of).sum()
+        };
+        let most = interval.likelihoods().map(|(_, ln)| ln).fold(f64::NEG_INFINITY, f64::max);
+        let mean = interval.likelihoods().map(|(_, ln)| (ln - most).exp()).sum::<f64>();
+        let mean = mean / interval.likelihoods().count() as f64;
+        let level = most + mean.ln() + alpha.ln();
+        let bounds = interval.bounds(alpha).unwrap();
+        let seen = bounds.upper.unwrap_or(1.0);
+        let mut ends = interval.likelihoods().map(|(ratio, _)| ratio);
+        let (first, last) = (ends.next().unwrap(), ends.next_back().unwrap());
+        for ratio in [ln.exp(), seen * near, bounds.lower.max(first) * near] {
+            let inside = bounds.lower <= ratio && bounds.upper.is_none_or(|upper| ratio <= upper);
+            let plausible = (first..=last).contains(&ratio) && at(ratio) > level + 1e-6 * level.abs().max(1.0);
+            prop_assert!(inside || !plausible, "{} {:?} {} {}", ratio, bounds, at(ratio), level);
+        }
     }
 
     #[test]

@@ -57,11 +57,14 @@ fn the_true_ratio_stays_among_the_plausible_ones_at_all_times() {
     let (mut rng, rollouts) = (Rng::with_seed(13), 300);
     let left = (0..rollouts).filter(|_| {
         let mut interval = RatioInterval::new(Dispersion::NONE);
+        let mut around = RatioInterval::around(2.8, Dispersion::NONE).unwrap();
         (0..60).any(|_| {
-            interval.observe(batch(&mut rng, 2_000, 0.25, 0.03, 0.01));
-            let bounds = interval.bounds(0.1).unwrap();
-            // One step of the grid to either side of the truth.
-            bounds.lower > 3.0 * 1.0868 || bounds.upper.is_some_and(|upper| upper < 3.0 / 1.0868)
+            let batch = batch(&mut rng, 2_000, 0.25, 0.03, 0.01);
+            [&mut interval, &mut around].into_iter().any(|interval| {
+                interval.observe(batch);
+                let bounds = interval.bounds(0.1).unwrap();
+                bounds.lower > 3.0 || bounds.upper.is_some_and(|upper| upper < 3.0)
+            })
         })
     });
     let left = left.count();
@@ -304,6 +307,35 @@ fn requests_are_compared_with_the_share_that_was_promised() {
         wrong.observe(20, 980, share).unwrap();
     }
     assert!(right.ln_evidence() < 0.0 && wrong.ln_evidence() > 50.0);
+}
+
+#[test]
+fn the_part_of_the_requests_that_came_is_among_the_plausible_ones() {
+    let (mut rng, windows) = (Rng::with_seed(21), 1_000);
+    let left = (0..windows).filter(|_| {
+        let mut rule = RateRule::new(0.5).unwrap();
+        let new = failures(&mut rng, 2_000, 0.05);
+        rule.observe(new, 2_000 - new, 0.05).unwrap();
+        let (least, most) = rule.plausible().unwrap();
+        least > 1.0 || most < 1.0
+    });
+    let left = left.count();
+    assert!(left <= 50 + 21, "{left} of {windows}");
+}
+
+#[test]
+fn the_mean_of_a_gauge_stays_among_the_plausible_ones_at_all_times() {
+    let (mut rng, rollouts) = (Rng::with_seed(22), 300);
+    let left = (0..rollouts).filter(|_| {
+        let (mut test, mut at) = (MeanTest::new(80.0, Noise::new(6.0, 0.9).unwrap(), 0.01, 60).unwrap(), 0.0);
+        (0..200).any(|_| {
+            test.observe(gauge(&mut rng, &mut at, 70.0)).unwrap();
+            let (least, most) = test.plausible(0.1).unwrap().unwrap();
+            least > 70.0 || most < 70.0
+        })
+    });
+    let left = left.count();
+    assert!(left <= 30 + 16, "{left} of {rollouts}");
 }
 
 #[test]

@@ -12,6 +12,8 @@ use tidegate_core::{
 use tidegate_engine::QueuePolicy;
 use tidegate_proxy::protocol as wire;
 
+mod kubernetes;
+
 use crate::{
     config::{
         self,
@@ -31,6 +33,11 @@ pub(crate) fn request(
     service: &config::Service,
     release: Release,
 ) -> Result<Request, Fault> {
+    let strategy = strategy(&service.strategy)?;
+    let notes = match &service.run.kind {
+        config::RunKind::Kubernetes(asked) => kubernetes::notes(asked, &strategy),
+        config::RunKind::Command(_) | config::RunKind::Container(_) => Vec::new(),
+    };
     Ok(Request {
         deployment: String::new(),
         service: name.to_owned(),
@@ -39,7 +46,7 @@ pub(crate) fn request(
         turn: 0,
         release,
         stable: None,
-        strategy: strategy(&service.strategy)?,
+        strategy,
         shadow: match &service.shadow {
             Some(shadow) => Some(Shadow {
                 status_max: share(shadow.status_max_bp)?,
@@ -53,19 +60,7 @@ pub(crate) fn request(
         instances: service.run.instances,
         watch: Millis(service.watch_ms),
         lease: service.lease_ms.map(Millis),
-        limits: Limits {
-            pause_max: Millis(service.pause_max_ms),
-            scale_max: Millis(service.run.ready.deadline_ms.saturating_add(30_000)),
-            retire_max: Millis(
-                service
-                    .routing
-                    .limits
-                    .drain_websocket_ms
-                    .saturating_add(service.run.stop.grace_ms)
-                    .saturating_add(30_000),
-            ),
-            ..Limits::default()
-        },
+        limits: limits(service),
         judge: service.judgement.settings(),
         metrics: metrics(root, service)?,
         incident: None,
@@ -74,7 +69,35 @@ pub(crate) fn request(
         again: false,
         lifted: false,
         supersedes: false,
+        notes,
     })
+}
+
+fn limits(service: &config::Service) -> Limits {
+    let limits = Limits { pause_max: Millis(service.pause_max_ms), ..Limits::default() };
+    if let config::RunKind::Kubernetes(asked) = &service.run.kind {
+        // The target itself ends a start without progress; this bounds what it could have overlooked.
+        let longest = asked.progress_ms.saturating_mul(u64::from(asked.replicas)).saturating_add(60_000);
+        return Limits {
+            scale_max: Millis(longest.min(24 * 3_600_000)),
+            call_max: Millis::secs(30),
+            ..limits
+        };
+    }
+    let drain = service.routing.limits.drain_websocket_ms;
+    Limits {
+        scale_max: Millis(service.run.ready.deadline_ms.saturating_add(30_000)),
+        retire_max: Millis(drain.saturating_add(service.run.stop.grace_ms).saturating_add(30_000)),
+        ..limits
+    }
+}
+
+/// The Role that a service on Kubernetes needs; nothing for one on this machine.
+pub(crate) fn role(service: &config::Service) -> Option<serde_json::Value> {
+    match &service.run.kind {
+        config::RunKind::Kubernetes(asked) => Some(kubernetes::role(asked)),
+        config::RunKind::Command(_) | config::RunKind::Container(_) => None,
+    }
 }
 
 /// What happens to a second deployment.
@@ -94,7 +117,28 @@ pub(crate) fn release(
     image: Option<String>,
     at_secs: i64,
 ) -> Result<Release, Fault> {
-    let mut spec = spec(root, service);
+    let program = match &service.run.kind {
+        config::RunKind::Kubernetes(asked) => {
+            return kubernetes::release(root, service, asked, commit, image.as_deref(), at_secs);
+        }
+        config::RunKind::Command(command) => Program::Command {
+            argv: command.argv.clone(),
+            env: env(root, &command.env),
+            directory: command.directory.clone(),
+            user: command.user.clone(),
+            source: Source {
+                root: root.to_owned(),
+                files: command.files.clone(),
+                exclude: command.exclude.clone(),
+            },
+        },
+        config::RunKind::Container(container) => Program::Container(wire::Container {
+            env: env(root, &container.env),
+            socket: container.socket.as_deref().map(|socket| absolute(root, socket)),
+            ..container.clone()
+        }),
+    };
+    let mut spec = spec(root, service, program);
     let artifact = match (&mut spec.program, image) {
         (Program::Container(container), Some(reference)) => {
             container.image.clone_from(&reference);
@@ -114,26 +158,8 @@ pub(crate) fn release(
     })
 }
 
-fn spec(root: &Path, service: &config::Service) -> LocalSpec {
+fn spec(root: &Path, service: &config::Service, program: Program) -> LocalSpec {
     let run = &service.run;
-    let program = match &run.kind {
-        config::RunKind::Command(command) => Program::Command {
-            argv: command.argv.clone(),
-            env: env(root, &command.env),
-            directory: command.directory.clone(),
-            user: command.user.clone(),
-            source: Source {
-                root: root.to_owned(),
-                files: command.files.clone(),
-                exclude: command.exclude.clone(),
-            },
-        },
-        config::RunKind::Container(container) => Program::Container(wire::Container {
-            env: env(root, &container.env),
-            socket: container.socket.as_deref().map(|socket| absolute(root, socket)),
-            ..container.clone()
-        }),
-    };
     LocalSpec {
         program,
         instances: run.instances,

@@ -2,6 +2,7 @@
 
 mod durable;
 mod judgement;
+mod kube;
 pub(crate) mod load;
 mod machine;
 mod product;
@@ -13,5 +14,12 @@ mod turnback;
 use crate::trial::Trial;
 
 /// Every bench there is.
-pub(crate) const ALL: &[Trial] =
-    &[proxy::TRIAL, durable::TRIAL, judgement::TRIAL, switch::TRIAL, restart::TRIAL, turnback::TRIAL];
+pub(crate) const ALL: &[Trial] = &[
+    proxy::TRIAL,
+    durable::TRIAL,
+    judgement::TRIAL,
+    switch::TRIAL,
+    restart::TRIAL,
+    turnback::TRIAL,
+    kube::TRIAL,
+];

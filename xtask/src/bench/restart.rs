@@ -134,7 +134,7 @@ fn until_driven(house: &House, ids: &[String]) -> anyhow::Result<()> {
 }
 
 /// Resident memory of a process, MB of 2^20 bytes.
-fn rss_mb(pid: u32) -> anyhow::Result<f64> {
+pub(super) fn rss_mb(pid: u32) -> anyhow::Result<f64> {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).context("the process is gone")?;
     let line =
         status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("the kernel tells no memory")?;

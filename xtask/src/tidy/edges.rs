@@ -12,12 +12,24 @@ const EDGES: &[(&str, &[&str])] = &[
     ("tidegate-proxy", &[]),
     ("tidegate-adapters", &["tidegate-core", "tidegate-engine", "tidegate-proxy"]),
     ("tidegate-sim", &["tidegate-core", "tidegate-engine"]),
+    (BED, &[]),
+    ("tidegate-kubernetes", &["tidegate-core", "tidegate-engine", "tidegate-adapters"]),
     (
         "tidegate",
-        &["tidegate-core", "tidegate-engine", "tidegate-proxy", "tidegate-adapters", "tidegate-sim"],
+        &[
+            "tidegate-core",
+            "tidegate-engine",
+            "tidegate-proxy",
+            "tidegate-adapters",
+            "tidegate-kubernetes",
+            "tidegate-sim",
+        ],
     ),
     ("xtask", &[]),
 ];
+
+/// A control plane for tests: every crate may test with it, and none may ship it.
+const BED: &str = "tidegate-bed";
 
 /// What the core may use of the world: nothing that knows a clock, a file or a runtime.
 const CORE_OUTSIDE: &[&str] = &["serde", "thiserror", "libm", "tidegate-statistics"];
@@ -34,6 +46,7 @@ fn of_package(package: &Package) -> Vec<Finding> {
     };
     let ours = package.dependencies.iter().filter(|dependency| dependency.path.is_some());
     let mut findings: Vec<Finding> = ours
+        .filter(|dependency| dependency.name != BED || dependency.kind.as_deref() != Some("dev"))
         .filter(|dependency| !allowed.contains(&dependency.name.as_str()))
         .map(|dependency| found(format!("`{}` must not use `{}`", package.name, dependency.name)))
         .collect();
@@ -71,6 +84,17 @@ mod tests {
             ["`tidegate-proxy` must not use `tidegate-engine`"]
         );
         assert_eq!(told(&edge("new", "tidegate-core")), ["crate `new` is not in the table of edges"]);
+    }
+
+    #[test]
+    fn a_control_plane_is_for_tests_alone() {
+        let uses = |kind: &str| {
+            format!(
+                "[{{\"name\": \"tidegate\", \"dependencies\": [{{\"name\": \"tidegate-bed\", \"kind\": {kind}, \"path\": \"p\"}}]}}]"
+            )
+        };
+        assert_eq!(told(&uses("\"dev\"")), Vec::<String>::new());
+        assert_eq!(told(&uses("null")), ["`tidegate` must not use `tidegate-bed`"]);
     }
 
     #[test]

@@ -84,6 +84,7 @@ const WEIGHT: &str = "it must be a whole number from 1 to 1000";
 
 /// The fields that matter, of whatever kind they are; what is wrong with them is said with their names.
 #[derive(Deserialize)]
+#[serde(expecting = "an object with `passed` and `recommendation`")]
 struct Raw {
     passed: Option<Value>,
     recommendation: Option<Value>,
@@ -289,6 +290,7 @@ mod tests {
             ),
             (r#"[true, "DEPLOY", []]"#.to_owned(), "not a JSON object"),
             (r#"{"passed": false, "passed": true, "recommendation": "DEPLOY"}"#.to_owned(), "duplicate field `passed`"),
+            ("null".to_owned(), "invalid type: null, expected an object with `passed` and `recommendation`"),
             ("<html>".to_owned(), "not a JSON object"),
             (String::new(), "not a JSON object"),
             (r#"{"passed": true, "recommendation": "DEPLOY""#.to_owned(), "line 1"),

@@ -91,9 +91,9 @@ impl EffectError {
 
 impl LocalWorld {
     /// The world of a data directory.
-    pub fn new(node: Node, store: ReleaseStore, clock: Clock, publisher: Publisher) -> Self {
+    pub fn new(node: Node, store: ReleaseStore, clock: Arc<Clock>, publisher: Publisher) -> Self {
         let looks = Arc::new(Semaphore::new(LOOKS_MAX));
-        Self { node, store, clock: Arc::new(clock), publisher, looks, metrics: Metrics::default() }
+        Self { node, store, clock, publisher, looks, metrics: Metrics::default() }
     }
 
     async fn effect(&self, order: &Order) -> Result<Outcome, EffectError> {
@@ -101,7 +101,7 @@ impl LocalWorld {
         match order.effect {
             Effect::Check => self.check(plan, *epoch).await,
             Effect::Build => self.build(plan).await,
-            Effect::Scale { instances, generation } => {
+            Effect::Scale { instances, generation, .. } => {
                 self.scale(plan, &plan.release, *epoch, generation, instances).await
             }
             Effect::Shift { share, mirror, generation } => {
@@ -255,7 +255,8 @@ impl LocalWorld {
         let at = self.clock.now();
         let addresses = |tag: Option<&str>| addresses(&runs, tag);
         let stable_tag = plan.stable.as_ref().map(|stable| stable.tag.as_str());
-        let instances = Instances { new: addresses(Some(&plan.release.tag)), stable: addresses(stable_tag) };
+        let (new, stable) = (addresses(Some(&plan.release.tag)), addresses(stable_tag));
+        let instances = Instances { new, stable, ..Instances::default() };
         Ok(Reading {
             at,
             new: release_reading(&plan.release, &plan.service, &counters, &runs),

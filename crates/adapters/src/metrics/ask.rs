@@ -10,7 +10,7 @@ use tidegate_core::{
     plan::Plan,
 };
 
-use super::{InstanceAddress, Instances, MetricSpec, Question, RELEASE, SERVICE, spec::EndpointSpec};
+use super::{Instances, MetricSpec, PODS, Question, RELEASE, SERVICE, clients::Clients, spec::EndpointSpec};
 use crate::{
     chain,
     evidence::{
@@ -25,6 +25,8 @@ pub(super) struct Asker {
     service: String,
     new: String,
     stable: Option<String>,
+    /// What stands for [`PODS`], for the new release and for the stable one.
+    pods: [String; 2],
     spec: Result<MetricSpec, String>,
     fresh: Millis,
     not_finite: NotFinite,
@@ -32,6 +34,11 @@ pub(super) struct Asker {
     /// What was counted last, and up to when.
     counted: Option<(Timestamp, MetricAnswer)>,
     began: Timestamp,
+    server: Clients<Prometheus>,
+    /// By address.
+    scrapers: Clients<Scraper>,
+    /// By release and what is asked for it.
+    pages: Clients<Web>,
 }
 
 impl Asker {
@@ -41,6 +48,7 @@ impl Asker {
             service: plan.service.clone(),
             new: plan.release.tag.clone(),
             stable: plan.stable.as_ref().map(|stable| stable.tag.clone()),
+            pods: [String::new(), String::new()],
             spec: serde_json::from_str(&metric.query).map_err(|why| {
                 format!("metric `{}` cannot be asked: its query is not understood: {why}", metric.name)
             }),
@@ -49,6 +57,9 @@ impl Asker {
             tallies: None,
             counted: None,
             began: now,
+            server: Clients::default(),
+            scrapers: Clients::default(),
+            pages: Clients::default(),
         }
     }
 
@@ -59,6 +70,7 @@ impl Asker {
 
     /// What the source says now: facts, or why nothing.
     pub(super) async fn ask(&mut self, instances: &Instances, now: Timestamp) -> MetricAnswer {
+        self.pods.clone_from(&instances.pods);
         let answer = match self.spec.clone() {
             Ok(spec) => self.of(&spec, instances, now).await,
             Err(why) => Err(why),
@@ -77,22 +89,25 @@ impl Asker {
         match spec {
             MetricSpec::Prometheus { endpoint, accept_warnings, lookback_ms, ask } => {
                 let warnings = if *accept_warnings { Warnings::Accept } else { Warnings::Refuse };
-                let prometheus = Prometheus::new(endpoint.endpoint(str::to_owned), warnings).map_err(said)?;
-                self.prometheus(&prometheus, ask, Millis(*lookback_ms), now).await
+                let make = || Prometheus::new(endpoint.endpoint(str::to_owned), warnings);
+                let prometheus = self.server.take(&endpoint.url, make).map_err(said)?;
+                let answer = self.prometheus(&prometheus, ask, Millis(*lookback_ms), now).await?;
+                self.server.keep(&endpoint.url, prometheus);
+                Ok(answer)
             }
             MetricSpec::Scrape { path, ask } => self.scrape(path, ask, instances, now).await,
             MetricSpec::Web { endpoint, post, path } => {
-                let with_release =
-                    endpoint.url.contains(RELEASE) || post.as_deref().is_some_and(|b| b.contains(RELEASE));
-                let new = self.web(endpoint, post.as_deref(), path, &self.new, now).await?;
-                let stable = match self.stable.as_ref().filter(|_| with_release) {
-                    Some(stable) => self.web(endpoint, post.as_deref(), path, stable, now).await?,
+                let with_release = tells(&endpoint.url) || post.as_deref().is_some_and(tells);
+                let release = self.new.clone();
+                let new = self.web(endpoint, post.as_deref(), path, &release, now).await?;
+                let stable = match self.stable.clone().filter(|_| with_release) {
+                    Some(stable) => self.web(endpoint, post.as_deref(), path, &stable, now).await?,
                     None => Vec::new(),
                 };
                 Ok(MetricAnswer::Values { at: now, new, stable })
             }
             MetricSpec::Command { arguments, .. } => {
-                let with_release = arguments.iter().any(|argument| argument.contains(RELEASE));
+                let with_release = arguments.iter().any(|argument| tells(argument));
                 let new = self.command(spec, &self.new, now).await?;
                 let stable = match self.stable.as_ref().filter(|_| with_release) {
                     Some(stable) => self.command(spec, stable, now).await?,
@@ -104,7 +119,9 @@ impl Asker {
     }
 
     fn fill(&self, text: &str, release: &str) -> String {
-        text.replace(RELEASE, release).replace(SERVICE, &self.service)
+        let [new, stable] = &self.pods;
+        let pods = if release == self.new { new } else { stable };
+        text.replace(RELEASE, release).replace(PODS, pods).replace(SERVICE, &self.service)
     }
 
     /// Both sides are asked for a query that names the release; otherwise the new release only.
@@ -123,7 +140,7 @@ impl Asker {
                     numbers(&answer).map_err(|kind| said(Fault::new(prometheus.name(), &query, kind)))
                 };
                 let new = one(&self.new).await?;
-                let stable = match self.stable.as_ref().filter(|_| query.contains(RELEASE)) {
+                let stable = match self.stable.as_ref().filter(|_| tells(query)) {
                     Some(stable) => one(stable).await?,
                     None => Vec::new(),
                 };
@@ -155,10 +172,11 @@ impl Asker {
         instances: &Instances,
         now: Timestamp,
     ) -> Result<MetricAnswer, String> {
-        let at = |instance: &InstanceAddress| {
-            let endpoint = Endpoint::new(format!("http://{}{path}", instance.address));
-            Scraper::new(endpoint).map_err(said)
+        let at = |scrapers: &mut Clients<Scraper>, address: &str| {
+            let make = || Scraper::new(Endpoint::new(format!("http://{address}{path}")));
+            scrapers.take(address, make).map_err(said)
         };
+        self.scrapers.retain(|address| instances.all().any(|instance| instance.address == address));
         match ask {
             _ if instances.new.is_empty() => Err(said(Fault::new(
                 "the new release",
@@ -171,11 +189,12 @@ impl Asker {
                 let mut sides = [Vec::new(), Vec::new()];
                 for (side, of) in sides.iter_mut().zip([&instances.new, &instances.stable]) {
                     for instance in of {
-                        let scraper = at(instance)?;
+                        let scraper = at(&mut self.scrapers, &instance.address)?;
                         let read =
                             scraper.read(&selector, now, self.fresh, self.not_finite).await.map_err(said)?;
                         let numbers = numbers(&read);
                         side.extend(numbers.map_err(|kind| said(Fault::new(scraper.name(), &query, kind)))?);
+                        self.scrapers.keep(&instance.address, scraper);
                     }
                 }
                 let [new, stable] = sides;
@@ -189,21 +208,29 @@ impl Asker {
                     latency: latency.as_deref().map(parse).transpose()?,
                 };
                 let fresh = self.fresh;
+                let mut scrapers = std::mem::take(&mut self.scrapers);
                 let (new, stable) = self.tallies(ask)?;
-                for (tally, of) in [(new, &instances.new), (stable, &instances.stable)] {
-                    for instance in of {
-                        let observed =
-                            at(instance)?.observe(&selectors, &instance.id, tally, now, fresh).await;
-                        observed.map_err(said)?;
+                let observed: Result<(), String> = async {
+                    for (tally, of) in [(new, &instances.new), (stable, &instances.stable)] {
+                        for instance in of {
+                            let scraper = at(&mut scrapers, &instance.address)?;
+                            let observed = scraper.observe(&selectors, &instance.id, tally, now, fresh).await;
+                            observed.map_err(said)?;
+                            scrapers.keep(&instance.address, scraper);
+                        }
                     }
+                    Ok(())
                 }
+                .await;
+                self.scrapers = scrapers;
+                observed?;
                 self.counted(now)
             }
         }
     }
 
     async fn web(
-        &self,
+        &mut self,
         endpoint: &EndpointSpec,
         post: Option<&str>,
         path: &str,
@@ -213,9 +240,16 @@ impl Asker {
         let path: JsonPath = path.parse().map_err(|why| said_of(&why))?;
         let method = post.map_or(Method::Get, |body| Method::Post(self.fill(body, release)));
         let query = path.to_string();
-        let web = Web::new(endpoint.endpoint(|text| self.fill(text, release)), method, path).map_err(said)?;
+        let filled = endpoint.endpoint(|text| self.fill(text, release));
+        // What is asked for a release may name its instances, which come and go: one client per release is kept.
+        let whom = format!("{release} {} {method:?}", filled.url);
+        let of_another = |kept: &str| kept.split_once(' ').is_some_and(|(of, _)| of != release);
+        self.pages.retain(|kept| kept == whom || of_another(kept));
+        let web = self.pages.take(&whom, || Web::new(filled, method, path)).map_err(said)?;
         let answer = web.read(now).await.map_err(said)?;
-        numbers(&answer).map_err(|kind| said(Fault::new(web.name(), &query, kind)))
+        let numbers = numbers(&answer).map_err(|kind| said(Fault::new(web.name(), &query, kind)))?;
+        self.pages.keep(&whom, web);
+        Ok(numbers)
     }
 
     async fn command(&self, spec: &MetricSpec, release: &str, now: Timestamp) -> Result<Vec<Number>, String> {
@@ -272,6 +306,11 @@ impl Asker {
         self.counted = Some((at, answer.clone()));
         Ok(answer)
     }
+}
+
+/// Whether a question tells the releases apart.
+fn tells(text: &str) -> bool {
+    text.contains(RELEASE) || text.contains(PODS)
 }
 
 /// NaN and infinities reach only conditions that ask for them; everywhere else they are faults.

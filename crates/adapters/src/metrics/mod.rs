@@ -3,6 +3,7 @@
 //! A look takes the newest answer that is there and, when it is due, starts the next question in the background.
 
 mod ask;
+mod clients;
 mod spec;
 
 use std::{
@@ -20,7 +21,7 @@ use tidegate_core::{
 use tokio::sync::Semaphore;
 
 use ask::Asker;
-pub use spec::{AuthenticationSpec, EndpointSpec, MetricSpec, Question, RELEASE, SERVICE, SecretSpec};
+pub use spec::{AuthenticationSpec, EndpointSpec, MetricSpec, PODS, Question, RELEASE, SERVICE, SecretSpec};
 
 /// Questions that are on their way at once, over all deployments; others wait for their turn, and grow stale.
 const ASKING_MAX: usize = 32;
@@ -41,6 +42,15 @@ pub struct Instances {
     pub new: Vec<InstanceAddress>,
     /// The stable release's.
     pub stable: Vec<InstanceAddress>,
+    /// What stands for [`PODS`]: the new release's, and the stable one's. Empty where the target names no instances.
+    pub pods: [String; 2],
+}
+
+impl Instances {
+    /// Those of both.
+    fn all(&self) -> impl Iterator<Item = &InstanceAddress> {
+        self.new.iter().chain(&self.stable)
+    }
 }
 
 /// What every metric said last.

@@ -8,6 +8,8 @@ use crate::evidence::{Authentication, ClientCertificate, Endpoint, Secret, Secre
 
 /// In a query, the release's tag.
 pub const RELEASE: &str = "{{release}}";
+/// In a query, a regular expression for the names of all instances that the release ever had, where the target knows one.
+pub const PODS: &str = "{{pods}}";
 /// In a query, the service's name.
 pub const SERVICE: &str = "{{service}}";
 

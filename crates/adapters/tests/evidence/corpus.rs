@@ -194,7 +194,8 @@ async fn told_of(case: Case) -> Told {
     let answer = if let Some(spec) = ask.spec(&url, within_ms) {
         let address = url.trim_start_matches("http://").to_owned();
         let instance = InstanceAddress { id: "one".to_owned(), address };
-        let instances = Instances { new: vec![instance.clone()], stable: vec![instance] };
+        let instances =
+            Instances { new: vec![instance.clone()], stable: vec![instance], ..Instances::default() };
         deployed(&spec, &instances).await
     } else {
         // No metric of a plan asks for a range: its fault is told as the others are.

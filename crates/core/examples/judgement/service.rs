@@ -2,7 +2,7 @@
 
 use tidegate_core::{
     gate::{Arm, Gate, Look, Mode, Rule, Verdict, Window, standard_gates},
-    judge::{Batch, DataState, Judge, Settings},
+    judge::{Batch, Judge, Settings},
     model::{Millis, Share, Timestamp},
 };
 
@@ -45,8 +45,25 @@ pub(crate) struct Service {
 pub(crate) enum Split {
     /// Every request by its own lot, and requests come at random.
     Random,
-    /// Exactly the share of exactly the rate, every second: the reference's table 3.5.
-    Exact,
+    /// Exactly the share of exactly the rate, as in the reference's table 3.5, after so many intervals of the same length:
+    /// where an interval has two and a half requests, they have two and three in turn.
+    Exact(u64),
+}
+
+impl Split {
+    /// That of the interval after so many.
+    pub(crate) const fn after(self, intervals: u64) -> Self {
+        match self {
+            Self::Random => Self::Random,
+            Self::Exact(_) => Self::Exact(intervals),
+        }
+    }
+}
+
+/// How many of a steady stream of `expected` in an interval come in the one after `before`.
+fn steady(expected: f64, before: u64) -> u64 {
+    let until = |intervals: u64| whole(expected * intervals as f64);
+    until(before + 1) - until(before)
 }
 
 /// Requests and failures of both releases over some time.
@@ -74,8 +91,8 @@ impl Service {
     ) -> Counts {
         let mut arm = |part: f64, failing: f64| {
             let expected = self.rps * part * seconds;
-            if split == Split::Exact {
-                let requests = whole(expected);
+            if let Split::Exact(before) = split {
+                let requests = steady(expected, before);
                 return (requests, dice.binomial(requests, failing));
             }
             let begun = dice.poisson(expected * failing / burst);
@@ -100,15 +117,8 @@ pub(crate) fn judge(settings: &Settings, gates: &[Gate], instances: u32) -> Judg
 
 /// The gate that has failed, if one has. Once failed it stays failed, so asking late misses nothing.
 pub(crate) fn failed<'a>(judge: &Judge, gates: &'a [Gate], stage: usize) -> Option<&'a str> {
-    let window = Window {
-        new: Arm::default(),
-        baseline: None,
-        cpu_ppm: None,
-        memory_ppm: None,
-        instances: Vec::new(),
-        wanted: 1,
-    };
-    let fails = |gate: &&Gate| judge.ask(gate, &window, Some(stage), Look::Early).verdict == Verdict::Fail;
+    let fails =
+        |gate: &&Gate| judge.ask(gate, &Window::default(), Some(stage), Look::Early).verdict == Verdict::Fail;
     gates.iter().find(fails).map(|gate| gate.name.as_str())
 }
 
@@ -124,19 +134,10 @@ pub(crate) struct Stream {
 impl Stream {
     pub(crate) fn new(dice: Dice, length: Millis) -> Self {
         let batch = Batch {
-            number: 0,
-            at: Timestamp(0),
-            stage: None,
-            state: DataState::Live,
-            new: Arm::default(),
             stable: Some(Arm::default()),
-            cpu_ppm: None,
             memory_ppm: Some(MEMORY_PPM),
-            stable_cpu_ppm: None,
             wanted: 1,
-            ends: 0,
-            mirror: None,
-            metrics: Vec::new(),
+            ..Batch::default()
         };
         Self { dice, batch, cpu: 0.0, length }
     }
@@ -166,10 +167,11 @@ impl Stream {
     /// One release: a random stream is a stream of each bucket by itself.
     fn arm(&mut self, expected: f64, failing: f64, split: Split, burst: f64) -> Arm {
         let mut latency_us = Vec::with_capacity(LATENCY.len());
-        let (mut left, mut above) = (whole(expected), 1.0);
+        let before = if let Split::Exact(before) = split { before } else { 0 };
+        let (mut left, mut above) = (steady(expected, before), 1.0);
         for (at, (edge, _)) in LATENCY.into_iter().enumerate() {
             let next = LATENCY.get(at + 1).map_or(0.0, |(_, part)| *part);
-            let count = if split == Split::Exact {
+            let count = if matches!(split, Split::Exact(_)) {
                 left - self.dice.binomial(left, next / above)
             } else {
                 self.dice.poisson(expected * (above - next))

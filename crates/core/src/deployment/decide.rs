@@ -6,6 +6,7 @@
 
 use alloc::{
     boxed::Box,
+    format,
     string::{String, ToString},
     vec,
     vec::Vec,
@@ -20,7 +21,7 @@ use super::{
     state::{Phase, Resume, State, StateName, Step, Try},
 };
 use crate::{
-    gate::{Gate, Judgement, Look, Mode, NoWindow, OnFailure, Reading, Rule, Verdict, Window, judge},
+    gate::{Gate, Judgement, Look, NoWindow, OnFailure, Reading, Verdict, Window, answer, judge},
     judge::Judge,
     model::{Millis, Timestamp},
     plan::Plan,
@@ -99,13 +100,9 @@ pub fn look(plan: &Plan, state: &State, seen: &Judge, reading: &Reading) -> Vec<
 
 /// Asks the gates in force: over the window, or of the batches, as each gate's mode says.
 fn ask(plan: &Plan, state: &State, seen: &Judge, window: &Window, look: Look) -> Vec<Judgement> {
-    let answer = |gate: &Gate| match (gate.mode, &gate.rule) {
-        (_, Rule::Instances) | (Mode::Threshold, _)
-            if !matches!(gate.rule, Rule::Metric(_) | Rule::Shadow { .. } | Rule::Goal { .. }) =>
-        {
-            judge(gate, window, look)
-        }
-        _ => seen.ask(gate, window, state.stage(), look),
+    let stage = state.stage_in_force();
+    let answer = |gate: &Gate| {
+        if gate.asks_batches() { seen.ask(gate, window, stage, look) } else { judge(gate, window, look) }
     };
     gates(plan, state).iter().map(answer).collect()
 }
@@ -276,14 +273,14 @@ const fn measures(phase: &Phase) -> bool {
 
 /// The gates that are asked in this state.
 pub(super) fn gates<'a>(plan: &'a Plan, state: &State) -> &'a [Gate] {
-    match state.stage() {
+    match state.stage_in_force() {
         Some(stage) => plan.stage(stage).map_or(&[], |stage| stage.gates.as_slice()),
         None => &plan.watch_gates,
     }
 }
 
-/// The stage whose share is in force, when one is.
-const fn stage_in_force(state: &State) -> Option<usize> {
+/// The stage that has to start again when its share is no more in force; nothing when none was.
+const fn stage_to_reopen(state: &State) -> Option<usize> {
     match &state.phase {
         Phase::AwaitingApproval { stage, why, .. } => why.stage_in_force(*stage),
         _ => state.stage(),
@@ -293,7 +290,7 @@ const fn stage_in_force(state: &State) -> Option<usize> {
 /// The stage starts again, or, when it did so too often, the deployment turns back.
 fn reopen(plan: &Plan, state: &State, why: &str) -> Vec<Event> {
     let why = why.to_string();
-    match stage_in_force(state) {
+    match stage_to_reopen(state) {
         None => Vec::new(),
         Some(_) if state.reopened >= plan.limits.reopen_max => {
             vec![Event::RollbackBegan { cause: Cause::ReopenedTooOften { why } }]
@@ -313,30 +310,36 @@ fn reset(plan: &Plan, state: &State, reading: &Reading) -> Vec<Event> {
 
 /// Nothing could be read: in a last look that is missing evidence, elsewhere the next reading will tell.
 fn blind(plan: &Plan, state: &State, reason: &str, now: Timestamp) -> Vec<Event> {
+    let unread = |gate: &Gate| {
+        let reason = format!("nothing could be read: {reason}");
+        answer(gate, &Window::default(), Verdict::NoEvidence, reason)
+    };
+    let judgements = || gates(plan, state).iter().map(unread).collect();
     match &state.phase {
-        Phase::CanaryEvaluating { stage, .. } => {
-            let asked = gates(plan, state);
-            let judgements = asked.iter().map(|gate| unread(gate, reason)).collect();
-            last_look(plan, state, *stage, judgements, now)
+        Phase::CanaryEvaluating { stage, .. } => last_look(plan, state, *stage, judgements(), now),
+        Phase::Verifying { until } if *until <= now => {
+            blind_at_the_end(plan, state, *until, judgements(), now)
         }
-        Phase::Verifying { until } if *until <= now => end_of_watch(plan, Vec::new(), None),
         _ => Vec::new(),
     }
 }
 
-fn unread(gate: &Gate, reason: &str) -> Judgement {
-    Judgement {
-        gate: gate.name.clone(),
-        verdict: Verdict::NoEvidence,
-        reason: alloc::format!("nothing could be read: {reason}"),
-        value: None,
-        limit: None,
-        baseline: None,
-        requests: 0,
-        baseline_requests: 0,
-        window: Millis::ZERO,
-        finding: None,
+/// The watch is over and nothing can be read. Most gates need no answer then; one that does is given its time.
+fn blind_at_the_end(
+    plan: &Plan,
+    state: &State,
+    until: Timestamp,
+    judgements: Vec<Judgement>,
+    now: Timestamp,
+) -> Vec<Event> {
+    let Some(cause) = unproven(plan, state, &judgements) else {
+        return end_of_watch(plan, Vec::new(), None);
+    };
+    let patience = gates(plan, state).iter().map(|gate| gate.hold_max).max().unwrap_or(Millis::ZERO);
+    if now < until.after(patience) {
+        return Vec::new();
     }
+    back(Event::Judged { stage: None, judgements }, cause)
 }
 
 /// What the gates' answers ask for.
@@ -369,7 +372,7 @@ fn early_look(plan: &Plan, state: &State, judgements: Vec<Judgement>, now: Times
     let held = held_by(plan, state, &judgements);
     let news = failure(plan, state, &judgements, OnFailure::Alert)
         .is_some_and(|one| !state.alerted.contains(&one.gate));
-    let seen = Event::Judged { stage: state.stage(), judgements };
+    let seen = Event::Judged { stage: state.stage_in_force(), judgements };
     match (cause, held, &state.phase) {
         (Some(cause), _, _) => back(seen, cause),
         (None, Some(why), Phase::CanaryWaiting { stage, .. }) => {
@@ -454,7 +457,7 @@ fn back(seen: Event, cause: Cause) -> Vec<Event> {
 
 pub(super) fn stage_name(plan: &Plan, state: &State) -> String {
     state
-        .stage()
+        .stage_in_force()
         .and_then(|stage| plan.stage(stage))
         .map_or_else(|| "the watch after promotion".to_string(), |stage| stage.name.clone())
 }

@@ -33,6 +33,7 @@ impl State {
             since: at,
             seq: 1,
             share: Share::NONE,
+            exposed: None,
             instances: 0,
             initial: None,
             opening: None,
@@ -68,7 +69,7 @@ fn apply(plan: &Plan, state: &mut State, event: &Event, at: Timestamp, fresh: Tr
         | Event::Retired { .. }
         | Event::RetireGivenUp { .. } => {}
         Event::Judged { stage, judgements } => {
-            remember_alerts(plan, state, judgements);
+            remember_alerts(plan, state, *stage, judgements);
             if let Some(stage) = stage {
                 remember(plan, &mut state.seen, *stage, judgements);
             }
@@ -132,9 +133,8 @@ fn apply(plan: &Plan, state: &mut State, event: &Event, at: Timestamp, fresh: Tr
 }
 
 /// What failed and only alerts was said with this.
-fn remember_alerts(plan: &Plan, state: &mut State, judgements: &[Judgement]) {
-    let gates =
-        state.stage().and_then(|stage| plan.stage(stage)).map_or(&plan.watch_gates, |stage| &stage.gates);
+fn remember_alerts(plan: &Plan, state: &mut State, stage: Option<usize>, judgements: &[Judgement]) {
+    let gates = stage.and_then(|stage| plan.stage(stage)).map_or(&plan.watch_gates, |stage| &stage.gates);
     for judgement in judgements.iter().filter(|judgement| judgement.verdict == Verdict::Fail) {
         let alerts =
             gates.iter().any(|gate| gate.name == judgement.gate && gate.on_failure == OnFailure::Alert);
@@ -179,7 +179,7 @@ fn exposed(plan: &Plan, state: &mut State, number: usize, reading: &Reading, at:
     state.opening = Some(reading.clone());
     let (share, bake) =
         plan.stage(number).map_or((Share::NONE, crate::model::Millis::ZERO), |s| (s.share, s.bake));
-    state.share = share;
+    (state.share, state.exposed) = (share, Some(number));
     settle(plan, state, Phase::CanaryWaiting { stage: number, until: at.after(bake) }, at);
 }
 

@@ -98,6 +98,9 @@ pub enum Effect {
         instances: u32,
         /// Order at the target.
         generation: u64,
+        /// Users' traffic that they are to take: a target that gives traffic to every instance alike starts as many of each
+        /// release as make this share.
+        share: Share,
     },
     /// The new release has this share of users' traffic and this share of copies. Answer: `Read`, taken right after.
     Shift {
@@ -153,15 +156,17 @@ pub fn owed(plan: &Plan, state: &State) -> Vec<Owed> {
         }
         Phase::Building(tries) => once(*tries, What::Build, limits.build_max, Effect::Build),
         Phase::Deploying(tries) => {
-            let instances = plan.stage(0).map_or(1, |stage| stage.instances);
-            let effect = Effect::Scale { instances, generation: generation(*tries) };
+            let first = plan.stage(0).map(|stage| (stage.instances, stage.share));
+            let (instances, share) = first.unwrap_or((1, Share::NONE));
+            let effect = Effect::Scale { instances, generation: generation(*tries), share };
             once(*tries, What::Scale, limits.scale_max, effect)
         }
         Phase::Canary { stage, step, tries } => {
             let Some(stage) = plan.stage(*stage) else { return Vec::new() };
             match step {
                 Step::Instances => {
-                    let effect = Effect::Scale { instances: stage.instances, generation: generation(*tries) };
+                    let (generation, share) = (generation(*tries), stage.share);
+                    let effect = Effect::Scale { instances: stage.instances, generation, share };
                     once(*tries, What::Scale, limits.scale_max, effect)
                 }
                 Step::Traffic => {

@@ -22,6 +22,8 @@ pub struct State {
     pub seq: u64,
     /// The last share that was surely in force.
     pub share: Share,
+    /// The stage that it belongs to, from 0, once one was exposed.
+    pub exposed: Option<usize>,
     /// Instances of the release that were surely ready.
     pub instances: u32,
     /// The counters before anything was touched.
@@ -267,6 +269,15 @@ impl State {
     /// Whether nothing more happens by itself.
     pub const fn is_terminal(&self) -> bool {
         self.phase.name().is_terminal()
+    }
+
+    /// The stage whose share is in force, from 0, when it is in one: the one before while the next waits for an approval, or
+    /// for its instances. Before anything is exposed it is the first.
+    pub const fn stage_in_force(&self) -> Option<usize> {
+        match (&self.phase, self.exposed) {
+            (Phase::AwaitingApproval { .. } | Phase::Canary { .. }, Some(exposed)) => Some(exposed),
+            _ => self.stage(),
+        }
     }
 
     /// The stage it is in, from 0, when it is in one.

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::model::{Millis, Share, Timestamp};
 
 /// What was read at one moment: cumulative counters of both releases.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reading {
     /// When.
     pub at: Timestamp,
@@ -182,7 +182,7 @@ pub struct Arm {
 }
 
 /// What happened between two readings.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Window {
     /// The release being rolled out.
     pub new: Arm,
@@ -282,18 +282,20 @@ impl Arm {
         let rank = (timed.saturating_mul(u64::from(quantile_bp))).div_ceil(10_000).max(1);
         let mut below = 0_u64;
         for &(edge, count) in &self.latency_us {
-            if below + count >= rank {
+            let up_to = below.saturating_add(count);
+            if up_to >= rank {
                 let low = lower_edge(edge);
                 return Some(low + (edge - low).saturating_mul(rank - below) / count.max(1));
             }
-            below += count;
+            below = up_to;
         }
         self.latency_us.last().map(|(edge, _)| *edge)
     }
 
     /// Timed requests that surely took longer than `limit_us`: whole buckets above it.
     pub fn slower_than(&self, limit_us: u64) -> u64 {
-        self.latency_us.iter().filter(|(edge, _)| lower_edge(*edge) >= limit_us).map(|(_, count)| count).sum()
+        let slower = self.latency_us.iter().filter(|(edge, _)| lower_edge(*edge) >= limit_us);
+        slower.fold(0, |sum, (_, count)| sum.saturating_add(*count))
     }
 }
 
@@ -386,6 +388,13 @@ pub(crate) mod tests {
         later.boot = "c".to_owned();
         assert_eq!(Window::between(&opening, &later, Share::NONE, None), Err(NoWindow::Reset));
         assert_eq!(Window::between(&opening, &opening, Share::NONE, None), Err(NoWindow::Backwards));
+    }
+
+    #[test]
+    fn counts_beyond_what_can_be_summed_are_many_and_nothing_worse() {
+        let arm = Arm { latency_us: vec![(1_600, u64::MAX), (16_000, u64::MAX)], ..Arm::default() };
+        assert!(arm.quantile_us(9_900).is_some_and(|us| us <= 16_000));
+        assert_eq!(arm.slower_than(1_000), u64::MAX);
     }
 
     #[test]

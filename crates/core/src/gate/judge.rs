@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     bound::{Z_BASELINE, Z_EARLY, wilson},
+    chance,
     evidence::{Arm, Window},
 };
 use crate::model::{Millis, Share};
@@ -50,6 +51,31 @@ impl Gate {
             on_no_evidence: OnNoEvidence::Hold,
             hold_max: Millis::secs(180),
             on_inconclusive: OnInconclusive::Promote,
+        }
+    }
+
+    /// Whether it is asked of every batch; the others are asked of a window.
+    pub const fn asks_batches(&self) -> bool {
+        match self.rule {
+            Rule::Instances => false,
+            Rule::Metric(_) | Rule::Shadow { .. } | Rule::Goal { .. } => true,
+            Rule::ErrorRate { .. }
+            | Rule::Latency { .. }
+            | Rule::LatencyShift { .. }
+            | Rule::Cpu { .. }
+            | Rule::Memory { .. }
+            | Rule::RequestRate { .. } => matches!(self.mode, Mode::Sequential),
+        }
+    }
+
+    /// The same question, asked only to say what is found: nothing is done about the answer.
+    #[must_use]
+    pub fn observing(self) -> Self {
+        Self {
+            on_failure: OnFailure::Alert,
+            on_no_evidence: OnNoEvidence::Continue,
+            on_inconclusive: OnInconclusive::Promote,
+            ..self
         }
     }
 }
@@ -133,10 +159,16 @@ pub struct Conditions {
     pub success: Option<String>,
     /// True for a bad value; without it, a value that is not good is bad.
     pub failure: Option<String>,
-    /// Bad values within a stage that do not fail it yet.
+    /// Bad values within a stage that do not fail it yet; [`Self::AT_THE_END`] for one that is looked at as it is at the
+    /// end, however often it was bad before.
     pub failures_max: u32,
     /// What the value counts, for comparison with literals that carry a unit.
     pub unit: String,
+}
+
+impl Conditions {
+    /// Only the last value counts: a bad one fails the gate at the end of the watch, and not before.
+    pub const AT_THE_END: u32 = u32::MAX;
 }
 
 /// What a failed gate does.
@@ -328,7 +360,7 @@ pub fn judge(gate: &Gate, window: &Window, look: Look) -> Judgement {
 }
 
 /// A judgement without numbers yet.
-fn answer(gate: &Gate, window: &Window, verdict: Verdict, reason: String) -> Judgement {
+pub(crate) fn answer(gate: &Gate, window: &Window, verdict: Verdict, reason: String) -> Judgement {
     Judgement {
         gate: gate.name.clone(),
         verdict,
@@ -374,10 +406,11 @@ fn error_rate(gate: &Gate, window: &Window, look: Look, ratio_max_bp: u32, floor
     let floor_ppm = u64::from(floor.basis_points()) * 100;
     let limit = (baseline.saturating_mul(u64::from(ratio_max_bp)) / 10_000).max(floor_ppm);
     let seen = format!(
-        "{} of {} requests failed ({}), stable {} of {} ({})",
+        "{} of {} requests failed ({}), {} {} of {} ({})",
         new.failures,
         new.requests,
         Value { number: value, unit: Unit::Ppm },
+        whose(window),
         base.failures,
         base.requests,
         Value { number: baseline, unit: Unit::Ppm },
@@ -395,7 +428,11 @@ fn error_rate(gate: &Gate, window: &Window, look: Look, ratio_max_bp: u32, floor
             None => exact(new.failures == 0 || value <= limit),
         },
     };
-    let reason = format!("{seen}; at most {} allowed", Value { number: limit, unit: Unit::Ppm });
+    // A release that fails nothing says nothing of how often one that does would be turned back: half a failure is assumed.
+    let failed = (base.failures as f64).max(0.5) / (base.requests as f64 + 1.0);
+    let counts = (new.requests as f64, base.requests as f64);
+    let by_luck = luck(look, || chance::errors(counts, failed, 1.0, ratio_max_bp, floor));
+    let reason = format!("{seen}; at most {} allowed{by_luck}", Value { number: limit, unit: Unit::Ppm });
     with(answer(gate, window, verdict, reason), value, limit, Some(baseline), Unit::Ppm)
 }
 
@@ -417,10 +454,16 @@ fn latency(gate: &Gate, window: &Window, look: Look, quantile_bp: u16, limit: Mi
         },
     };
     let baseline = window.baseline.as_ref().and_then(|arm| arm.quantile_us(quantile_bp));
-    let beside = baseline
-        .map_or_else(String::new, |us| format!(", stable {}", Value { number: us, unit: Unit::Micros }));
+    let beside = baseline.map_or_else(String::new, |us| {
+        format!(", {} {}", whose(window), Value { number: us, unit: Unit::Micros })
+    });
+    let by_luck = luck(look, || {
+        let base = window.baseline.as_ref().filter(|arm| arm.timed() > 0)?;
+        let slow = base.slower_than(limit_us) as f64 / base.timed() as f64;
+        chance::quantile(new.timed(), slow, quantile_bp)
+    });
     let reason = format!(
-        "P{} was {}{beside}; below {limit} is asked",
+        "P{} was {}{beside}; below {limit} is asked{by_luck}",
         quantile_bp / 100,
         Value { number: value, unit: Unit::Micros },
     );
@@ -458,9 +501,15 @@ fn request_rate(gate: &Gate, window: &Window, look: Look, min: Share) -> Judgeme
         return answer(gate, window, Verdict::NoEvidence, "one side had no share of traffic".to_owned());
     };
     let limit = baseline.saturating_mul(u64::from(min.basis_points())) / 10_000;
+    // What came before was not split: the share promised nothing of it.
+    let by_luck = luck(look, || {
+        let split = !window.new.share.is_all();
+        split.then(|| chance::rate((expected(&window.new, base), base.requests as f64), min)).flatten()
+    });
     let reason = format!(
-        "{} per full share, stable {}; more than {min} of it is asked",
+        "{} per full share, {} {}; more than {min} of it is asked{by_luck}",
         Value { number: value, unit: Unit::MilliRps },
+        whose(window),
         Value { number: baseline, unit: Unit::MilliRps },
     );
     let judged = answer(gate, window, exact(value > limit), reason);
@@ -482,6 +531,30 @@ fn instances(gate: &Gate, window: &Window, look: Look) -> Judgement {
         None => (Verdict::NoEvidence, format!("{ready} of {wanted} instances are ready")),
     };
     with(answer(gate, window, verdict, reason), ready, wanted, None, Unit::Count)
+}
+
+/// Whose numbers a release is held against: of the same window, or, where the stable release has no traffic any more, of the
+/// one before.
+const fn whose(window: &Window) -> &'static str {
+    if window.new.share.is_all() { "stable's past" } else { "stable" }
+}
+
+/// How often the rule, looked at once like this, fails a release that is exactly as good as the stable one. Looks in between
+/// ask for more than the rule does.
+fn luck(look: Look, chance: impl FnOnce() -> Option<f64>) -> String {
+    let chance = if look == Look::Final { chance() } else { None };
+    let Some(chance) = chance.filter(|chance| chance.is_finite()) else { return String::new() };
+    let said = if chance < 1e-4 {
+        "under 0.01 %".to_owned()
+    } else {
+        format!("{:.*} %", if chance < 0.1 { 2 } else { 0 }, chance * 100.0)
+    };
+    format!("; false alarm {said}")
+}
+
+/// Requests that the release's share promises beside these of the stable one.
+fn expected(new: &Arm, stable: &Arm) -> f64 {
+    stable.requests as f64 * f64::from(new.share.basis_points()) / f64::from(stable.share.basis_points())
 }
 
 fn with(judged: Judgement, value: u64, limit: u64, baseline: Option<u64>, unit: Unit) -> Judgement {

@@ -5,6 +5,7 @@
 //! that a replay of a journal is bit-identical.
 
 mod bound;
+pub(crate) mod chance;
 mod evidence;
 mod judge;
 
@@ -14,6 +15,7 @@ pub use evidence::{
     ReleaseReading, Window,
 };
 pub(crate) use evidence::{cpu_ppm, memory_ppm};
+pub(crate) use judge::answer;
 pub use judge::{
     Conditions, Finding, Gate, Judgement, Look, Mode, OnFailure, OnInconclusive, OnNoEvidence, Rule, Unit,
     Value, Verdict, judge, standard_gates,

@@ -4,6 +4,7 @@ use alloc::{string::String, vec::Vec};
 
 use serde::{Deserialize, Serialize};
 
+use super::strata::Stratum;
 use crate::{
     gate::{
         Arm, Counters, MetricAnswer, MetricReading, Mirrored, Number, Reading, ReleaseReading, cpu_ppm,
@@ -25,7 +26,7 @@ pub struct Exposure {
 }
 
 /// One interval of raw counts.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Batch {
     /// Its number within the deployment, from 1: a batch that comes twice is taken once.
     pub number: u64,
@@ -113,6 +114,9 @@ pub enum Said {
         new: Arm,
         /// The stable release.
         stable: Option<Arm>,
+        /// Both by route, zone or method, where the source tells them apart; at most [`STRATA_MAX`](super::STRATA_MAX).
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        strata: Vec<Stratum>,
     },
     /// One value for each side.
     Values {
@@ -137,10 +141,11 @@ impl Batch {
         let length = now.at.since(last.at);
         let rebooted = last.boot != now.boot;
         let (new, reset) = rise(&counters(&last.new), &counters(&now.new), rebooted);
-        let stable = now.stable.as_ref().map(|stable| {
-            let before = last.stable.as_ref().map(counters).unwrap_or_default();
-            rise(&before, &counters(stable), rebooted)
-        });
+        // What was not counted at the beginning opens its window now; counters that began anew began at nothing.
+        let opened = last.stable.as_ref().map(counters).or_else(|| rebooted.then(Counters::default));
+        let one_sided = now.stable.is_some() && opened.is_none();
+        let stable =
+            now.stable.as_ref().zip(opened).map(|(now, before)| rise(&before, &counters(now), rebooted));
         let reset = reset || stable.as_ref().is_some_and(|(_, reset)| *reset);
         let new = Arm { length, share, ..new };
         let stable = stable.map(|(arm, _)| Arm { length, share: share.rest(), ..arm });
@@ -150,7 +155,11 @@ impl Batch {
             number,
             at: now.at,
             stage,
-            state: if reset { DataState::Reset } else { DataState::of(&new, stable.as_ref()) },
+            state: match (one_sided, reset) {
+                (true, _) => DataState::OneSided,
+                (false, true) => DataState::Reset,
+                (false, false) => DataState::of(&new, stable.as_ref()),
+            },
             cpu_ppm: cpu_ppm(&last.new.instances, &now.new.instances, length),
             memory_ppm: memory_ppm(&now.new.instances),
             stable_cpu_ppm: stable_instances(last)
@@ -242,10 +251,11 @@ fn metric(reading: &MetricReading, last: &Reading, length: Millis, share: Share)
             }
             let length = at.since(*then).max(length);
             let (new, _) = rise(n, new, false);
-            let stable = stable.as_ref().map(|stable| rise(&s.clone().unwrap_or_default(), stable, false).0);
+            let stable = stable.as_ref().zip(s.as_ref()).map(|(stable, s)| rise(s, stable, false).0);
             Said::Counts {
                 new: Arm { length, share, ..new },
                 stable: stable.map(|arm| Arm { length, share: share.rest(), ..arm }),
+                strata: Vec::new(),
             }
         }
         (MetricAnswer::Counters { .. }, _) => nothing(DataState::Live, "the first sample opens the window"),

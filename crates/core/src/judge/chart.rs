@@ -9,12 +9,13 @@ mod tests;
 use alloc::{string::String, vec::Vec};
 
 use serde::Serialize;
-use tidegate_statistics::{InstanceSpread, band_half_width};
+use tidegate_statistics::band_half_width;
 
 pub use policy::{Check, Policy, Timeline};
 
 use super::{
     batch::{Batch, DataState},
+    error::ratio_max_bp,
     panel::Judge,
     retrial::{Bench, FailedAt},
 };
@@ -29,6 +30,9 @@ const POINTS_MAX: usize = 600;
 
 /// Coverage of the band around the distribution of latencies.
 const BAND_ALPHA: f64 = 0.05;
+
+/// The ratio that is drawn where no gate on errors is asked, basis points.
+const RATIO_MAX_BP: u32 = 11_000;
 
 /// Requests from which that band holds.
 const BAND_FROM: u64 = 100;
@@ -143,9 +147,8 @@ impl Chart {
             drawn.take(batch);
         }
         let settings = &bench.settings;
-        let spread =
-            InstanceSpread::new(f64::from(settings.spread_milli) / 1_000.0).unwrap_or(InstanceSpread::NONE);
-        let tolerated = spread.widened(tolerated(&bench.gates), bench.instances);
+        let tolerated =
+            settings.tolerated(ratio_max_bp(&bench.gates).unwrap_or(RATIO_MAX_BP), bench.instances);
         Some(Self {
             from,
             length: last.at.since(from),
@@ -153,7 +156,7 @@ impl Chart {
             stages: stages(plan, batches, from),
             allowed: 1e6 / f64::from(settings.false_rollback_ppm.max(1)),
             tolerated,
-            bad: (f64::from(settings.bad_bp) / 10_000.0).max(tolerated * 1.2),
+            bad: settings.bad(tolerated),
             latency: overlay(batches),
             policies: policy::timelines(batches, from, failed.as_ref()),
             meter: drawn.meter,
@@ -168,18 +171,6 @@ impl Chart {
 fn begin(batch: &Batch) -> Timestamp {
     let length = i64::try_from(batch.new.length.0).unwrap_or(i64::MAX);
     Timestamp(batch.at.0.saturating_sub(length))
-}
-
-/// The ratio that the error gate tolerates.
-fn tolerated(gates: &[Gate]) -> f64 {
-    let ratio = |gate: &Gate| {
-        if let Rule::ErrorRate { ratio_max_bp, .. } = gate.rule {
-            Some(f64::from(ratio_max_bp) / 10_000.0)
-        } else {
-            None
-        }
-    };
-    gates.iter().find_map(ratio).unwrap_or(1.1)
 }
 
 fn stages(plan: &Plan, batches: &[Batch], from: Timestamp) -> Vec<Mark> {
@@ -249,8 +240,7 @@ impl<'a> Drawn<'a> {
             baseline: batch.stable.clone(),
             cpu_ppm: batch.cpu_ppm,
             memory_ppm: batch.memory_ppm,
-            instances: Vec::new(),
-            wanted: 0,
+            ..Window::default()
         };
         for gate in self.bench.gates.iter().filter(|gate| gate.mode == Mode::Sequential) {
             let judgement = self.judge.ask(gate, &window, batch.stage, Look::Early);

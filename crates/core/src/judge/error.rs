@@ -4,26 +4,32 @@
 use alloc::{format, string::String};
 
 use tidegate_statistics::{
-    AbsoluteTest, Arm, Bounds, Dispersion, InstanceSpread, MirrorTest, OnsetPrior, Pair, RatioInterval,
-    RatioSettings, RatioTest,
+    AbsoluteTest, Arm, Bounds, Dispersion, MirrorTest, OnsetPrior, Pair, RatioInterval, RatioSettings,
+    RatioTest,
 };
 
 use super::{
-    panel::{Answer, Interval, Standing},
+    mix::mixed,
     risk::{self, AtRisk},
+    seat::{Answer, Interval, Standing},
     settings::Settings,
+    strata::{STRATA_MAX, Stratum},
     words,
+};
+use crate::{
+    gate::{Gate, Rule, wilson_upper},
+    model::Share,
 };
 
 /// Of the evidence, the part that belongs to the time after everything was shifted: it is then compared with the period
 /// before, which is no comparison in the same moment.
-const AFTER: f64 = 0.1;
+pub(super) const AFTER: f64 = 0.1;
 
 /// A failed share below which the period before is not trusted to be told apart from noise.
 const BEFORE_MIN: f64 = 0.001;
 
 /// One-sided 97.5 % quantile of the normal distribution: what the period before may have been at most.
-const Z: f64 = 1.96;
+pub(super) const Z: f64 = 1.96;
 
 /// The error-ratio gate's processes.
 #[derive(Clone, Debug)]
@@ -34,6 +40,8 @@ pub(super) struct Errors {
     dispersion: Dispersion,
     bad: f64,
     before: Pair,
+    /// Kinds of requests that are told apart.
+    strata: usize,
     after: Option<AbsoluteTest>,
     after_seen: Arm,
 }
@@ -43,15 +51,13 @@ impl Errors {
     pub(super) fn new(
         settings: &Settings,
         ratio_max_bp: u32,
-        floor: crate::model::Share,
+        floor: Share,
         instances: u32,
         onset: OnsetPrior,
     ) -> Option<Self> {
-        let dispersion = dispersion(settings);
-        let spread =
-            InstanceSpread::new(f64::from(settings.spread_milli) / 1_000.0).unwrap_or(InstanceSpread::NONE);
-        let tolerated = spread.widened(f64::from(ratio_max_bp) / 10_000.0, instances);
-        let bad = (f64::from(settings.bad_bp) / 10_000.0).max(tolerated * 1.2);
+        let dispersion = settings.dispersion();
+        let tolerated = settings.tolerated(ratio_max_bp, instances);
+        let bad = settings.bad(tolerated);
         let floor = f64::from(floor.basis_points()) / 10_000.0;
         let ratio = RatioSettings {
             tolerated,
@@ -66,6 +72,7 @@ impl Errors {
             dispersion,
             bad,
             before: Pair::default(),
+            strata: 0,
             after: None,
             after_seen: Arm::EMPTY,
         })
@@ -76,23 +83,40 @@ impl Errors {
         if !seen.share.is_all() {
             self.before = self.before.plus(pair);
         }
-        if seen.warming {
-            return;
-        }
         if seen.raised {
             self.ratio.raise_traffic();
+        }
+        if seen.warming {
+            return;
         }
         if seen.share.is_all() {
             self.take_after(pair.new);
         } else {
-            self.ratio.observe(pair);
-            self.mirror.observe(pair);
-            self.interval.observe(pair);
+            self.take_beside(pair, seen.strata);
         }
     }
 
-    /// Nothing of the stable release to compare with in the same moment: its worst plausible share of before, times what
-    /// counts as bad, is the limit.
+    /// What both releases did in the same moments, each kind of request by itself.
+    fn take_beside(&mut self, pair: Pair, strata: &[Stratum]) {
+        let pairs = Stratum::split(strata, pair);
+        self.ratio.observe_strata(&pairs);
+        self.mirror.observe_strata(&pairs);
+        for pair in pairs {
+            self.interval.observe(pair);
+        }
+        self.strata = self.strata.max(strata.len().min(STRATA_MAX));
+    }
+
+    /// `; compared within each of 3 strata`, where there are some.
+    fn within(&self) -> String {
+        if self.strata == 0 {
+            return String::new();
+        }
+        format!("; compared within each of {} strata", self.strata)
+    }
+
+    /// Nothing of the stable release to compare with in the same moment: what it plausibly did at worst before says how much
+    /// is bad.
     fn take_after(&mut self, new: Arm) {
         self.after_seen = self.after_seen.plus(new);
         let (before, bad, dispersion) = (self.before.stable, self.bad, self.dispersion);
@@ -102,12 +126,9 @@ impl Errors {
         let test = match &mut self.after {
             Some(test) => test,
             empty => {
-                let worst =
-                    crate::gate::wilson_upper(before.failures(), before.requests(), Z).max(BEFORE_MIN);
-                let Ok(test) = AbsoluteTest::new((worst * bad).min(0.5), dispersion, OnsetPrior::AT_START)
-                else {
-                    return;
-                };
+                let worst = wilson_upper(before.failures(), before.requests(), Z);
+                let limit = bad_after(worst, bad);
+                let Ok(test) = AbsoluteTest::new(limit, dispersion, OnsetPrior::AT_START) else { return };
                 empty.insert(test)
             }
         };
@@ -116,9 +137,7 @@ impl Errors {
 
     pub(super) fn ln_against(&self) -> f64 {
         let after = self.after.as_ref().map_or(0.0, AbsoluteTest::ln_fail);
-        let (during, after) = (self.ratio.ln_evidence() + libm::log(1.0 - AFTER), after + libm::log(AFTER));
-        let (more, less) = if during > after { (during, after) } else { (after, during) };
-        more + libm::log1p(libm::exp(less - more))
+        mixed(self.ratio.ln_evidence(), after, AFTER)
     }
 
     pub(super) fn bounds(&self) -> Option<Bounds> {
@@ -151,7 +170,7 @@ impl Errors {
         let (standing, more) = self.standing(settings, bounds, at_risk);
         Answer {
             standing,
-            reason: format!("{seen}; {known}{more}"),
+            reason: format!("{seen}{}; {known}{more}", self.within()),
             value: total.plus(Pair::new(self.after_seen, Arm::EMPTY)).new.rate(),
             limit: total.stable.rate().map(|rate| rate * self.ratio.tolerated()),
             baseline: total.stable.rate(),
@@ -167,19 +186,23 @@ impl Errors {
         bounds: Option<Bounds>,
         at_risk: Option<AtRisk>,
     ) -> (Standing, String) {
-        let ruled_out = self.ln_for() >= ln_inverse(settings.miss_ppm)
+        // Everything is exposed already: to wait here protects nobody, so the time before decides as far as it can. What
+        // spoke for the release until then does not pass it any more.
+        if let Some(after) = self.after.as_ref().filter(|_| self.after_seen.requests() > 0) {
+            let calm = after.ln_fail() < settings.nats_to_fail() / 2.0;
+            let standing = if calm { Standing::Passed } else { Standing::Undecided };
+            let past = format!(
+                "; stable has no traffic any more, its past stands in ({} of {} failed): up to {} is no worse",
+                words::grouped(self.before.stable.failures()),
+                words::grouped(self.before.stable.requests()),
+                words::percent(Some(after.limit())),
+            );
+            return (standing, past);
+        }
+        let ruled_out = self.ln_for() >= settings.nats_to_pass()
             || bounds.and_then(|bounds| bounds.upper).is_some_and(|upper| upper < self.bad);
         if ruled_out {
             return (Standing::Passed, format!("; a {} x regression is ruled out", words::times(self.bad)));
-        }
-        // Everything is exposed already: to wait here protects nobody, so the time before decides as far as it can.
-        if let Some(after) = self.after.as_ref().filter(|_| self.after_seen.requests() > 0) {
-            let calm = after.ln_fail() < ln_inverse(settings.false_rollback_ppm) / 2.0;
-            let standing = if calm { Standing::Passed } else { Standing::Undecided };
-            return (
-                standing,
-                format!("; up to {} is no worse than before", words::percent(Some(after.limit()))),
-            );
         }
         let Some(at_risk) = at_risk else { return (Standing::Undecided, String::new()) };
         let harm = risk::worst(&self.interval, self.total(), at_risk);
@@ -202,7 +225,7 @@ impl Errors {
         });
         let after = if self.after.as_ref().is_some_and(|after| after.ln_fail() > self.ratio.ln_evidence()) {
             format!(
-                "; with all traffic {} of {} failed",
+                "; with all traffic {} of {} failed, against stable's past",
                 words::grouped(self.after_seen.failures()),
                 words::grouped(self.after_seen.requests())
             )
@@ -210,19 +233,25 @@ impl Errors {
             String::new()
         };
         format!(
-            "{}{after}{at_least}; {}",
+            "{}{}{after}{at_least}; {}",
             words::counted(self.total(), "failed"),
+            self.within(),
             words::rarity(ln_against, settings.false_rollback_ppm)
         )
     }
 }
 
-/// The dispersion of the settings, at least 1.
-pub(super) fn dispersion(settings: &Settings) -> Dispersion {
-    Dispersion::new(f64::from(settings.dispersion_milli.max(1_000)) / 1_000.0).unwrap_or(Dispersion::NONE)
+/// The share of failures from which a release is bad after everything was shifted, when the stable one failed `worst` of its
+/// requests before: `bad` times as many, and never more than half of what is left, or nothing would be bad where much fails
+/// anyway.
+pub(super) fn bad_after(worst: f64, bad: f64) -> f64 {
+    let worst = worst.max(BEFORE_MIN);
+    (worst * bad).min(f64::midpoint(worst, 1.0))
 }
 
-/// `ln(1/p)` of parts per million.
-pub(super) fn ln_inverse(ppm: u32) -> f64 {
-    -libm::log(f64::from(ppm.clamp(1, 999_999)) / 1e6)
+/// The ratio to the stable release's failures that the first of these gates on errors tolerates, basis points.
+pub(super) fn ratio_max_bp<'a>(gates: impl IntoIterator<Item = &'a Gate>) -> Option<u32> {
+    gates.into_iter().find_map(|gate| {
+        if let Rule::ErrorRate { ratio_max_bp, .. } = gate.rule { Some(ratio_max_bp) } else { None }
+    })
 }

@@ -5,7 +5,7 @@ use alloc::{format, string::String};
 use tidegate_statistics::{MeanTest, Noise};
 
 use super::{
-    panel::{Answer, Standing},
+    seat::{Answer, Standing},
     settings::{GaugeNoise, Settings},
     words,
 };
@@ -16,6 +16,12 @@ const SAMPLE: Millis = Millis::secs(5);
 
 /// The test is quickest after five minutes of samples.
 const QUICKEST: u32 = 60;
+
+/// The test has no form for a larger error probability.
+const ALPHA_MAX: f64 = 0.3;
+
+/// Error probability of the plausible means, over all looks together.
+const PLAUSIBLE: f64 = 0.05;
 
 /// Memory this full, in two samples in a row, is about to be killed.
 const BRIM_PPM: u64 = 950_000;
@@ -44,7 +50,7 @@ impl Gauge {
     ) -> Option<Self> {
         let deviation = f64::from(noise.deviation_ppm.max(1)) / 1e6;
         let lag = f64::from(noise.correlation_milli.min(999)) / 1_000.0;
-        let alpha = f64::from(settings.false_rollback_ppm.clamp(1, 300_000)) / 1e6;
+        let alpha = settings.alpha().min(ALPHA_MAX);
         let limit = f64::from(limit.basis_points()) / 10_000.0;
         let test = MeanTest::new(limit, Noise::new(deviation, lag).ok()?, alpha, QUICKEST).ok()?;
         Some(Self {
@@ -102,12 +108,22 @@ impl Gauge {
     fn standing(&self, mean: f64, limit: f64) -> Answer {
         let standing = if mean < limit { Standing::Passed } else { Standing::Undecided };
         let reason = format!(
-            "{} was {} on average; below {} is asked",
+            "{} was {} on average{}; below {} is asked",
             self.what,
             words::percent(Some(mean)),
+            self.plausible(),
             words::percent(Some(limit))
         );
         Answer { value: Some(mean), limit: Some(limit), ..Answer::plain(standing, reason) }
+    }
+
+    /// The means that are plausible, as far as the noise is what was learned.
+    fn plausible(&self) -> String {
+        match self.test.plausible(PLAUSIBLE).ok().flatten() {
+            Some(ends @ (low, _)) if low > 0.0 => format!(" ({})", words::between(ends)),
+            Some(_) => " (too few samples to say how far off that may be)".into(),
+            None => String::new(),
+        }
     }
 
     pub(super) fn fault(&self, settings: &Settings, ln_against: f64) -> String {
@@ -120,10 +136,11 @@ impl Gauge {
             );
         }
         format!(
-            "{} was {} on average over {} samples, below {} is asked; {} (calibrated, not exact)",
+            "{} was {} on average over {} samples{}, below {} is asked; {} (calibrated, not exact)",
             self.what,
             words::percent(self.test.mean()),
             self.test.samples(),
+            self.plausible(),
             words::percent(Some(self.test.limit())),
             words::rarity(ln_against, settings.false_rollback_ppm)
         )

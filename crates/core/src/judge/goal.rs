@@ -5,8 +5,7 @@ use alloc::{format, string::String};
 use tidegate_statistics::{Bounds, Pair, RatioInterval};
 
 use super::{
-    error::dispersion,
-    panel::{Answer, Interval, Standing},
+    seat::{Answer, Interval, Standing},
     settings::Settings,
     words,
 };
@@ -23,12 +22,11 @@ pub(super) struct Goal {
 }
 
 impl Goal {
-    pub(super) fn new(settings: &Settings, ratio_min_bp: u32) -> Self {
-        Self {
-            least: f64::from(ratio_min_bp) / 10_000.0,
-            interval: RatioInterval::new(dispersion(settings)),
-            total: Pair::default(),
-        }
+    /// Nothing when the ratio is none that can be asked about.
+    pub(super) fn new(settings: &Settings, ratio_min_bp: u32) -> Option<Self> {
+        let least = f64::from(ratio_min_bp) / 10_000.0;
+        let interval = RatioInterval::around(least, settings.dispersion()).ok()?;
+        Some(Self { least, interval, total: Pair::default() })
     }
 
     /// Takes an interval whose "failures" are goals reached.

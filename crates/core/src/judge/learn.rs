@@ -252,17 +252,12 @@ mod tests {
             number: number as u64 + 1,
             at: Timestamp(i64::try_from(number).unwrap() * 1_000),
             stage: Some(0),
-            state: DataState::Live,
             // The release under test fails in its own way: nothing of it may be learned.
             new: arm(requests, requests / 2),
             stable: Some(arm(requests, failures)),
-            cpu_ppm: None,
-            memory_ppm: None,
             stable_cpu_ppm: cpu_ppm,
             wanted: 1,
-            ends: 0,
-            mirror: None,
-            metrics: Vec::new(),
+            ..Batch::default()
         }
     }
 

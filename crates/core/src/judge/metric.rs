@@ -7,11 +7,11 @@ use alloc::{
 
 use super::{
     batch::{Batch, Said},
-    panel::{Answer, Standing},
+    seat::{Answer, Standing},
 };
 use crate::{
     expression::{Conditions, Declared, Expression, Finding, Scope, Unit, Value, Values},
-    gate::{self, Number},
+    gate::{self, Gate, Look, Number},
 };
 
 /// The names that a condition may use, for a metric in this unit: `result`, `new`, `stable` and `ratio`.
@@ -25,28 +25,42 @@ pub fn scope(unit: Unit) -> Scope {
 /// A metric gate in one stage.
 #[derive(Clone, Debug)]
 pub(super) struct Conditioned {
+    /// What it is called, where it is looked at as it is at the end.
+    gate: String,
     metric: String,
     conditions: Conditions,
     scope: Scope,
     failures_max: u32,
     stage: Option<usize>,
+    /// Values in this stage.
+    values: u32,
+    /// Of those, bad.
     bad: u32,
     last: Option<(Finding, String)>,
 }
 
 impl Conditioned {
     /// Conditions were checked when the configuration was read; one that does not parse can tell nothing.
-    pub(super) fn new(metric: String, rule: &gate::Conditions) -> Self {
+    pub(super) fn new(gate: &Gate, rule: &gate::Conditions) -> Self {
         let parse = |text: &Option<String>| text.as_deref().and_then(|text| Expression::parse(text).ok());
         let conditions = Conditions { success: parse(&rule.success), failure: parse(&rule.failure) };
         let unit = rule.unit.parse().unwrap_or_default();
-        let failures_max = rule.failures_max;
-        Self { metric, conditions, scope: scope(unit), failures_max, stage: None, bad: 0, last: None }
+        Self {
+            gate: gate.name.clone(),
+            metric: gate.metric.clone().unwrap_or_default(),
+            conditions,
+            scope: scope(unit),
+            failures_max: rule.failures_max,
+            stage: None,
+            values: 0,
+            bad: 0,
+            last: None,
+        }
     }
 
     pub(super) fn take(&mut self, batch: &Batch) {
         if batch.stage != self.stage {
-            (self.stage, self.bad, self.last) = (batch.stage, 0, None);
+            (self.stage, self.values, self.bad, self.last) = (batch.stage, 0, 0, None);
         }
         let Some(Said::Values { new, stable }) =
             batch.metrics.iter().find(|one| one.metric == self.metric).map(|one| &one.said)
@@ -54,6 +68,7 @@ impl Conditioned {
             return;
         };
         let (found, assumed) = self.conditions.evaluate(&self.scope, &values(new, stable));
+        self.values = self.values.saturating_add(1);
         if found == Finding::Broken {
             self.bad = self.bad.saturating_add(1);
         }
@@ -70,7 +85,7 @@ impl Conditioned {
     }
 
     /// A value of an earlier stage says nothing about this one.
-    pub(super) fn answer(&self, stage: Option<usize>) -> Answer {
+    pub(super) fn answer(&self, stage: Option<usize>, look: Look) -> Answer {
         let Some((found, seen)) = self.last.as_ref().filter(|_| self.stage == stage) else {
             return Answer::plain(
                 Standing::Absent,
@@ -79,14 +94,24 @@ impl Conditioned {
         };
         let name = &self.metric;
         match found {
-            Finding::Met => Answer::plain(Standing::Passed, format!("`{name}` is {seen}: as it should be")),
+            Finding::Met => Answer::plain(
+                Standing::Passed,
+                format!("`{name}` is {seen}: as it should be{}", self.how_often()),
+            ),
+            Finding::Broken | Finding::Between if self.failures_max == gate::Conditions::AT_THE_END => {
+                let (standing, yet) =
+                    if look == Look::Final { (Standing::Failed, "") } else { (Standing::Undecided, " yet") };
+                let reason = format!("{} is not fixed{yet}: `{name}` is {seen}, {}", self.gate, self.rule());
+                Answer::plain(standing, reason)
+            }
             Finding::Broken => Answer::plain(
                 Standing::Undecided,
-                format!("`{name}` is {seen}: bad {} times, {} may be", self.bad, self.failures_max),
+                format!("`{name}` is {seen}, {}{}", self.rule(), self.how_often()),
             ),
-            Finding::Between => {
-                Answer::plain(Standing::Undecided, format!("`{name}` is {seen}: neither good nor bad"))
-            }
+            Finding::Between => Answer::plain(
+                Standing::Undecided,
+                format!("`{name}` is {seen}: neither good nor bad{}", self.how_often()),
+            ),
             Finding::CannotTell(missing) => {
                 Answer::plain(Standing::Absent, format!("`{name}` is {seen}: {missing}"))
             }
@@ -95,12 +120,24 @@ impl Conditioned {
 
     pub(super) fn fault(&self) -> String {
         let seen = self.last.as_ref().map_or("", |(_, seen)| seen.as_str());
-        let rule = match (&self.conditions.failure, &self.conditions.success) {
+        format!("`{}` is {seen}, {}{}", self.metric, self.rule(), self.how_often())
+    }
+
+    fn rule(&self) -> String {
+        match (&self.conditions.failure, &self.conditions.success) {
             (Some(failure), _) => format!("bad when {failure}"),
             (None, Some(success)) => format!("good when {success}"),
             (None, None) => String::new(),
-        };
-        format!("`{}` is {seen}, {rule}; bad {} times, {} may be", self.metric, self.bad, self.failures_max)
+        }
+    }
+
+    /// `; bad 2 of 37 values, 1 may be`; nothing where only the last one counts.
+    fn how_often(&self) -> String {
+        if self.failures_max == gate::Conditions::AT_THE_END {
+            return String::new();
+        }
+        let values = if self.values == 1 { "value" } else { "values" };
+        format!("; bad {} of {} {values}, {} may be", self.bad, self.values, self.failures_max)
     }
 }
 
@@ -140,8 +177,8 @@ mod tests {
     use super::*;
     use crate::{
         gate::{
-            Arm, Counters, Gate, Judgement, Look, MetricAnswer, MetricReading, Mode, Reading, ReleaseReading,
-            Rule, Verdict, Window,
+            Counters, Judgement, MetricAnswer, MetricReading, Mode, Reading, ReleaseReading, Rule, Verdict,
+            Window,
         },
         judge::{Exposure, Judge, Settings},
         model::{Millis, Share, Timestamp},
@@ -195,15 +232,7 @@ mod tests {
             let exposure = Exposure { share: Share::percent(10), stage: Some(self.stage) };
             self.judge.take(&Batch::between(&self.last, &now, exposure, self.number));
             self.last = now;
-            let window = Window {
-                new: Arm::default(),
-                baseline: None,
-                cpu_ppm: None,
-                memory_ppm: None,
-                instances: Vec::new(),
-                wanted: 1,
-            };
-            self.judge.ask(&self.gate, &window, Some(self.stage), Look::Final)
+            self.judge.ask(&self.gate, &Window::default(), Some(self.stage), Look::Final)
         }
 
         fn value(&mut self, at: i64, value: f64) -> Judgement {
@@ -233,7 +262,7 @@ mod tests {
         let failed = watched.value(2_000, 8.0);
         assert_eq!(failed.verdict, Verdict::Fail);
         assert!(
-            failed.reason.contains("`m` is 8, good when result < 5; bad 2 times, 1 may be"),
+            failed.reason.contains("`m` is 8, good when result < 5; bad 2 of 2 values, 1 may be"),
             "{}",
             failed.reason
         );

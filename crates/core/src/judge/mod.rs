@@ -12,13 +12,16 @@ mod goal;
 mod latency;
 mod learn;
 mod metric;
+mod mix;
 pub mod outlook;
 mod panel;
 mod rate;
 mod retrial;
 mod risk;
+mod seat;
 mod settings;
 mod shadow;
+mod strata;
 #[cfg(test)]
 mod tests;
 mod warmup;
@@ -30,10 +33,12 @@ pub use metric::scope;
 pub use panel::Judge;
 pub use retrial::{Bench, FailedAt, Retrial};
 pub use settings::{GaugeNoise, Metric, Settings};
+pub use strata::{STRATA_MAX, Stratum};
 
-use crate::{deployment::State, plan::Plan};
+use crate::deployment::State;
 
-/// What is in force now, as far as the journal knows.
-pub fn exposure(_plan: &Plan, state: &State) -> Exposure {
-    Exposure { share: state.share, stage: state.stage() }
+/// What is in force now, as far as the journal knows. What comes while the next stage is waited for, or shifted to, belongs
+/// to the one before.
+pub fn exposure(state: &State) -> Exposure {
+    Exposure { share: state.share, stage: state.stage_in_force() }
 }

@@ -10,23 +10,21 @@ mod tests;
 use alloc::{string::String, vec::Vec};
 
 use serde::{Serialize, Serializer};
-use tidegate_statistics::{Exposure, InstanceSpread, Planner, SHIPPED_SLOWDOWN, Traffic, requests_to_decide};
+use tidegate_statistics::{Exposure, Planner, SHIPPED_SLOWDOWN, Traffic, requests_to_decide};
 
-use super::{batch::Batch, words};
+use super::{
+    batch::Batch,
+    error::{AFTER, bad_after, ratio_max_bp},
+    words,
+};
 use crate::{
-    gate::{Arm, Mode, Rule},
+    gate::{Arm, Mode},
     model::{Millis, Share},
     plan::{Plan, Stage},
 };
 
 /// Failed share that is assumed where none was ever seen: the floor of the error gate.
 const FAILED_MIN: f64 = 1e-4;
-
-/// A failed share below which the period before is not told apart from noise (as the error gate has it).
-const BEFORE_MIN: f64 = 0.001;
-
-/// The part of the evidence that belongs to the time after everything was shifted (as the error gate has it).
-const AFTER: f64 = 0.1;
 
 /// Halvings that find the smallest ratio to a thousandth.
 const HALVINGS: u32 = 40;
@@ -202,11 +200,8 @@ impl Outlook {
     /// What this plan can see at this traffic; nothing when the traffic is none, or no gate asks for errors.
     pub fn of(plan: &Plan, load: &Load) -> Option<Self> {
         let traffic = Traffic::new(load.requests_per_s, load.assumed()).ok()?;
-        let gates = || plan.stages.iter().flat_map(|stage| &stage.gates);
-        let ratio_max_bp = gates().find_map(|gate| {
-            if let Rule::ErrorRate { ratio_max_bp, .. } = gate.rule { Some(ratio_max_bp) } else { None }
-        });
-        let sight = Sight::of(plan, traffic, ratio_max_bp?);
+        let ratio_max_bp = ratio_max_bp(plan.stages.iter().flat_map(|stage| &stage.gates))?;
+        let sight = Sight::of(plan, traffic, ratio_max_bp);
         let mut stages: Vec<StageOutlook> = Vec::with_capacity(plan.stages.len());
         let (mut bakes, mut longest) = (Vec::new(), Vec::new());
         for (number, stage) in plan.stages.iter().enumerate() {
@@ -242,13 +237,13 @@ struct Sight {
     max_dwell: Millis,
     /// Seconds between two looks: nothing is found sooner.
     look_s: f64,
-    warm_up: Option<WarmUp>,
+    warm_up: WarmUp,
 }
 
-/// The first stage in which users are answered begins with time that does not count.
+/// Stages that bring instances begin with time that does not count.
 struct WarmUp {
-    stage: usize,
-    seconds: f64,
+    /// For each stage, how long.
+    seconds: Vec<f64>,
     /// A share of failures above it counts all the same.
     failing: f64,
 }
@@ -256,21 +251,18 @@ struct WarmUp {
 impl Sight {
     fn of(plan: &Plan, traffic: Traffic, ratio_max_bp: u32) -> Self {
         let settings = &plan.judge;
-        let dispersion = f64::from(settings.dispersion_milli.max(1_000)) / 1_000.0;
-        let spread =
-            InstanceSpread::new(f64::from(settings.spread_milli) / 1_000.0).unwrap_or(InstanceSpread::NONE);
+        let dispersion = settings.dispersion().phi();
         let instances = plan.stages.first().map_or(1, |stage| stage.instances);
-        let tolerated = spread.widened(f64::from(ratio_max_bp) / 10_000.0, instances);
-        let part = |ppm: u32| f64::from(ppm.clamp(1, 999_999)) / 1e6;
+        let tolerated = settings.tolerated(ratio_max_bp, instances);
         Self {
             planner: Planner {
                 tolerated,
-                alpha: part(settings.false_rollback_ppm),
-                beta: part(settings.miss_ppm),
+                alpha: settings.alpha(),
+                beta: settings.beta(),
                 slowdown: SHIPPED_SLOWDOWN * dispersion,
             },
             traffic,
-            bad: (f64::from(settings.bad_bp) / 10_000.0).max(tolerated * 1.2),
+            bad: settings.bad(tolerated),
             dispersion,
             max_dwell: settings.max_dwell,
             look_s: plan.limits.look_every.0 as f64 / 1_000.0,
@@ -280,10 +272,8 @@ impl Sight {
 
     /// Seconds at the beginning of a stage that do not count for a release that fails `ratio` times as often.
     fn warming(&self, number: usize, ratio: f64) -> f64 {
-        let counts = |warm_up: &&WarmUp| {
-            warm_up.stage == number && ratio * self.traffic.failed_share() <= warm_up.failing
-        };
-        self.warm_up.as_ref().filter(counts).map_or(0.0, |warm_up| warm_up.seconds)
+        let counts = ratio * self.traffic.failed_share() > self.warm_up.failing;
+        self.warm_up.seconds.get(number).copied().filter(|_| !counts).unwrap_or(0.0)
     }
 
     /// A stage that asks plainly ends with its bake; another stays while nothing is decided.
@@ -305,7 +295,7 @@ impl Sight {
         let smallest = |schedule: &[Exposure], length: Millis| match against {
             Against::Nothing => None,
             Against::Stable => self.planner.smallest_ratio(self.traffic, schedule),
-            Against::Before => self.smallest_after(length),
+            Against::Before => self.smallest_after(number, length),
         };
         let rule_out = match against {
             Against::Stable => {
@@ -330,7 +320,7 @@ impl Sight {
     /// Seconds after all traffic was shifted until `ratio` is found: an absolute test against what was before.
     fn seconds_after(&self, ratio: f64) -> Option<f64> {
         let base = self.traffic.failed_share();
-        let (truth, limit) = ((base * ratio).min(0.999), (base.max(BEFORE_MIN) * self.bad).min(0.5));
+        let (truth, limit) = ((base * ratio).min(0.999), bad_after(base, self.bad));
         if truth <= limit {
             return None;
         }
@@ -338,9 +328,11 @@ impl Sight {
         Some(needed * self.planner.slowdown / self.traffic.requests_per_s())
     }
 
-    fn smallest_after(&self, length: Millis) -> Option<f64> {
-        let seen =
-            |ratio| self.seconds_after(ratio).is_some_and(|seconds| seconds * 1_000.0 <= length.0 as f64);
+    fn smallest_after(&self, number: usize, length: Millis) -> Option<f64> {
+        let seen = |ratio| {
+            let seconds = self.seconds_after(ratio).map(|seconds| seconds + self.warming(number, ratio));
+            seconds.is_some_and(|seconds| seconds * 1_000.0 <= length.0 as f64)
+        };
         let (mut low, mut high) = (1.0, (1.0 / self.traffic.failed_share()).min(1_000.0));
         if !seen(high) {
             return None;
@@ -387,7 +379,7 @@ impl Sight {
                     nats -= rate * (length - warming).max(0.0);
                     Some(missing)
                 }
-                Against::Before => self.seconds_after(ratio),
+                Against::Before => self.seconds_after(ratio).map(|seconds| seconds + warming),
             };
             let within = if share >= 1.0 { length + plan.watch.0 as f64 / 1_000.0 } else { length };
             if let Some(needed) =
@@ -417,18 +409,22 @@ impl Sight {
 }
 
 impl WarmUp {
-    /// Nothing where no gate is asked by evidence.
-    fn of(plan: &Plan, traffic: Traffic) -> Option<Self> {
+    /// The first stage in which users are answered, and every later one that brings instances; none where no gate is asked
+    /// by evidence.
+    fn of(plan: &Plan, traffic: Traffic) -> Self {
         let settings = &plan.judge;
-        let gates = || plan.stages.iter().flat_map(|stage| &stage.gates);
-        let stage = plan.stages.iter().position(|stage| against(stage) != Against::Nothing)?;
-        let share = plan.stages.get(stage).map(|stage| share(stage.share))?;
-        let enough = settings.warmup_requests as f64 / (traffic.requests_per_s() * share);
-        gates().any(|gate| gate.mode == Mode::Sequential).then_some(Self {
-            stage,
-            seconds: (settings.warmup.0 as f64 / 1_000.0).min(enough),
-            failing: f64::from(settings.warmup_failures_ppm) / 1e6,
-        })
+        let sequential =
+            plan.stages.iter().flat_map(|stage| &stage.gates).any(|gate| gate.mode == Mode::Sequential);
+        let mut warm = 0;
+        let seconds = plan.stages.iter().map(|stage| {
+            if !sequential || against(stage) == Against::Nothing || stage.instances <= warm {
+                return 0.0;
+            }
+            warm = stage.instances;
+            let enough = settings.warmup_requests as f64 / (traffic.requests_per_s() * share(stage.share));
+            (settings.warmup.0 as f64 / 1_000.0).min(enough)
+        });
+        Self { seconds: seconds.collect(), failing: f64::from(settings.warmup_failures_ppm) / 1e6 }
     }
 }
 

@@ -2,10 +2,10 @@
 
 use alloc::{format, string::String};
 
-use tidegate_statistics::{RateReading, RateRule};
+use tidegate_statistics::{Bounds, Dispersion, RateReading, RateRule, SplitTest};
 
 use super::{
-    panel::{Answer, Interval, Standing},
+    seat::{Answer, Interval, Standing},
     words,
 };
 use crate::model::Share;
@@ -14,14 +14,17 @@ use crate::model::Share;
 #[derive(Clone, Debug)]
 pub(super) struct Rate {
     rule: RateRule,
+    /// How rare what came is where requests are split as the share says.
+    split: SplitTest,
     min: Share,
     last: u64,
 }
 
 impl Rate {
-    pub(super) fn new(min: Share) -> Option<Self> {
+    pub(super) fn new(min: Share, dispersion: Dispersion) -> Option<Self> {
         let limit = f64::from(min.basis_points()) / 10_000.0;
-        Some(Self { rule: RateRule::new(limit).ok()?, min, last: 0 })
+        let split = SplitTest::new(dispersion).ok()?;
+        Some(Self { rule: RateRule::new(limit).ok()?, split, min, last: 0 })
     }
 
     pub(super) fn take(&mut self, seen: &Interval<'_>) {
@@ -30,6 +33,8 @@ impl Rate {
         // With all traffic, or none, there is nothing that a share could promise.
         if self.rule.observe(seen.new.requests, stable.requests, share).is_ok() {
             self.last = self.last.saturating_add(seen.new.requests);
+            // What the rule took, this takes as well.
+            let _ = self.split.observe(seen.new.requests, stable.requests, share);
         }
     }
 
@@ -40,22 +45,25 @@ impl Rate {
     pub(super) fn answer(&self, all: bool) -> Answer {
         let said = |part: f64| {
             format!(
-                "{} of the requests that the share promises; more than {} is asked",
+                "{} of the requests that the share promises{}; more than {} is asked; {}",
                 words::percent(Some(part)),
-                self.min
+                self.plausible(),
+                self.min,
+                words::rarity_so_far(self.split.ln_evidence())
             )
         };
+        let of = |standing, part| Answer {
+            value: Some(part),
+            bounds: self.rule.plausible().map(|(lower, upper)| Bounds { lower, upper: Some(upper) }),
+            ..Answer::plain(standing, said(part))
+        };
+        if all && !self.fails() {
+            let reason = "all traffic goes to the release: there is no share to compare".into();
+            return Answer::plain(Standing::Passed, reason);
+        }
         match self.rule.reading() {
-            RateReading::Enough { part } => {
-                Answer { value: Some(part), ..Answer::plain(Standing::Passed, said(part)) }
-            }
-            RateReading::Doubtful { part } | RateReading::TooFew { part } => {
-                Answer { value: Some(part), ..Answer::plain(Standing::Undecided, said(part)) }
-            }
-            RateReading::Unknown if all => Answer::plain(
-                Standing::Passed,
-                "all traffic goes to the release: there is no share to compare".into(),
-            ),
+            RateReading::Enough { part } => of(Standing::Passed, part),
+            RateReading::Doubtful { part } | RateReading::TooFew { part } => of(Standing::Undecided, part),
             RateReading::Unknown => Answer::plain(
                 Standing::Undecided,
                 format!(
@@ -69,11 +77,17 @@ impl Rate {
     pub(super) fn fault(&self) -> String {
         match self.rule.reading() {
             RateReading::TooFew { part } => format!(
-                "twice in a row the release got only {} of the requests that its share promises; more than {} is asked",
+                "twice in a row the release got only {} of the requests that its share promises{}; more than {} is asked; {}",
                 words::percent(Some(part)),
-                self.min
+                self.plausible(),
+                self.min,
+                words::rarity_so_far(self.split.ln_evidence())
             ),
             RateReading::Unknown | RateReading::Enough { .. } | RateReading::Doubtful { .. } => String::new(),
         }
+    }
+
+    fn plausible(&self) -> String {
+        self.rule.plausible().map_or_else(String::new, |ends| format!(" ({})", words::between(ends)))
     }
 }

@@ -100,8 +100,8 @@ impl Bench {
         )
     }
 
-    /// What the gates decide over these batches, oldest first. The sequential ones are asked after every batch, those in
-    /// threshold mode at the end of every stage; liveness of instances is not in the batches and is not asked.
+    /// What the gates decide over these batches, oldest first. Those that ask batches are asked after each, those in threshold
+    /// mode at the end of every stage; liveness of instances is not in the batches and is not asked.
     pub fn retry(&self, batches: &[Batch]) -> Retrial {
         let mut judge = self.judge(batches.len());
         let (mut seen, mut stage, mut kept) = (Retrial::default(), Staged::default(), None);
@@ -130,10 +130,11 @@ impl Bench {
         after: Millis,
     ) -> Option<FailedAt> {
         let turns_back = self.gates.iter().filter(|gate| gate.on_failure == OnFailure::RollBack);
-        let mut asked = turns_back.filter_map(|gate| match gate.mode {
-            Mode::Sequential => Some(judged.ask(gate, window, batch.stage, Look::Early)),
-            Mode::Threshold if ends && asks_window(gate) => Some(judge(gate, window, Look::Final)),
-            Mode::Threshold => None,
+        let mut asked = turns_back.filter_map(|gate| {
+            if gate.asks_batches() {
+                return Some(judged.ask(gate, window, batch.stage, Look::Early));
+            }
+            (ends && asks_window(gate)).then(|| judge(gate, window, Look::Final))
         });
         let failed: Judgement = asked.find(|judgement| judgement.verdict == Verdict::Fail)?;
         let Judgement { gate, reason, .. } = failed;
@@ -164,23 +165,10 @@ impl Retrial {
 }
 
 /// The window of one stage, grown batch by batch.
+#[derive(Default)]
 struct Staged {
     window: Window,
     cpu_ppm: (u64, u64),
-}
-
-impl Default for Staged {
-    fn default() -> Self {
-        let window = Window {
-            new: Arm::default(),
-            baseline: None,
-            cpu_ppm: None,
-            memory_ppm: None,
-            instances: Vec::new(),
-            wanted: 0,
-        };
-        Self { window, cpu_ppm: (0, 0) }
-    }
 }
 
 impl Staged {

@@ -39,13 +39,12 @@ impl AtRisk {
         // Without a person the next stage ends after its longest dwell; after the last one a person has to look.
         let seconds = if next.is_some() { settings.max_dwell.0 as f64 / 1_000.0 } else { PERSON_S };
         let objective = f64::from(settings.objective_ppm.min(1_000_000)) / 1e6;
-        let alpha = f64::from(settings.false_rollback_ppm.clamp(1, 999_999)) / 1e6;
         let budget = monthly_error_budget(rate, objective).unwrap_or(0.0);
         Self {
             rate,
             next: Exposure::new(watched, seconds.max(1.0)).ok(),
             beyond: share / watched,
-            planner: Planner { alpha, ..Planner::default() },
+            planner: Planner { alpha: settings.alpha(), ..Planner::default() },
             allowed: budget * f64::from(settings.risk_ppm) / 1e6,
         }
     }

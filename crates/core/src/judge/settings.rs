@@ -3,6 +3,7 @@
 use alloc::string::String;
 
 use serde::{Deserialize, Serialize};
+use tidegate_statistics::{Dispersion, InstanceSpread};
 
 use crate::model::{Criticality, Millis};
 
@@ -89,6 +90,57 @@ impl Settings {
             Criticality::Low => Self { bad_bp: 30_000, ..usual },
         }
     }
+}
+
+/// Largest ratio that is ever tolerated: one sick instance among many good ones must not leave a service without a gate on
+/// errors.
+const TOLERATED_MAX: f64 = 100.0;
+
+/// Largest ratio that can be ruled out.
+const BAD_MAX: f64 = 1_000.0;
+
+/// What the integers mean to the statistics.
+impl Settings {
+    /// The false-rollback budget, above 0 and below 1.
+    pub(super) fn alpha(&self) -> f64 {
+        part(self.false_rollback_ppm)
+    }
+
+    /// The probability to pass a bad release, above 0 and below 1.
+    pub(super) fn beta(&self) -> f64 {
+        part(self.miss_ppm)
+    }
+
+    /// Evidence against a release at which a gate by itself turns back, nats.
+    pub(super) fn nats_to_fail(&self) -> f64 {
+        -libm::log(self.alpha())
+    }
+
+    /// Evidence that it is not bad at which a release passes, nats.
+    pub(super) fn nats_to_pass(&self) -> f64 {
+        -libm::log(self.beta())
+    }
+
+    /// Learned dispersion, at least 1.
+    pub(super) fn dispersion(&self) -> Dispersion {
+        Dispersion::new(f64::from(self.dispersion_milli.max(1_000)) / 1_000.0).unwrap_or(Dispersion::NONE)
+    }
+
+    /// The ratio that is tolerated of so many instances: what the gate says, with room for their learned spread.
+    pub(super) fn tolerated(&self, ratio_max_bp: u32, instances: u32) -> f64 {
+        let spread =
+            InstanceSpread::new(f64::from(self.spread_milli) / 1_000.0).unwrap_or(InstanceSpread::NONE);
+        spread.widened(f64::from(ratio_max_bp) / 10_000.0, instances).min(TOLERATED_MAX)
+    }
+
+    /// The ratio that has to be ruled out where `tolerated` is tolerated: clearly more than that.
+    pub(super) fn bad(&self, tolerated: f64) -> f64 {
+        (f64::from(self.bad_bp) / 10_000.0).max(tolerated * 1.2).min(BAD_MAX)
+    }
+}
+
+fn part(ppm: u32) -> f64 {
+    f64::from(ppm.clamp(1, 999_999)) / 1e6
 }
 
 /// A metric of another source: what to ask, in the adapters' own words.

@@ -1,13 +1,12 @@
 //! The shadow gate: answers to copies of users' requests against the answers that the users got.
 
-use alloc::{format, string::String};
+use alloc::{borrow::ToOwned, format, string::String, vec::Vec};
 use core::fmt::Write;
 
 use tidegate_statistics::{AbsoluteTest, Arm, OnsetPrior};
 
 use super::{
-    error::dispersion,
-    panel::{Answer, Standing},
+    seat::{Answer, Standing},
     settings::Settings,
     words,
 };
@@ -32,7 +31,7 @@ impl Compared {
     pub(super) fn new(settings: &Settings, limits: [Share; 3], onset: OnsetPrior) -> Option<Self> {
         let test = |limit: Share| {
             let limit = (f64::from(limit.basis_points()) / 10_000.0).clamp(1e-4, 0.99);
-            AbsoluteTest::new(limit, dispersion(settings), onset).ok()
+            AbsoluteTest::new(limit, settings.dispersion(), onset).ok()
         };
         let [status, body, slower] = limits;
         Some(Self { limits, tests: [test(status)?, test(body)?, test(slower)?], seen: Mirrored::default() })
@@ -79,12 +78,9 @@ impl Compared {
     }
 
     pub(super) fn fault(&self, settings: &Settings, ln_against: f64) -> String {
-        let shown: String =
-            self.seen.examples.iter().rev().take(EXAMPLES).fold(String::new(), |mut all, one| {
-                all.push_str(if all.is_empty() { "; for example " } else { ", " });
-                all.push_str(one);
-                all
-            });
+        let shown = telling(&self.seen.examples);
+        let shown =
+            if shown.is_empty() { String::new() } else { format!("; for example {}", shown.join(", ")) };
         format!("{}{shown}; {}", self.counted(), words::rarity(ln_against, settings.false_rollback_ppm))
     }
 
@@ -106,6 +102,24 @@ impl Compared {
     fn share(&self, hits: u64) -> f64 {
         hits as f64 / self.seen.copies.max(1) as f64
     }
+}
+
+/// Examples that differ, the newest first, and one of every kind before two of one: a kind is what follows the last colon,
+/// as `200/500` or `body differs`.
+fn telling(examples: &[String]) -> Vec<&str> {
+    let mut distinct: Vec<&str> = Vec::new();
+    for one in examples.iter().rev() {
+        if !distinct.contains(&one.as_str()) {
+            distinct.push(one);
+        }
+    }
+    let kind = |one: &str| one.rsplit_once(": ").map_or(one, |(_, what)| what).to_owned();
+    let is_first = |at: usize| {
+        let earlier = distinct.iter().take(at);
+        distinct.get(at).is_some_and(|one| earlier.into_iter().all(|before| kind(before) != kind(one)))
+    };
+    let (first, more): (Vec<usize>, Vec<usize>) = (0..distinct.len()).partition(|at| is_first(*at));
+    first.into_iter().chain(more).filter_map(|at| distinct.get(at).copied()).take(EXAMPLES).collect()
 }
 
 const fn hits(mirrored: &Mirrored) -> [u64; 3] {

@@ -67,6 +67,19 @@ pub(super) fn rarity(ln_evidence: f64, allowed_ppm: u32) -> String {
     )
 }
 
+/// The same beside a verdict that is not against it.
+pub(super) fn rarity_so_far(ln_evidence: f64) -> String {
+    if ln_evidence < core::f64::consts::LN_2 {
+        return "a healthy release looks like this".into();
+    }
+    format!("a healthy release would look this bad in fewer than 1 of {} rollouts", odds(ln_evidence))
+}
+
+/// `plausible 55.1 % to 66.9 %`.
+pub(super) fn between((low, high): (f64, f64)) -> String {
+    format!("plausible {} to {}", percent(Some(low)), percent(Some(high)))
+}
+
 fn odds(ln_evidence: f64) -> String {
     if ln_evidence >= libm::log(1e9) {
         return "a billion".into();

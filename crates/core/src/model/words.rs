@@ -148,7 +148,8 @@ impl fmt::Display for Strategy {
 pub struct Release {
     /// `{commit}-{unix seconds}`: unique per service; names the release everywhere.
     pub tag: String,
-    /// The commit it was made from, when there is one.
+    /// The commit it was made from, when there is one; with [`Self::DIRTY`] behind it when changes are in it that the commit
+    /// has not.
     pub commit: Option<String>,
     /// What it is made of.
     pub artifact: Artifact,
@@ -157,9 +158,21 @@ pub struct Release {
 }
 
 impl Release {
+    /// What stands behind a commit when changes are in the release that the commit has not.
+    pub const DIRTY: &str = "-dirty";
+
+    /// Whether changes are in it that its commit has not.
+    pub fn is_dirty(&self) -> bool {
+        self.commit.as_ref().is_some_and(|commit| commit.ends_with(Self::DIRTY))
+    }
+
     /// The tag of a release made from `commit` at `at_secs` seconds since the Unix epoch. The commit is cut to 12
-    /// characters; without one it is the first 12 of the artifact's digest.
+    /// characters, to 7 before the mark of uncommitted changes; without one it is the first 12 of the artifact's digest.
     pub fn tag_for(commit: Option<&str>, artifact: &Artifact, at_secs: i64) -> String {
+        if let Some(commit) = commit.and_then(|commit| commit.strip_suffix(Self::DIRTY)) {
+            let name: String = commit.chars().take(7).collect();
+            return format!("{name}{}-{at_secs}", Self::DIRTY);
+        }
         let name: String = commit.unwrap_or_else(|| artifact.hex()).chars().take(12).collect();
         format!("{name}-{at_secs}")
     }
@@ -281,5 +294,6 @@ mod tests {
         let files = Artifact::Files { sha256: "ab12cd34ef567890".into() };
         assert_eq!(Release::tag_for(Some("abc123"), &files, 1_641_024_000), "abc123-1641024000");
         assert_eq!(Release::tag_for(None, &files, 7), "ab12cd34ef56-7");
+        assert_eq!(Release::tag_for(Some("abc123def4567890-dirty"), &files, 7), "abc123d-dirty-7");
     }
 }

@@ -72,6 +72,9 @@ pub struct Request {
     /// taking the request and asking the others asks them after its restart.
     #[serde(default)]
     pub supersedes: bool,
+    /// What the target says of the plan beforehand: shares that it can only come near to, and the like.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
 }
 
 /// An incident that a release is to fix: at the end of the watch it is fixed, or the release goes back.
@@ -86,7 +89,7 @@ pub struct Incident {
 }
 
 impl Incident {
-    /// The gate of the watch: bad values turn nothing back before its end, a good one is needed at its end.
+    /// The gate of the watch: bad values turn nothing back before its end, where the last one has to be good.
     fn gate(&self) -> Gate {
         Gate {
             metric: Some(self.metric.clone()),
@@ -94,7 +97,7 @@ impl Incident {
             on_inconclusive: OnInconclusive::RollBack,
             ..Gate::new(
                 &format!("incident {}", self.id),
-                Rule::Metric(Conditions { failures_max: u32::MAX, ..self.fixed.clone() }),
+                Rule::Metric(Conditions { failures_max: Conditions::AT_THE_END, ..self.fixed.clone() }),
             )
         }
     }
@@ -290,7 +293,10 @@ pub fn compile(request: Request) -> Result<Plan, PlanError> {
             artifact: running.artifact.to_string(),
         });
     }
-    let mut notes = Vec::new();
+    let mut notes = if request.stable.is_some() { request.notes.clone() } else { Vec::new() };
+    if request.release.is_dirty() && !request.way_back {
+        notes.push("uncommitted changes are in the release: no commit holds what is rolled out".to_string());
+    }
     if request.judge.observe {
         notes
             .push("the gates only observe: what they find is said, and nothing is done about it".to_string());
@@ -424,7 +430,7 @@ fn with_shadow(request: &Request, mut stages: Vec<Stage>) -> Vec<Stage> {
         let instances = needed(request.instances, shadow.share);
         let phase = Stage {
             mirror: shadow.share,
-            gates: vec![instances_gate(), shadow.gate()],
+            gates: vec![instances_gate(), acting(request, shadow.gate())],
             ..stage(request, format!("shadow {}", shadow.share), Share::NONE, instances, shadow.bake)
         };
         // Instances are never stopped between stages: what the shadow needed stays.
@@ -455,11 +461,10 @@ fn watch(request: &Request, notes: &mut Vec<String>) -> (Millis, Vec<Gate>) {
             incident.id
         )),
         Some(incident) => {
-            notes.push(format!(
-                "at the end of the watch incident {} is fixed, or the release goes back",
-                incident.id
-            ));
-            gates.push(incident.gate());
+            let otherwise =
+                if request.judge.observe { "or that is said" } else { "or the release goes back" };
+            notes.push(format!("at the end of the watch incident {} is fixed, {otherwise}", incident.id));
+            gates.push(acting(request, incident.gate()));
         }
         None => {}
     }
@@ -478,6 +483,11 @@ fn gates_of(request: &Request) -> Vec<Gate> {
     let mut gates = vec![instances_gate()];
     gates.extend(request.gates.iter().cloned());
     gates
+}
+
+/// A gate of the compiler's own; where the configured ones only observe, so does it.
+fn acting(request: &Request, gate: Gate) -> Gate {
+    if request.judge.observe { gate.observing() } else { gate }
 }
 
 /// Whether the instances live: asked in every stage, whatever is configured.
@@ -510,7 +520,7 @@ pub(crate) mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::gate::standard_gates;
+    use crate::gate::{OnFailure, standard_gates};
     use crate::model::{Artifact, TargetSpec};
 
     pub(crate) fn release(tag: &str) -> Release {
@@ -546,6 +556,7 @@ pub(crate) mod tests {
             again: false,
             lifted: false,
             supersedes: false,
+            notes: Vec::new(),
         }
     }
 
@@ -576,6 +587,36 @@ pub(crate) mod tests {
     }
 
     #[test]
+    fn where_gates_only_observe_copies_and_the_incident_turn_nothing_back_either() {
+        let fixed = Conditions {
+            success: Some("result < 5".into()),
+            failure: None,
+            failures_max: 0,
+            unit: "number".into(),
+        };
+        let plan = compile(Request {
+            judge: judge::Settings { observe: true, ..judge::Settings::default() },
+            gates: Vec::new(),
+            shadow: Some(Shadow::new(Share::percent(10), Millis(3))),
+            incident: Some(Incident { id: "7".into(), metric: "queue".into(), fixed }),
+            ..request(StrategySpec::standard_canary())
+        })
+        .unwrap();
+        let all = plan.stages.iter().flat_map(|stage| &stage.gates).chain(&plan.watch_gates);
+        let acting: Vec<&Gate> = all
+            .filter(|gate| {
+                gate.rule != Rule::Instances
+                    && (gate.on_failure != OnFailure::Alert
+                        || gate.on_no_evidence != OnNoEvidence::Continue
+                        || gate.on_inconclusive != OnInconclusive::Promote)
+            })
+            .collect();
+        assert!(acting.is_empty(), "{acting:?}");
+        assert!(plan.notes.iter().any(|note| note.contains("incident 7")), "{:?}", plan.notes);
+        assert!(!plan.notes.iter().any(|note| note.contains("goes back")), "{:?}", plan.notes);
+    }
+
+    #[test]
     fn steps_that_do_not_rise_are_refused_by_number() {
         let step = |percent| Step { share: Share::percent(percent), bake: Millis(1), approval: false };
         let strategy = StrategySpec::Canary { steps: vec![step(5), step(5)] };
@@ -584,6 +625,16 @@ pub(crate) mod tests {
             refused.to_string(),
             "canary step 2 has 5 % after 5 %: shares must rise; remove the step or give it more"
         );
+    }
+
+    #[test]
+    fn a_release_with_uncommitted_changes_says_so_even_if_it_is_the_first() {
+        for stable in [None, Some(release("old-1"))] {
+            let dirty = Release { commit: Some("abc-dirty".into()), ..release("new-2") };
+            let asked = Request { stable, release: dirty, ..request(StrategySpec::standard_canary()) };
+            let notes = compile(asked).unwrap().notes;
+            assert!(notes.iter().any(|note| note.contains("uncommitted changes")), "{notes:?}");
+        }
     }
 
     #[test]

@@ -15,9 +15,10 @@ mod summary;
 #[cfg(test)]
 mod tests;
 mod timeline;
+mod unanswered;
 mod users;
 #[cfg(test)]
-mod walker;
+pub(crate) mod walker;
 mod why;
 
 pub use artifact::{BlastRadius, DeploymentArtifact, Evidence, Looked, StageBound, artifact, evidence};

@@ -6,8 +6,10 @@ use alloc::{
     vec::Vec,
 };
 
+use super::unanswered::unanswered;
 use crate::{
     deployment::{Event, Phase, Recorded, State, StateName, evolve},
+    gate::{Judgement, Verdict},
     model::{Share, Timestamp},
     plan::{Incident, Plan, Stage},
 };
@@ -22,23 +24,32 @@ pub(super) struct Scene<'a> {
     pub(super) after: State,
     /// The event.
     pub(super) recorded: &'a Recorded,
+    /// What the gates said last of the stage, or of the watch, that it is in.
+    pub(super) judged: &'a [Judgement],
 }
 
 /// The whole history, event by event; empty when it does not begin with a plan.
+#[expect(clippy::wildcard_enum_match_arm, reason = "the other events change nothing of what the gates said")]
 pub(super) fn scenes(history: &[Recorded]) -> Vec<Scene<'_>> {
     let Some((first, rest)) = history.split_first() else { return Vec::new() };
     let Event::Planned { plan, .. } = &first.event else { return Vec::new() };
     let mut plan: &Plan = plan;
     let mut state = State::planned(first.at);
     let mut all = Vec::with_capacity(history.len());
-    all.push(Scene { plan, before: None, after: state.clone(), recorded: first });
+    all.push(Scene { plan, before: None, after: state.clone(), recorded: first, judged: &[] });
+    let mut judged: &[Judgement] = &[];
     for recorded in rest {
         let before = state.clone();
         state = evolve(plan, state, recorded);
         if let Event::Replanned { plan: newer } = &recorded.event {
             plan = newer;
         }
-        all.push(Scene { plan, before: Some(before), after: state.clone(), recorded });
+        judged = match &recorded.event {
+            Event::Judged { judgements, .. } => judgements,
+            Event::Exposed { .. } | Event::WatchOpened { .. } => &[],
+            _ => judged,
+        };
+        all.push(Scene { plan, before: Some(before), after: state.clone(), recorded, judged });
     }
     all
 }
@@ -63,6 +74,10 @@ pub(super) struct Story<'a> {
     pub(super) paused: Option<&'a Recorded>,
     /// The last look at the gates.
     pub(super) judged: Option<&'a Recorded>,
+    /// What let the last stage pass, or the watch, that a gate had no answer in.
+    pub(super) unanswered: Option<String>,
+    /// The first failure that turned nothing back because the gates only observe.
+    pub(super) observed: Option<&'a Judgement>,
     /// Where and when it turned back.
     pub(super) turned: Option<Turned<'a>>,
     /// The event that stopped it: failed, cancelled, stuck or given up.
@@ -99,6 +114,8 @@ impl<'a> Story<'a> {
             tried: None,
             paused: None,
             judged: None,
+            unanswered: None,
+            observed: None,
             turned: None,
             stopped: None,
             stage: None,
@@ -121,7 +138,22 @@ impl<'a> Story<'a> {
             Event::Tried { .. } => self.tried = Some(recorded),
             Event::PauseAsked { .. } | Event::Paused { .. } => self.paused = Some(recorded),
             Event::Resumed => self.paused = None,
-            Event::Judged { .. } => self.judged = Some(recorded),
+            Event::Judged { judgements, .. } => {
+                self.judged = Some(recorded);
+                let failed = || judgements.iter().find(|one| one.verdict == Verdict::Fail);
+                self.observed = self.observed.or_else(|| failed().filter(|_| scene.plan.judge.observe));
+            }
+            Event::StagePassed { stage, by_hand: false } => {
+                let open = unanswered(scene.plan, Some(*stage), scene.judged);
+                let stage = placed(scene.plan, *stage);
+                let said = open.map(|open| format!("{stage} passed although {open}"));
+                self.unanswered = said.or_else(|| self.unanswered.take());
+            }
+            Event::WatchPassed { .. } => {
+                let open = unanswered(scene.plan, None, scene.judged);
+                let said = open.map(|open| format!("The watch passed although {open}"));
+                self.unanswered = said.or_else(|| self.unanswered.take());
+            }
             Event::RollbackBegan { .. } => {
                 self.turned = scene.before.as_ref().map(|before| Turned {
                     recorded,

@@ -9,6 +9,7 @@ use alloc::{
 use super::{
     scene::{Scene, instances, named, placed},
     span::rough,
+    unanswered::unanswered,
 };
 use crate::{
     deployment::{ApprovalReason, Event, Phase, What},
@@ -44,7 +45,7 @@ pub(super) fn sentence(scene: &Scene<'_>) -> String {
             let stage = named(plan, *stage);
             format!("Evidence is missing in {stage}; waiting up to {} for it", left(at, *until))
         }
-        Event::StagePassed { stage, by_hand: false } => format!("{} passed", placed(plan, *stage)),
+        Event::StagePassed { stage, by_hand: false } => passed(scene, *stage),
         Event::StagePassed { stage, by_hand: true } => format!("{} was passed by hand", placed(plan, *stage)),
         Event::Hurried { stage } => format!("Full promotion was asked for: on to {}", named(plan, *stage)),
         Event::ApprovalAsked { stage, why, until } => approval(plan, *stage, why, &left(at, *until)),
@@ -86,6 +87,15 @@ pub(super) fn sentence(scene: &Scene<'_>) -> String {
         }
         Event::Cancelled { reason } => format!("Called off before anything was touched{}", because(reason)),
     }
+}
+
+fn passed(scene: &Scene<'_>, stage: usize) -> String {
+    let open = unanswered(scene.plan, Some(stage), scene.judged);
+    format!("{} passed{}", placed(scene.plan, stage), although(open))
+}
+
+fn although(open: Option<String>) -> String {
+    open.map_or_else(String::new, |open| format!(", although {open}"))
 }
 
 /// `: reason`, or nothing.
@@ -233,7 +243,7 @@ fn watch_passed(scene: &Scene<'_>) -> String {
             format!("The watch ended {} early to make room", left(scene.recorded.at, until))
         }
         _ if scene.plan.watch == Millis::ZERO => "Nothing is left to watch".to_string(),
-        _ => "The watch passed".to_string(),
+        _ => format!("The watch passed{}", although(unanswered(scene.plan, None, scene.judged))),
     }
 }
 

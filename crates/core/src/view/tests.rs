@@ -20,9 +20,10 @@ use super::{
 };
 use crate::{
     deployment::{Effect, Event, Recorded, StateName, Verb, decide, fold, table},
-    judge::Judge,
+    gate::{Conditions, Finding, Gate, Judgement, Verdict},
+    judge::{Judge, Settings},
     model::{Actor, Millis, Timestamp},
-    plan::{Batch, Request, StrategySpec},
+    plan::{Batch, Incident, Request, StrategySpec},
 };
 
 fn abort() -> Verb {
@@ -203,6 +204,59 @@ fn what_users_met_is_counted_over_all_windows() {
 }
 
 #[test]
+fn a_stage_that_passed_without_an_answer_says_what_let_it_pass() {
+    let mut walker = Walker::canary();
+    walker.run_to(StateName::CanaryEvaluating);
+    let open = Judgement {
+        verdict: Verdict::NoEvidence,
+        finding: Some(Finding { undecided: true, ..Finding::default() }),
+        ..judged("latency_p99", "1 of 80 requests took longer than 1 s")
+    };
+    let judgements = vec![judged("error_rate", "nothing failed"), open];
+    for event in
+        [Event::Judged { stage: Some(0), judgements }, Event::StagePassed { stage: 0, by_hand: false }]
+    {
+        let seq = walker.history.len() as u64 + 1;
+        walker.history.push(Recorded { seq, at: walker.now, actor: Actor::engine(), event });
+    }
+    let passed = "canary 5 % (stage 1 of 4) passed, although gate latency_p99 decided nothing in 10 min, the longest \
+                  that a stage may last, and `on_inconclusive: promote` let it pass: 1 of 80 requests took longer than 1 s";
+    assert_eq!(timeline(&walker.history).last().unwrap().sentence, passed);
+    let why = walker.why();
+    assert!(why.ends_with(&format!(" {}.", passed.replace(", although", " although"))), "{why}");
+}
+
+fn judged(gate: &str, reason: &str) -> Judgement {
+    Judgement {
+        gate: gate.to_owned(),
+        verdict: Verdict::Pass,
+        reason: reason.to_owned(),
+        value: None,
+        limit: None,
+        baseline: None,
+        requests: 80,
+        baseline_requests: 800,
+        window: Millis::secs(60),
+        finding: None,
+    }
+}
+
+#[test]
+fn what_was_only_observed_says_what_the_gates_would_have_done() {
+    let observing = |health| {
+        let asked = request(StrategySpec::standard_canary());
+        let gates = asked.gates.iter().cloned().map(Gate::observing).collect();
+        let judge = Settings { observe: true, ..Settings::default() };
+        let mut walker = Walker::with(Request { gates, judge, ..asked });
+        walker.health = health;
+        walker.run_to(StateName::Verified).why()
+    };
+    let (bad, good) = (observing(Health::Failing), observing(Health::Good));
+    assert!(bad.contains("It was only observed: gate error_rate would have turned it back: 3 of 3"), "{bad}");
+    assert!(good.ends_with("It was only observed: no gate would have turned it back."), "{good}");
+}
+
+#[test]
 fn a_history_without_a_plan_has_no_view() {
     let lone = [Recorded { seq: 1, at: START, actor: Actor::engine(), event: Event::Admitted }];
     for history in [&[][..], &lone] {
@@ -256,5 +310,24 @@ proptest! {
         prop_assert!(moves.iter().all(|change| change.from_state != change.to_state));
         prop_assert!(moves.windows(2).all(|pair| pair[0].to_state == pair[1].from_state));
         prop_assert_eq!(moves.last().map_or(StateName::Queued, |last| last.to_state), state.name());
+    }
+}
+
+#[test]
+fn an_incident_that_nobody_could_look_at_is_not_taken_for_fixed() {
+    let fixed = Conditions {
+        success: Some("result < 5".to_owned()),
+        failure: None,
+        failures_max: 0,
+        unit: "number".to_owned(),
+    };
+    let incident = Incident { id: "7".to_owned(), metric: "queue".to_owned(), fixed };
+    let once = StrategySpec::AllAtOnce { bake: Millis::secs(20) };
+    let asked = |incident| Request { incident, watch: Millis::secs(5), ..request(once.clone()) };
+    for (incident, ends) in [(Some(incident), StateName::RolledBack), (None, StateName::Verified)] {
+        let mut walker = Walker::with(asked(incident));
+        walker.run_to(StateName::Verifying);
+        walker.broken = |effect| matches!(effect, Effect::Measure { .. });
+        walker.run_to(ends);
     }
 }

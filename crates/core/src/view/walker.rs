@@ -10,11 +10,11 @@ use crate::{
     plan::{Limits, Request, Step, StrategySpec, compile},
 };
 
-pub(super) const START: Timestamp = Timestamp(1_767_348_000_000);
+pub(crate) const START: Timestamp = Timestamp(1_767_348_000_000);
 
 /// What the new release does with its requests.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Health {
+pub(crate) enum Health {
     Good,
     /// Half of the requests fail.
     Failing,
@@ -33,7 +33,7 @@ fn release(tag: &str) -> Release {
     }
 }
 
-pub(super) fn request(strategy: StrategySpec) -> Request {
+pub(crate) fn request(strategy: StrategySpec) -> Request {
     Request {
         deployment: "d1".to_owned(),
         service: "shop".to_owned(),
@@ -57,16 +57,17 @@ pub(super) fn request(strategy: StrategySpec) -> Request {
         again: false,
         lifted: false,
         supersedes: false,
+        notes: Vec::new(),
     }
 }
 
 /// Drives one deployment and keeps its history. Every answer takes 200 ms.
-pub(super) struct Walker {
-    pub(super) history: Vec<Recorded>,
-    pub(super) now: Timestamp,
-    pub(super) health: Health,
+pub(crate) struct Walker {
+    pub(crate) history: Vec<Recorded>,
+    pub(crate) now: Timestamp,
+    pub(crate) health: Health,
     /// Effects that fail.
-    pub(super) broken: fn(&Effect) -> bool,
+    pub(crate) broken: fn(&Effect) -> bool,
     requests: (u64, u64),
     failures: u64,
     slow: u64,
@@ -74,18 +75,18 @@ pub(super) struct Walker {
 
 impl Walker {
     /// `shop`: a canary of 5, 25, 50 and 100 %, 60 s each, asked for by ana.
-    pub(super) fn canary() -> Self {
+    pub(crate) fn canary() -> Self {
         Self::with(request(StrategySpec::standard_canary()))
     }
 
     /// The same with a person's approval before the second stage.
-    pub(super) fn with_approval() -> Self {
+    pub(crate) fn with_approval() -> Self {
         let step =
             |percent, approval| Step { share: Share::percent(percent), bake: Millis::secs(60), approval };
         Self::with(request(StrategySpec::Canary { steps: vec![step(5, false), step(50, true)] }))
     }
 
-    pub(super) fn with(request: Request) -> Self {
+    pub(crate) fn with(request: Request) -> Self {
         let plan = compile(request.clone()).unwrap();
         let event = Event::Planned {
             request: request.into(),
@@ -104,12 +105,12 @@ impl Walker {
         }
     }
 
-    pub(super) fn state(&self) -> StateName {
+    pub(crate) fn state(&self) -> StateName {
         fold(&self.history).unwrap().1.name()
     }
 
     /// One piece of news.
-    pub(super) fn hear(&mut self, actor: &Actor, input: &Input) -> &mut Self {
+    pub(crate) fn hear(&mut self, actor: &Actor, input: &Input) -> &mut Self {
         let (plan, state) = fold(&self.history).unwrap();
         if let Ok(events) = decide(&plan, &state, &Judge::of(&plan), input, self.now) {
             for event in events {
@@ -121,12 +122,12 @@ impl Walker {
     }
 
     /// A person asks.
-    pub(super) fn ask(&mut self, verb: Verb) -> &mut Self {
+    pub(crate) fn ask(&mut self, verb: Verb) -> &mut Self {
         self.hear(&Actor::person("ben"), &Input::Operator(verb))
     }
 
     /// Goes on by itself until the state is reached.
-    pub(super) fn run_to(&mut self, goal: StateName) -> &mut Self {
+    pub(crate) fn run_to(&mut self, goal: StateName) -> &mut Self {
         for _ in 0..5_000 {
             if self.state() == goal {
                 return self;
@@ -138,7 +139,7 @@ impl Walker {
 
     /// 200 ms: the first thing that is owed is answered, and time passes.
     #[expect(clippy::wildcard_enum_match_arm, reason = "the other effects are answered alike")]
-    pub(super) fn step(&mut self) -> &mut Self {
+    pub(crate) fn step(&mut self) -> &mut Self {
         let (plan, state) = fold(&self.history).unwrap();
         self.pass(Millis(200), state.share);
         let engine = Actor::engine();
@@ -160,7 +161,7 @@ impl Walker {
     }
 
     /// 100 requests a second, split by the share.
-    pub(super) fn pass(&mut self, span: Millis, share: Share) {
+    pub(crate) fn pass(&mut self, span: Millis, share: Share) {
         self.now = self.now.after(span);
         let all = if self.health == Health::Idle { 0 } else { span.0 / 10 };
         let new = all * u64::from(share.basis_points()) / 10_000;
@@ -198,7 +199,7 @@ impl Walker {
     }
 
     /// The sentence, with times as seconds since the start.
-    pub(super) fn why(&self) -> String {
+    pub(crate) fn why(&self) -> String {
         let clock = |at: Timestamp| format!("+{}", at.since(START));
         super::why(&self.history, self.now, &clock).unwrap()
     }

@@ -1,8 +1,9 @@
-//! What a deployment waits for and until when, or why it ended: one sentence, at most two.
+//! What a deployment waits for and until when, or why it ended: one sentence, and what has to be known beside it.
 
 use alloc::{
     format,
     string::{String, ToString},
+    vec::Vec,
 };
 
 use super::{
@@ -22,9 +23,11 @@ use crate::{
 pub fn why(history: &[Recorded], now: Timestamp, clock: &dyn Fn(Timestamp) -> String) -> Option<String> {
     let story = Story::of(history)?;
     let teller = Teller { story: &story, now, clock };
-    let text = teller.tell();
+    let more = [story.unanswered.clone(), teller.observed()];
+    let text = core::iter::once(teller.tell()).chain(more.into_iter().flatten());
     // A reason from outside may bring its own full stop.
-    Some(format!("{}.", text.trim_end().trim_end_matches('.')))
+    let sentences: Vec<_> = text.map(|text| format!("{}.", text.trim_end().trim_end_matches('.'))).collect();
+    Some(sentences.join(" "))
 }
 
 fn then_back(left: &str) -> String {
@@ -70,6 +73,18 @@ impl Teller<'_> {
             Phase::Stuck => self.stuck(),
             Phase::Failed | Phase::Cancelled => self.stopped(),
         }
+    }
+
+    /// What the gates would have done, where they only observe.
+    fn observed(&self) -> Option<String> {
+        if let Some(failed) = self.story.observed {
+            return Some(format!(
+                "It was only observed: gate {} would have turned it back: {}",
+                failed.gate, failed.reason
+            ));
+        }
+        let quiet = self.story.plan.judge.observe && self.story.state.phase == Phase::Verified;
+        quiet.then(|| "It was only observed: no gate would have turned it back".to_string())
     }
 
     fn ended(&self) -> String {

@@ -84,6 +84,7 @@ pub(super) fn request(tag: &str, strategy: StrategySpec) -> Request {
         again: false,
         lifted: false,
         supersedes: false,
+        notes: Vec::new(),
     }
 }
 

@@ -21,7 +21,7 @@ pub(crate) use aa::Trials;
 
 pub(crate) use past::{Calibration, Rollout};
 
-use super::{Common, print_json, project};
+use super::{Common, control::known_service, out::say, print_json, project};
 use crate::{
     compose, config,
     fault::{Exit, Fault},
@@ -55,10 +55,10 @@ pub(super) struct BacktestArgs {
     #[arg(long, value_name = "URL", requires = "requests", requires = "failures")]
     prometheus: Option<String>,
     /// Selector of the counters of all requests, such as `http_requests_total{app="shop"}`.
-    #[arg(long, value_name = "SELECTOR", requires = "prometheus")]
+    #[arg(long, value_name = "SELECTOR", requires = "prometheus", value_parser = config::selector)]
     requests: Option<String>,
     /// Selector of the counters of failed ones.
-    #[arg(long, value_name = "SELECTOR", requires = "prometheus")]
+    #[arg(long, value_name = "SELECTOR", requires = "prometheus", value_parser = config::selector)]
     failures: Option<String>,
     /// The label that names an instance.
     #[arg(long, value_name = "LABEL", default_value = "instance", requires = "prometheus")]
@@ -88,6 +88,12 @@ pub(crate) struct Found {
 
 pub(super) async fn backtest(common: &Common, args: BacktestArgs) -> Result<Exit, Fault> {
     let wanted = wanted(common, &args)?;
+    if wanted.bench.as_ref().is_some_and(|bench| bench.gates.is_empty()) {
+        return Err(Fault::refuse("every gate is off: nothing would be asked"));
+    }
+    if let (Some(service), None) = (&args.service, &args.prometheus) {
+        known_service(&common.client()?, service).await?;
+    }
     let found = match &args.prometheus {
         Some(url) => prometheus::hours(url, &args, &asked_always(wanted.bench)).await?,
         None => past::journal(common, &args, wanted).await?,
@@ -95,7 +101,7 @@ pub(super) async fn backtest(common: &Common, args: BacktestArgs) -> Result<Exit
     if common.json {
         print_json(&found)?;
     } else {
-        anstream::print!("{}", render::backtest(&found));
+        say!("{}", render::backtest(&found));
     }
     Ok(Exit::Success)
 }

@@ -4,16 +4,17 @@ use clap::Args;
 use tidegate_core::model::Actor;
 use tidegate_engine::journal::{Kept, Standing};
 
-use super::{Common, print_json};
+use super::{Common, out::sayln, print_json};
 use crate::{
     client::Client,
+    config,
     fault::{Exit, Fault},
     server::Action,
 };
 
 #[derive(Args)]
 pub(super) struct ReasonArgs {
-    /// The deployment; default: the one under way.
+    /// The deployment, or its service; default: the one under way.
     deployment: Option<String>,
     /// Why; kept in the audit trail.
     #[arg(long, short, default_value = "")]
@@ -42,17 +43,50 @@ pub(super) async fn tell(common: &Common, args: ReasonArgs, action: Action) -> R
     if common.json {
         print_json(&serde_json::json!({ "deployment": id, "events": told.events }))?;
     } else {
-        anstream::println!("{id}: {}", told.events.join(", ").replace('_', " "));
+        sayln!("{id}: {}", told.events.join(", ").replace('_', " "));
     }
     Ok(Exit::Success)
 }
 
-/// The deployment that was named, else the only one that has not ended, else the newest.
+/// Deployments that are looked through for a service's newest one and for what somebody may have meant.
+const LOOKED_AT: usize = 200;
+
+/// The deployment that was named by its own name or by its service's; without a name the only one that has not ended, else
+/// the newest. Of a service it is the one under way, else its newest.
 pub(super) async fn which(client: &Client, named: Option<String>) -> Result<String, Fault> {
-    if let Some(named) = named {
+    let all = client.deployments(None, LOOKED_AT).await?;
+    let Some(named) = named else { return newest(client, &all) };
+    if all.iter().any(|kept| kept.deployment == named) {
         return Ok(named);
     }
-    let all = client.deployments(None, 200).await?;
+    let of_service = client.deployments(Some(&named), LOOKED_AT).await?;
+    let under_way = of_service.iter().find(|kept| kept.row.standing != Standing::Ended);
+    if let Some(kept) = under_way.or(of_service.first()) {
+        return Ok(kept.deployment.clone());
+    }
+    // An old one is not among them.
+    match client.journal()? {
+        Some(_) if client.history(&named).await.is_ok() => Ok(named),
+        Some(_) | None => Err(unknown("deployment", &named, &all)),
+    }
+}
+
+/// That nothing is named so, with what may have been meant.
+pub(super) fn unknown(what: &str, named: &str, all: &[Kept]) -> Fault {
+    let hint = meant(named, all)
+        .map_or_else(|| "see `tidegate history`".to_owned(), |near| format!("did you mean `{near}`?"));
+    Fault::refuse(format!("there is no {what} `{named}`: {hint}"))
+}
+
+/// Refuses a service that nothing was ever deployed of.
+pub(super) async fn known_service(client: &Client, service: &str) -> Result<(), Fault> {
+    if client.deployments(Some(service), 1).await?.is_empty() {
+        return Err(unknown("deployed service", service, &client.deployments(None, LOOKED_AT).await?));
+    }
+    Ok(())
+}
+
+fn newest(client: &Client, all: &[Kept]) -> Result<String, Fault> {
     let under_way: Vec<&Kept> = all.iter().filter(|kept| kept.row.standing != Standing::Ended).collect();
     match (under_way.as_slice(), all.first()) {
         ([one], _) => Ok(one.deployment.clone()),
@@ -65,6 +99,17 @@ pub(super) async fn which(client: &Client, named: Option<String>) -> Result<Stri
             let ids: Vec<&str> = several.iter().map(|kept| kept.deployment.as_str()).collect();
             Err(Fault::refuse(format!("several deployments are under way, name one: {}", ids.join(", "))))
         }
+    }
+}
+
+/// The service whose name is near, or the deployment with the same number: the next number is another one and no slip.
+fn meant<'a>(named: &str, all: &'a [Kept]) -> Option<&'a str> {
+    let number = |name: &str| name.rsplit_once('-').and_then(|(_, number)| number.parse::<u64>().ok());
+    let ids = all.iter().map(|kept| kept.deployment.as_str());
+    let services = all.iter().map(|kept| kept.row.service.as_str());
+    match number(named) {
+        Some(wanted) => config::nearest(named, ids.filter(|id| number(id) == Some(wanted))),
+        None => config::nearest(named, services),
     }
 }
 

@@ -1,9 +1,9 @@
 //! `plan`, `deploy`, `rollback`, `rehearse`: from the project's files to a request for a deployment.
 
-use std::path::Path;
+use std::{path::Path, sync::Arc};
 
 use clap::Args;
-use tidegate_adapters::local::resolve_image;
+use tidegate_adapters::{clock::Clock, local::resolve_image};
 use tidegate_core::{
     deployment::{Event, StateName},
     expression::{Expression, Unit},
@@ -19,6 +19,7 @@ use tidegate_engine::{
     learning::learned,
     record,
 };
+use tidegate_kubernetes::KubernetesTarget;
 use tidegate_sim::rehearse;
 
 use super::{
@@ -27,6 +28,7 @@ use super::{
     control::person,
     follow,
     inspect::now,
+    out::{say, sayln},
     outlook::{self, TrafficArgs},
     print_json,
 };
@@ -47,6 +49,9 @@ pub(super) struct WhatArgs {
     /// Roll out even if the release is identical to the running one.
     #[arg(long)]
     again: bool,
+    /// The image to roll out on Kubernetes, by digest: `name@sha256:…`; default: the configuration's.
+    #[arg(long, value_name = "IMAGE")]
+    image: Option<String>,
     /// Roll out content that a gate turned back before; needs --reason.
     #[arg(long)]
     lift: bool,
@@ -150,6 +155,11 @@ async fn wanted(common: &Common, what: &WhatArgs) -> Result<Wanted, Fault> {
     let Some(service) = config.services.get(&name) else {
         return Err(Fault::refuse(format!("there is no service `{name}`")));
     };
+    if what.image.is_some() && !matches!(service.run.kind, config::RunKind::Kubernetes(_)) {
+        return Err(Fault::refuse(
+            "--image is for services on Kubernetes: here the configuration names what runs",
+        ));
+    }
     let image = match &service.run.kind {
         config::RunKind::Container(container) => Some(
             resolve_image(
@@ -159,33 +169,35 @@ async fn wanted(common: &Common, what: &WhatArgs) -> Result<Wanted, Fault> {
             .await
             .map_err(Fault::world)?,
         ),
+        config::RunKind::Kubernetes(_) => what.image.clone(),
         config::RunKind::Command(_) => None,
     };
-    let commit = commit(&root);
+    // What is made from an image is not made from these files.
+    let commit = match &service.run.kind {
+        config::RunKind::Command(_) => marked_commit(&root),
+        config::RunKind::Container(_) | config::RunKind::Kubernetes(_) => commit(&root),
+    };
     let release = compose::release(&root, service, commit.as_deref(), image, now().0 / 1_000)?;
     let mut request = compose::request(&root, &name, service, release)?;
     request.again = what.again;
     request.lifted = what.lift;
-    request.incident = incident(what, &request)?;
+    request.incident = incident(what, service)?;
     Ok(Wanted { config, name, request })
 }
 
 /// The incident of the command line, with its condition checked.
-fn incident(what: &WhatArgs, request: &Request) -> Result<Option<Incident>, Fault> {
+fn incident(what: &WhatArgs, service: &Service) -> Result<Option<Incident>, Fault> {
     let (Some(id), Some(fixed)) = (&what.incident, &what.fixed_when) else { return Ok(None) };
+    if id.trim().is_empty() {
+        return Err(Fault::refuse("--incident needs the incident's id, as `INC-42`"));
+    }
     let Some((metric, condition)) = fixed.split_once(':').map(|(metric, rest)| (metric.trim(), rest.trim()))
     else {
         return Err(Fault::refuse(
             "--fixed-when needs a metric and a condition, as `open_orders: result < 10`",
         ));
     };
-    if !request.metrics.iter().any(|known| known.name == metric) {
-        let known: Vec<&str> = request.metrics.iter().map(|known| known.name.as_str()).collect();
-        let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
-        return Err(Fault::refuse(format!(
-            "--fixed-when names metric `{metric}`, which is not in `metrics` of the configuration; there is {known}"
-        )));
-    }
+    valued(service, metric)?;
     let checked = Expression::parse(condition).and_then(|parsed| parsed.check(&judge::scope(Unit::Number)));
     checked.map_err(|error| Fault::refuse(format!("--fixed-when `{condition}`: {error}")))?;
     let fixed = Conditions {
@@ -197,7 +209,27 @@ fn incident(what: &WhatArgs, request: &Request) -> Result<Option<Incident>, Faul
     Ok(Some(Incident { id: id.clone(), metric: metric.to_owned(), fixed }))
 }
 
-fn chosen(config: &Config, named: Option<&str>) -> Result<String, Fault> {
+/// Refuses a metric that is not there, or that has counters where a condition needs a value.
+fn valued(service: &Service, metric: &str) -> Result<(), Fault> {
+    let with_value =
+        || service.metrics.iter().filter(|(_, metric)| !metric.counts()).map(|(name, _)| name.as_str());
+    let known = match with_value().collect::<Vec<_>>().as_slice() {
+        [] => "none has a value".to_owned(),
+        names => format!("with a value there is {}", names.join(", ")),
+    };
+    let near = config::nearest(metric, with_value()).map_or(known, |near| format!("did you mean `{near}`?"));
+    match service.metrics.get(metric) {
+        Some(found) if found.counts() => Err(Fault::refuse(format!(
+            "--fixed-when names metric `{metric}`, which has counters, and a condition needs a value; {near}"
+        ))),
+        Some(_) => Ok(()),
+        None => Err(Fault::refuse(format!(
+            "--fixed-when names metric `{metric}`, which is not in `metrics` of the configuration; {near}"
+        ))),
+    }
+}
+
+pub(super) fn chosen(config: &Config, named: Option<&str>) -> Result<String, Fault> {
     let names: Vec<&str> = config.services.keys().map(String::as_str).collect();
     match (named, names.as_slice()) {
         (Some(named), _) if config.services.contains_key(named) => Ok(named.to_owned()),
@@ -214,15 +246,27 @@ fn chosen(config: &Config, named: Option<&str>) -> Result<String, Fault> {
 
 /// The commit that the project stands at; `None` outside version control.
 fn commit(root: &Path) -> Option<String> {
+    git(root, &["rev-parse", "--verify", "HEAD"]).filter(|commit| !commit.is_empty())
+}
+
+/// The same, marked when a file that is under version control is not as the commit has it.
+fn marked_commit(root: &Path) -> Option<String> {
+    let commit = commit(root)?;
+    let changed = git(root, &["status", "--porcelain", "--untracked-files=no", "--", "."])?;
+    Some(if changed.is_empty() { commit } else { format!("{commit}{}", Release::DIRTY) })
+}
+
+/// What git says of the project; `None` when it cannot.
+fn git(root: &Path, asked: &[&str]) -> Option<String> {
     let output = std::process::Command::new("git")
-        .arg("-C")
+        .args(["--no-optional-locks", "-C"])
         .arg(root)
-        .args(["rev-parse", "--verify", "HEAD"])
+        .args(asked)
         .stdin(std::process::Stdio::null())
         .output()
         .ok()?;
-    let commit = String::from_utf8(output.stdout).ok()?.trim().to_owned();
-    (output.status.success() && !commit.is_empty()).then_some(commit)
+    let said = String::from_utf8(output.stdout).ok()?.trim().to_owned();
+    output.status.success().then_some(said)
 }
 
 pub(super) async fn plan(common: &Common, args: PlanArgs) -> Result<Exit, Fault> {
@@ -231,7 +275,7 @@ pub(super) async fn plan(common: &Common, args: PlanArgs) -> Result<Exit, Fault>
     if common.json {
         print_json(&Planned { plan: &plan, outlook: sight.json() })?;
     } else {
-        anstream::print!("{}{}", render::plan(&plan), sight.text(&plan));
+        say!("{}{}", render::plan(&plan), sight.text(&plan));
     }
     Ok(Exit::Success)
 }
@@ -260,6 +304,7 @@ async fn planned(common: &Common, what: &WhatArgs) -> Result<Plan, Fault> {
             request.judge = request.judge.with_learned(&learned);
         }
     }
+    adopt(&mut wanted.request).await?;
     wanted.know().await?;
     let mut request = wanted.request;
     match &journal {
@@ -267,6 +312,18 @@ async fn planned(common: &Common, what: &WhatArgs) -> Result<Plan, Fault> {
         None => confidence::weigh_past(&mut request, &[], now()),
     }
     plan::compile(request).map_err(Fault::caller)
+}
+
+/// Where nothing was deployed yet, what serves on Kubernetes is the stable release.
+async fn adopt(request: &mut Request) -> Result<(), Fault> {
+    if request.stable.is_some() || request.release.spec.kind != "kubernetes" {
+        return Ok(());
+    }
+    // A clock that nobody asks: nothing is measured.
+    let clock = Arc::new(Clock::new(Path::new(".")));
+    let target = KubernetesTarget::new("plan", clock);
+    request.stable = target.found(&request.service, &request.release).await.map_err(Fault::trouble)?;
+    Ok(())
 }
 
 pub(super) async fn deploy(common: &Common, args: DeployArgs) -> Result<Exit, Fault> {
@@ -311,7 +368,7 @@ fn detached(common: &Common, id: &str, release: &str) -> Result<Exit, Fault> {
     if common.json {
         print_json(&serde_json::json!({ "deployment": id, "release": release }))?;
     } else {
-        anstream::println!("{id} goes on by itself; `tidegate watch {id}` follows it");
+        sayln!("{id} goes on by itself; `tidegate watch {id}` follows it");
     }
     Ok(Exit::Success)
 }
@@ -347,6 +404,8 @@ pub(super) async fn rollback(common: &Common, args: RollbackArgs) -> Result<Exit
 async fn way_back(client: &Client, service: &str, to: Option<&str>) -> Result<Request, Fault> {
     let mut known: Vec<String> = Vec::new();
     let mut present: Option<Release> = None;
+    // What served before anything was deployed is in the oldest request alone.
+    let mut oldest: Option<Request> = None;
     for kept in client.deployments(Some(service), 500).await? {
         if record::state_name(&kept.row) != Some(StateName::Verified) {
             continue;
@@ -356,6 +415,7 @@ async fn way_back(client: &Client, service: &str, to: Option<&str>) -> Result<Re
             continue;
         };
         let release = &request.release;
+        oldest = Some(request.as_ref().clone());
         let Some(present) = present.as_ref() else {
             present = Some(release.clone());
             continue;
@@ -374,6 +434,23 @@ async fn way_back(client: &Client, service: &str, to: Option<&str>) -> Result<Re
             });
         }
         known.push(release.tag.clone());
+    }
+    if let Some(request) = oldest
+        && let Some(found) = request.stable.clone()
+        && !known.contains(&found.tag)
+    {
+        if to.is_none_or(|to| to == found.tag) {
+            let (shadow, confidence) = (None, None);
+            return Ok(Request {
+                release: found,
+                way_back: true,
+                again: true,
+                shadow,
+                confidence,
+                ..request
+            });
+        }
+        known.push(found.tag);
     }
     Err(Fault::refuse(match (to, present) {
         (Some(to), Some(present)) if present.tag == to => format!("`{service}` runs {to} already"),
@@ -428,7 +505,7 @@ pub(super) async fn rehearse(common: &Common, args: RehearseArgs) -> Result<Exit
         print_json(&serde_json::json!({ "outcome": transcript.outcome, "events": lines }))?;
     } else {
         for line in &transcript.lines {
-            anstream::println!("{}", render::clean(line.to_string().trim_end()));
+            sayln!("{}", render::clean(line.to_string().trim_end()));
         }
     }
     Ok(if transcript.outcome == Some(StateName::Verified) { Exit::Success } else { Exit::RolledBack })
@@ -451,4 +528,27 @@ async fn play(
         .await
         .map_err(Fault::internal)?
         .map_err(Fault::caller)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_commit_is_marked_when_the_files_under_version_control_are_not_as_it_has_them() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let root = directory.path();
+        assert_eq!(marked_commit(root), None, "outside version control");
+        let who = ["-c", "user.name=a", "-c", "user.email=a@example.org", "-c", "commit.gpgsign=false"];
+        let file = root.join("shop.py");
+        std::fs::write(&file, "print(1)\n").expect("written");
+        for asked in [&["init", "--quiet"][..], &["add", "."], &["commit", "--quiet", "-m", "first"]] {
+            git(root, &[&who, asked].concat()).expect("git works");
+        }
+        std::fs::write(root.join("report.json"), "{}").expect("written");
+        let clean = marked_commit(root).expect("a commit");
+        assert!(clean.len() >= 40 && !clean.contains(Release::DIRTY), "{clean}");
+        std::fs::write(&file, "print(2)\n").expect("written");
+        assert_eq!(marked_commit(root), Some(format!("{clean}-dirty")));
+    }
 }

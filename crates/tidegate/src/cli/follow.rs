@@ -12,7 +12,13 @@ use tidegate_core::{
 };
 use tidegate_engine::run;
 
-use super::{Common, control::person, inspect::now, print_json};
+use super::{
+    Common,
+    control::person,
+    inspect::{now, why_of},
+    out::{say, sayln},
+    print_json,
+};
 use crate::{
     client::Client,
     fault::{Exit, Fault},
@@ -55,7 +61,7 @@ pub(super) async fn follow(common: &Common, client: &Client, id: &str) -> Result
             return Ok(exit);
         }
         if shown.live {
-            shown.block(&plan, &history, &client.live(id).await);
+            shown.block(&plan, &history, &client.live(id).await)?;
         }
         // Whoever follows wants it to end: an engine that died is started again and goes on where it was.
         if ensured.is_none_or(|at| at.elapsed() >= ENSURE) {
@@ -91,15 +97,15 @@ impl Shown<'_> {
     fn events(&mut self, history: &[Recorded]) -> Result<(), Fault> {
         let lines = view::timeline(history);
         if lines.len() > self.events && self.block > 0 {
-            anstream::print!("{}", render::redraw(self.block, &[]));
+            say!("{}", render::redraw(self.block, &[]));
             self.block = 0;
         }
         for line in lines.iter().skip(self.events) {
             if self.common.json {
                 let text = serde_json::to_string(line).map_err(Fault::internal)?;
-                anstream::println!("{text}");
+                sayln!("{text}");
             } else {
-                anstream::print!("{}", render::timeline(std::slice::from_ref(line)));
+                say!("{}", render::timeline(std::slice::from_ref(line)));
             }
         }
         self.events = lines.len();
@@ -107,8 +113,8 @@ impl Shown<'_> {
     }
 
     /// Draws the live block in the place of the last one.
-    fn block(&mut self, plan: &Plan, history: &[Recorded], glimpse: &Glimpse) {
-        let Some(summary) = view::summary(history, now()) else { return };
+    fn block(&mut self, plan: &Plan, history: &[Recorded], glimpse: &Glimpse) -> Result<(), Fault> {
+        let Some(summary) = view::summary(history, now()) else { return Ok(()) };
         let progress = render::Progress {
             plan,
             summary: &summary,
@@ -118,8 +124,9 @@ impl Shown<'_> {
             now: now(),
         };
         let lines = render::progress(&progress, width());
-        anstream::print!("{}", render::redraw(self.block, &lines));
+        say!("{}", render::redraw(self.block, &lines));
         self.block = lines.len();
+        Ok(())
     }
 }
 
@@ -149,12 +156,12 @@ fn end(state: StateName, common: &Common) -> Option<Exit> {
 }
 
 fn finish(common: &Common, client: &Client, id: &str, history: &[Recorded]) -> Result<(), Fault> {
-    let why = view::why(history, now(), &render::clock).unwrap_or_default();
+    let why = why_of(history);
     if common.json {
         return print_json(&view::summary(history, now()));
     }
-    anstream::println!("{id}: {}", render::clean(&why));
-    anstream::println!("artifacts: {}", client.place().artifacts().display());
+    sayln!("{id}: {}", render::clean(&why));
+    sayln!("artifacts: {}", client.place().artifacts().display());
     Ok(())
 }
 

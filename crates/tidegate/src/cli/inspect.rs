@@ -1,10 +1,16 @@
 //! `status`, `watch`, `why`, `history`, `artifacts`, `audit`: reading what happened. None of them needs a running engine.
 
-use clap::Args;
-use tidegate_core::{model::Timestamp, view};
+use clap::{Args, builder::RangedU64ValueParser};
+use tidegate_core::{deployment::Recorded, model::Timestamp, view};
 use tidegate_engine::journal::{Chain, History, Standing};
 
-use super::{Common, control::which, follow, print_json};
+use super::{
+    Common,
+    control::{unknown, which},
+    follow,
+    out::{say, sayln},
+    print_json,
+};
 use crate::{
     artifacts,
     fault::{Exit, Fault},
@@ -13,7 +19,7 @@ use crate::{
 
 #[derive(Args)]
 pub(super) struct OneArgs {
-    /// The deployment; default: the one under way, else the newest.
+    /// The deployment, or a service: its newest; default: the one under way, else the newest.
     deployment: Option<String>,
 }
 
@@ -31,7 +37,7 @@ pub(super) struct HistoryArgs {
     #[arg(long)]
     service: Option<String>,
     /// How many, newest first.
-    #[arg(long, short = 'n', default_value_t = 20)]
+    #[arg(long, short = 'n', default_value_t = 20, value_parser = RangedU64ValueParser::<usize>::new().range(1..))]
     limit: usize,
 }
 
@@ -45,7 +51,8 @@ pub(super) async fn status(common: &Common, args: StatusArgs) -> Result<Exit, Fa
     let client = common.client()?;
     let mut chosen = Vec::new();
     let mut seen = Vec::new();
-    for kept in client.deployments(None, 500).await? {
+    let all = client.deployments(None, 500).await?;
+    for kept in &all {
         let named =
             args.which.as_ref().is_none_or(|which| *which == kept.deployment || *which == kept.row.service);
         let first = !seen.contains(&kept.row.service);
@@ -57,15 +64,15 @@ pub(super) async fn status(common: &Common, args: StatusArgs) -> Result<Exit, Fa
             chosen.extend(view::summary(&history, now()));
         }
     }
-    if chosen.is_empty() && args.which.is_some() {
-        return Err(Fault::refuse("there is no such deployment or service: see `tidegate history`"));
+    if let (true, Some(named)) = (chosen.is_empty(), &args.which) {
+        return Err(unknown("deployment or service", named, &all));
     }
     if common.json {
         print_json(&chosen)?;
     } else if chosen.is_empty() {
-        anstream::println!("nothing was deployed yet from {}", client.place().root().display());
+        sayln!("nothing was deployed yet from {}", client.place().root().display());
     } else {
-        anstream::print!("{}", render::status(&chosen, now()));
+        say!("{}", render::status(&chosen, now()));
     }
     Ok(Exit::Success)
 }
@@ -80,39 +87,49 @@ pub(super) async fn why(common: &Common, args: OneArgs) -> Result<Exit, Fault> {
     let client = common.client()?;
     let id = which(&client, args.deployment).await?;
     let history = client.history(&id).await?;
-    let sentence = view::why(&history, now(), &render::clock).unwrap_or_default();
+    let sentence = why_of(&history);
     let live = client.live(&id).await;
     if common.json {
         print_json(&serde_json::json!({ "deployment": id, "why": sentence, "trouble": live.trouble }))?;
     } else {
-        anstream::println!("{id}: {}", render::clean(&sentence));
+        sayln!("{id}: {}", render::clean(&sentence));
         if let Some(trouble) = live.trouble {
-            anstream::println!("last trouble: {}", render::clean(&trouble));
+            sayln!("last trouble: {}", render::clean(&trouble));
         }
     }
     Ok(Exit::Success)
 }
 
+/// What a deployment waits for, or why it ended.
+pub(super) fn why_of(history: &[Recorded]) -> String {
+    view::why(history, now(), &render::clock).unwrap_or_default()
+}
+
 pub(super) async fn history(common: &Common, args: HistoryArgs) -> Result<Exit, Fault> {
     let client = common.client()?;
-    if let Some(id) = args.deployment {
+    if let Some(named) = args.deployment {
+        let id = which(&client, Some(named)).await?;
         let lines = view::timeline(&client.history(&id).await?);
         if common.json {
             print_json(&lines)?;
         } else {
-            anstream::print!("{}", render::timeline(&lines));
+            say!("{}", render::timeline(&lines));
         }
         return Ok(Exit::Success);
     }
-    let mut rows = Vec::new();
+    let mut rows: Vec<view::Summary> = Vec::new();
     for kept in client.deployments(args.service.as_deref(), args.limit).await? {
         let history = client.history(&kept.deployment).await?;
         rows.extend(view::summary(&history, now()));
     }
     if common.json {
         print_json(&rows)?;
+    } else if let (true, Some(service)) = (rows.is_empty(), &args.service) {
+        sayln!("no deployment of `{service}` is in {}", client.place().root().display());
+    } else if rows.is_empty() {
+        sayln!("nothing was deployed yet from {}", client.place().root().display());
     } else {
-        anstream::print!("{}", render::history(&rows));
+        say!("{}", render::history(&rows));
     }
     Ok(Exit::Success)
 }
@@ -126,7 +143,7 @@ pub(super) async fn artifacts(common: &Common, args: OneArgs) -> Result<Exit, Fa
         print_json(&written)?;
     } else {
         for path in written {
-            anstream::println!("{}", path.display());
+            sayln!("{}", path.display());
         }
     }
     Ok(Exit::Success)
@@ -137,8 +154,11 @@ pub(super) async fn audit(common: &Common, args: AuditArgs) -> Result<Exit, Faul
     let Some(journal) = client.journal()? else {
         return Err(Fault::refuse(format!("there is no journal in {}", client.place().root().display())));
     };
-    let chains = match &args.deployment {
-        Some(id) => vec![journal.verify(id).await.map_err(Fault::world)?],
+    let chains = match args.deployment {
+        Some(named) => {
+            let id = which(&client, Some(named)).await?;
+            vec![journal.verify(&id).await.map_err(Fault::world)?]
+        }
         None => journal.verify_all().await.map_err(Fault::world)?,
     };
     let broken: Vec<_> = chains
@@ -153,7 +173,7 @@ pub(super) async fn audit(common: &Common, args: AuditArgs) -> Result<Exit, Faul
     if common.json {
         print_json(&serde_json::json!({ "intact": broken.is_empty(), "broken": broken }))?;
     } else if broken.is_empty() {
-        anstream::println!("every chain is intact");
+        sayln!("every chain is intact");
     }
     if broken.is_empty() {
         return Ok(Exit::Success);

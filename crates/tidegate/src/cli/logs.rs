@@ -11,6 +11,7 @@ use clap::Args;
 
 use super::{
     Common,
+    out::sayln,
     process::{node, node_fault},
 };
 use crate::{
@@ -41,7 +42,11 @@ pub(super) async fn logs(common: &Common, args: LogsArgs) -> Result<Exit, Fault>
     let services = node.services().await.map_err(node_fault)?;
     let names: Vec<String> = services.into_iter().map(|status| status.table.service).collect();
     let service = match (args.service, names.as_slice()) {
-        (Some(named), _) => named,
+        (Some(named), _) if names.contains(&named) => named,
+        (Some(named), _) => {
+            let names = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
+            return Err(Fault::refuse(format!("the proxy runs no service `{named}`; it runs {names}")));
+        }
         (None, [only]) => only.clone(),
         (None, _) => return Err(Fault::refuse(format!("name a service: {}", names.join(", ")))),
     };
@@ -73,7 +78,7 @@ fn print_tail(common: &Common, id: &str, log: &Path, lines: usize) -> Result<u64
     let (text, end) = read_from(log, None)?;
     let all: Vec<&str> = text.lines().collect();
     for line in all.iter().skip(all.len().saturating_sub(lines)) {
-        print_line(common, id, line);
+        print_line(common, id, line)?;
     }
     Ok(end)
 }
@@ -81,18 +86,19 @@ fn print_tail(common: &Common, id: &str, log: &Path, lines: usize) -> Result<u64
 fn print_from(common: &Common, id: &str, log: &Path, from: u64) -> Result<u64, Fault> {
     let (text, end) = read_from(log, Some(from))?;
     for line in text.lines() {
-        print_line(common, id, line);
+        print_line(common, id, line)?;
     }
     Ok(end)
 }
 
 /// One line of an instance; with `--json` one document per line.
-fn print_line(common: &Common, id: &str, line: &str) {
+fn print_line(common: &Common, id: &str, line: &str) -> Result<(), Fault> {
     if common.json {
-        anstream::println!("{}", serde_json::json!({ "instance": id, "line": line }));
+        sayln!("{}", serde_json::json!({ "instance": id, "line": line }));
     } else {
-        anstream::println!("{id} | {}", render::clean(line));
+        sayln!("{id} | {}", render::clean(line));
     }
+    Ok(())
 }
 
 /// The text from a place on, or the end of the file; a file that got shorter was rotated and is read from its start.

@@ -8,6 +8,7 @@ mod follow;
 mod inspect;
 mod judge;
 mod logs;
+mod out;
 mod outlook;
 mod plot;
 mod process;
@@ -18,6 +19,8 @@ mod replay;
 use std::path::PathBuf;
 
 pub(crate) use inspect::now;
+
+use out::sayln;
 
 use clap::{Args, Parser, Subcommand};
 
@@ -46,10 +49,10 @@ const EXIT_CODES: &str =
 #[derive(Args, Clone, Debug)]
 pub(crate) struct Common {
     /// The configuration; default: tidegate.yaml here or in a parent directory.
-    #[arg(long, short, global = true, env = "TIDEGATE_FILE", value_name = "FILE")]
+    #[arg(long, short, global = true, env = "TIDEGATE_FILE", hide_env_values = true, value_name = "FILE")]
     file: Option<PathBuf>,
     /// The data directory; default: .tidegate beside the configuration.
-    #[arg(long, global = true, env = "TIDEGATE_DATA", value_name = "DIR")]
+    #[arg(long, global = true, env = "TIDEGATE_DATA", hide_env_values = true, value_name = "DIR")]
     data: Option<PathBuf>,
     /// Answer with JSON on standard output.
     #[arg(long, global = true)]
@@ -64,6 +67,8 @@ enum Verb {
     Validate(project::ValidateArgs),
     /// Show what a deployment would do, without doing anything.
     Plan(deploy::PlanArgs),
+    /// Print the Role that Tidegate needs in the namespace of a service on Kubernetes, for `kubectl apply -f -`
+    Role(project::RoleArgs),
     /// Roll the project's present state out.
     Deploy(deploy::DeployArgs),
     /// Go back to a release that was good, at once.
@@ -137,8 +142,9 @@ pub(crate) fn dispatch(arguments: Cli) -> Result<Exit, Fault> {
     match verb {
         Verb::Init(args) => project::init(&common, &args),
         Verb::Validate(args) => project::validate(&common, &args),
+        Verb::Role(args) => project::role(&common, &args),
         Verb::States(args) => reference::states(&common, &args),
-        Verb::Completions(args) => Ok(reference::completions(&args)),
+        Verb::Completions(args) => reference::completions(&args),
         Verb::Man(args) => reference::man(&args),
         Verb::Gen(args) => reference::write_all(&args),
         Verb::Judge(args) => judge::judge(&args),
@@ -217,6 +223,6 @@ impl Common {
 /// Prints a value as one JSON document.
 fn print_json(value: &impl serde::Serialize) -> Result<(), Fault> {
     let text = serde_json::to_string_pretty(value).map_err(Fault::internal)?;
-    anstream::println!("{text}");
+    sayln!("{text}");
     Ok(())
 }

@@ -10,7 +10,12 @@ use tidegate_core::{
 };
 use tidegate_engine::evidence;
 
-use super::{Common, control::which, print_json};
+use super::{
+    Common,
+    control::which,
+    out::{say, sayln},
+    print_json,
+};
 use crate::{
     client::Client,
     fault::{Exit, Fault},
@@ -22,7 +27,7 @@ const WIDTH: usize = 100;
 
 #[derive(Args)]
 pub(super) struct PlotArgs {
-    /// The deployment; default: the one under way, else the newest.
+    /// The deployment, or a service: its newest; default: the one under way, else the newest.
     deployment: Option<String>,
     /// Write SVG files into this directory instead.
     #[arg(long, value_name = "DIR")]
@@ -47,10 +52,10 @@ pub(super) async fn plot(common: &Common, args: PlotArgs) -> Result<Exit, Fault>
     if common.json {
         print_json(&serde_json::json!({ "deployment": id, "chart": chart, "written": written }))?;
     } else if written.is_empty() {
-        anstream::print!("{}", render::plots_text(&chart, &id, width()));
+        say!("{}", render::plots_text(&chart, &id, width()));
     } else {
         for path in written {
-            anstream::println!("{}", path.display());
+            sayln!("{}", path.display());
         }
     }
     Ok(Exit::Success)
@@ -77,6 +82,9 @@ pub(super) async fn batches(client: &Client, id: &str) -> Result<Vec<Batch>, Fau
 fn write(directory: &Path, pictures: &[(&'static str, String)]) -> Result<Vec<PathBuf>, Fault> {
     let trouble =
         |path: &Path, why: &std::io::Error| Fault::trouble(format!("cannot write {}: {why}", path.display()));
+    if directory.exists() && !directory.is_dir() {
+        return Err(Fault::refuse(format!("{} is not a directory: --svg needs one", directory.display())));
+    }
     std::fs::create_dir_all(directory).map_err(|why| trouble(directory, &why))?;
     let mut written = Vec::new();
     for (name, svg) in pictures {

@@ -8,7 +8,7 @@ use std::{
 use clap::{Args, Subcommand};
 use tidegate_adapters::local::{Node, NodeError};
 
-use super::{Common, block_on, print_json};
+use super::{Common, block_on, out::sayln, print_json};
 use crate::{
     client::Client,
     fault::{Blame, Exit, Fault, chain},
@@ -76,7 +76,7 @@ pub(super) fn proxy(common: &Common, args: &ProxyArgs) -> Result<Exit, Fault> {
             if common.json {
                 print_json(&status)?;
             } else {
-                anstream::println!("the proxy is version {} now, process {}", status.version, status.pid);
+                sayln!("the proxy is version {} now, process {}", status.version, status.pid);
             }
             Ok(Exit::Success)
         })?,
@@ -87,7 +87,7 @@ pub(super) fn proxy(common: &Common, args: &ProxyArgs) -> Result<Exit, Fault> {
                 print_json(&serde_json::json!({ "stopped": true, "instances": instances }))?;
             } else {
                 let left = if instances { "with its instances" } else { "its instances go on" };
-                anstream::println!("the proxy stops, {left}");
+                sayln!("the proxy stops, {left}");
             }
             Ok(Exit::Success)
         })?,
@@ -122,7 +122,7 @@ async fn proxy_status(common: &Common) -> Result<Exit, Fault> {
         print_json(&serde_json::json!({ "proxy": status, "services": services }))?;
         return Ok(Exit::Success);
     }
-    anstream::println!(
+    sayln!(
         "proxy {}, process {}, {} workers, up {} s",
         status.version,
         status.pid,
@@ -130,15 +130,10 @@ async fn proxy_status(common: &Common) -> Result<Exit, Fault> {
         status.uptime_ms / 1_000
     );
     for service in services {
-        anstream::println!("{} on {}", service.table.service, service.listening.join(", "));
+        sayln!("{} on {}", service.table.service, service.listening.join(", "));
         let parts = service.table.releases.iter().zip(&service.weights).zip(&service.healthy);
         for ((route, weight), healthy) in parts {
-            anstream::println!(
-                "  {:40} {:>3}.{:02} %  {healthy} healthy",
-                route.release,
-                weight / 100,
-                weight % 100
-            );
+            sayln!("  {:40} {:>3}.{:02} %  {healthy} healthy", route.release, weight / 100, weight % 100);
         }
     }
     Ok(Exit::Success)
@@ -151,7 +146,7 @@ pub(super) fn server(common: &Common, args: &ServerArgs) -> Result<Exit, Fault> 
         if common.json {
             print_json(&serde_json::json!({ "stopped": stopped }))?;
         } else {
-            anstream::println!("{}", if stopped { "the engine stops" } else { "no engine runs" });
+            sayln!("{}", if stopped { "the engine stops" } else { "no engine runs" });
         }
         return Ok(Exit::Success);
     }

@@ -1,9 +1,10 @@
-//! `init` and `validate`: the configuration file.
+//! `init`, `validate` and `role`: the configuration file, and what it asks for elsewhere.
 
 use clap::Args;
 
-use super::{Common, print_json};
+use super::{Common, out::sayln, print_json};
 use crate::{
+    compose,
     config::{self, Rejected},
     fault::{Exit, Fault},
 };
@@ -22,13 +23,30 @@ pub(super) struct ValidateArgs {
     schema: bool,
 }
 
+#[derive(Args)]
+pub(super) struct RoleArgs {
+    /// The service; default: the only one of the configuration.
+    service: Option<String>,
+}
+
+pub(super) fn role(common: &Common, args: &RoleArgs) -> Result<Exit, Fault> {
+    let config = common.config()?;
+    let name = super::deploy::chosen(&config, args.service.as_deref())?;
+    let role = config.services.get(&name).and_then(compose::role);
+    let Some(role) = role else {
+        return Err(Fault::refuse(format!("`{name}` does not run on Kubernetes: it needs no Role")));
+    };
+    print_json(&role)?;
+    Ok(Exit::Success)
+}
+
 pub(super) fn init(common: &Common, args: &InitArgs) -> Result<Exit, Fault> {
     let (path, detected) = config::init::init(&args.directory).map_err(Fault::caller)?;
     if common.json {
         print_json(&serde_json::json!({ "file": path, "detected": detected.kind_name() }))?;
     } else {
-        anstream::println!("wrote {} for {}", path.display(), detected.kind_name());
-        anstream::println!("read it, correct the command if it is not yours, then: tidegate plan");
+        sayln!("wrote {} for {}", path.display(), detected.kind_name());
+        sayln!("read it, correct the command if it is not yours, then: tidegate plan");
     }
     Ok(Exit::Success)
 }
@@ -46,7 +64,7 @@ pub(super) fn validate(common: &Common, args: &ValidateArgs) -> Result<Exit, Fau
             Ok(Exit::Success)
         }
         Ok(config) => {
-            anstream::println!("{} is valid: {} service(s)", path.display(), config.services.len());
+            sayln!("{} is valid: {}", path.display(), names(&config));
             Ok(Exit::Success)
         }
         Err(rejected) if common.json => {
@@ -55,6 +73,12 @@ pub(super) fn validate(common: &Common, args: &ValidateArgs) -> Result<Exit, Fau
         }
         Err(rejected) => Err(Fault::refuse(rejection(&rejected))),
     }
+}
+
+/// `1 service, shop`.
+fn names(config: &config::Config) -> String {
+    let names: Vec<&str> = config.services.keys().map(String::as_str).collect();
+    format!("{} service{}, {}", names.len(), if names.len() == 1 { "" } else { "s" }, names.join(", "))
 }
 
 /// Every finding, and how many there are.

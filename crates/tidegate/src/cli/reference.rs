@@ -7,7 +7,7 @@ use std::{
 
 use clap::{Args, CommandFactory, ValueEnum};
 
-use super::{Cli, Common, print_json};
+use super::{Cli, Common, out::say, print_json};
 use crate::{
     config,
     fault::{Exit, Fault},
@@ -54,13 +54,15 @@ pub(super) fn states(common: &Common, args: &StatesArgs) -> Result<Exit, Fault> 
         Drawing::Mermaid => render::states_mermaid(),
         Drawing::Svg => render::states_svg(),
     };
-    anstream::print!("{drawn}");
+    say!("{drawn}");
     Ok(Exit::Success)
 }
 
-pub(super) fn completions(args: &CompletionsArgs) -> Exit {
-    clap_complete::generate(args.shell, &mut Cli::command(), "tidegate", &mut std::io::stdout());
-    Exit::Success
+pub(super) fn completions(args: &CompletionsArgs) -> Result<Exit, Fault> {
+    let mut script = Vec::new();
+    clap_complete::generate(args.shell, &mut Cli::command(), "tidegate", &mut script);
+    say!("{}", String::from_utf8_lossy(&script));
+    Ok(Exit::Success)
 }
 
 /// Writes every generated page of the reference; the same every time.
@@ -110,14 +112,28 @@ fn visible() -> Vec<clap::Command> {
 }
 
 fn cli_page() -> String {
-    let mut page = "# The command line\n\nGenerated from the code by `cargo xtask gen`.\n".to_owned();
+    let mut page = format!(
+        "# The command line\n\nGenerated from the code by `cargo xtask gen`.\n\nEvery verb also takes these:\n\n```text\n{}\n```\n",
+        options_of_all()
+    );
     for mut command in visible() {
         let name = command.get_name().to_owned();
+        command.set_bin_name(format!("tidegate {name}"));
         let help = command.render_long_help().to_string();
         let help: Vec<&str> = help.lines().map(str::trim_end).collect();
         page = format!("{page}\n## tidegate {name}\n\n```text\n{}\n```\n", help.join("\n").trim_end());
     }
     page
+}
+
+/// The options that every verb has, as its help prints them.
+fn options_of_all() -> String {
+    let common =
+        Cli::command().get_arguments().filter(|one| one.is_global_set()).cloned().collect::<Vec<_>>();
+    let mut alone = clap::Command::new("tidegate").disable_help_flag(true).args(common);
+    let help = alone.render_help().to_string();
+    let options = help.split_once("Options:\n").map_or("", |(_, options)| options);
+    options.lines().map(str::trim_end).collect::<Vec<_>>().join("\n").trim_end().to_owned()
 }
 
 fn exit_page() -> String {

@@ -6,7 +6,12 @@ use tidegate_engine::{
     replay::{Comparison, Replayed, replay as compute},
 };
 
-use super::{Common, control::which, print_json};
+use super::{
+    Common,
+    control::which,
+    out::{say, sayln},
+    print_json,
+};
 use crate::{
     fault::{Exit, Fault},
     render,
@@ -14,7 +19,7 @@ use crate::{
 
 #[derive(Args)]
 pub(super) struct ReplayArgs {
-    /// The deployment; default: the one under way, else the newest.
+    /// The deployment, or a service: its newest; default: the one under way, else the newest.
     deployment: Option<String>,
 }
 
@@ -32,12 +37,12 @@ pub(super) async fn replay(common: &Common, args: ReplayArgs) -> Result<Exit, Fa
         let rows: Vec<_> = verdicts.iter().map(row).collect();
         print_json(&serde_json::json!({ "deployment": id, "verdicts": rows, "identical": differing == 0 }))?;
     } else if verdicts.is_empty() {
-        anstream::println!("{id}: no gate was asked yet");
+        sayln!("{id}: no gate was asked yet");
     } else {
         for verdict in &verdicts {
-            anstream::print!("{}", render::replayed(verdict));
+            say!("{}", render::replayed(verdict));
         }
-        anstream::println!("{id}: {}", outcome(&verdicts, differing));
+        sayln!("{id}: {}", outcome(&verdicts, differing));
     }
     if differing == 0 {
         return Ok(Exit::Success);

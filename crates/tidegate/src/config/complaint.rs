@@ -7,23 +7,36 @@ use super::{
     tree::{Content, Node, Scalar},
 };
 
-/// A key that the block does not have; `unused` are those of the block that are not written yet.
+/// A key that the block does not have; `unused` are those of the block that are not written yet, `root` is the whole file's
+/// block.
 pub(super) fn unknown<'a>(
     key: &str,
     path: &str,
     block: &Block,
-    unused: impl Iterator<Item = &'a str>,
+    unused: impl Iterator<Item = &'a str> + Clone,
+    root: Option<&'static Block>,
 ) -> Complaint {
     let around = if path.is_empty() { "at the top of the file".to_owned() } else { format!("in `{path}`") };
-    let (name, homes) = (shown(key), suggest::homes(key));
+    let name = shown(key);
+    let stranger = || Complaint::new(Code::UnknownKey, format!("`{name}` is not a key {around}"));
+    if path.is_empty() && key == "services" {
+        return stranger()
+            .help("this file is about one service: move its `gates` and `judgement` to the top");
+    }
+    if let Some(slip) = suggest::slip(key, unused.clone()) {
+        return stranger().help(format!("did you mean `{slip}`?"));
+    }
+    let homes = root.map(|root| suggest::homes(key, root)).unwrap_or_default();
     if !homes.is_empty() {
         let complaint = Complaint::new(Code::MisplacedKey, format!("`{name}` does not belong {around}"));
         return complaint.help(format!("it belongs in {}", places(&homes)));
     }
-    let complaint = Complaint::new(Code::UnknownKey, format!("`{name}` is not a key {around}"));
-    match suggest::nearest(key, unused) {
-        Some(near) => complaint.help(format!("did you mean `{near}`?")),
-        None => complaint.help(format!("known here: {}", known(block))),
+    if let Some(near) = suggest::nearest(key, unused) {
+        return stranger().help(format!("did you mean `{near}`?"));
+    }
+    match suggest::slip(key, block.fields.iter().map(|field| field.key)) {
+        Some(near) => stranger().help(format!("did you mean `{near}`, which is there already?")),
+        None => stranger().help(format!("known here: {}", known(block))),
     }
 }
 
@@ -82,7 +95,7 @@ fn help_for_block(kind: &Kind, scalar: &Scalar) -> Option<String> {
         | Kind::Share { .. }
         | Kind::Size { .. }
         | Kind::Listen
-        | Kind::Batch
+        | Kind::Batch { .. }
         | Kind::OneOrMany { .. }
         | Kind::Map { .. }
         | Kind::Block(_)

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use tidegate_adapters::{
     chain,
     evidence::{JsonPath, Selector},
+    metrics::PODS,
 };
 use tidegate_core::expression::Unit;
 
@@ -24,6 +25,7 @@ impl Form {
         match self {
             Self::Any | Self::Free => "a text",
             Self::Name | Self::Key => "a name",
+            Self::Object => "the name of an object",
             Self::Variable => "the name of an environment variable",
             Self::File => "the path of a file",
             Self::Inside => "a path inside the project",
@@ -50,6 +52,7 @@ impl Form {
             }
             Self::Name => Some("^[a-z][a-z0-9-]{0,40}$"),
             Self::Key => Some("^[a-z][a-z0-9_-]{0,40}$"),
+            Self::Object => Some("^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$"),
             Self::Variable => Some("^[A-Za-z_][A-Za-z0-9_]*$"),
             Self::Inside | Self::Glob => Some("^[^/\\x00][^\\x00]*$"),
             Self::HttpPath => Some("^/[!-~]*$"),
@@ -79,6 +82,7 @@ impl Form {
             Self::Any | Self::Free | Self::File | Self::Condition => Ok(()),
             Self::Name => name(text, "-"),
             Self::Key => name(text, "-_"),
+            Self::Object => object(text),
             Self::Variable => variable(text),
             Self::Inside | Self::Glob => inside(self, text),
             Self::HttpPath => http_path(text),
@@ -109,6 +113,17 @@ fn name(text: &str, between: &str) -> Result<(), Complaint> {
         return Err(wrong(Form::Name, text, format!("use at most {NAME_CHARS_MAX} characters")));
     }
     Ok(())
+}
+
+/// A DNS subdomain (RFC 1123), which every name of an object is.
+fn object(text: &str) -> Result<(), Complaint> {
+    let inner = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'.';
+    let ends = |b: Option<&u8>| b.is_some_and(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
+    let bytes = text.as_bytes();
+    if bytes.len() <= 253 && bytes.iter().all(|b| inner(*b)) && ends(bytes.first()) && ends(bytes.last()) {
+        return Ok(());
+    }
+    Err(wrong(Form::Object, text, "use small letters, digits, `-` and `.`, a letter or digit at both ends"))
 }
 
 fn variable(text: &str) -> Result<(), Complaint> {
@@ -237,6 +252,16 @@ fn url(text: &str) -> Result<(), Complaint> {
     Ok(())
 }
 
+/// A selector of raw counters on the command line, read as strictly as in the file.
+pub(crate) fn selector(text: &str) -> Result<String, String> {
+    match series(text) {
+        Ok(()) => Ok(text.to_owned()),
+        Err(Complaint { message, help, .. }) => {
+            Err(help.map_or(message.clone(), |help| format!("{message}: {help}")))
+        }
+    }
+}
+
 /// A selector, not an expression: what is computed over a span reaches back before the step, and hides restarts.
 fn series(text: &str) -> Result<(), Complaint> {
     let name = text.split('{').next().unwrap_or_default();
@@ -245,7 +270,11 @@ fn series(text: &str) -> Result<(), Complaint> {
             "write the series itself, as `http_requests_total{code=~\"5..\"}`: the difference is taken here";
         return Err(wrong(Form::Series, text, help));
     }
-    text.parse::<Selector>().map(drop).map_err(|error| foreign(Form::Series, text, &error))
+    // What stands in for names is no regular expression yet.
+    text.replace(PODS, "pods")
+        .parse::<Selector>()
+        .map(drop)
+        .map_err(|error| foreign(Form::Series, text, &error))
 }
 
 /// `IP:port`, or a port alone for loopback; in its full form.

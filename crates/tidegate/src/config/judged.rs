@@ -14,6 +14,10 @@ use super::{
     tree,
 };
 
+/// What to do about a file that is not there.
+const MISSING: &str =
+    "it has the keys `gates`, `judgement`, `criticality` and `shares`; each may be left out";
+
 /// What is asked of batches that come from outside.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -30,7 +34,7 @@ pub(crate) struct Judged {
 /// Reads and checks the file at `path`.
 pub(crate) fn load_judged(path: &Path) -> Result<Judged, Rejected> {
     let mut findings = Findings::new(&path.display().to_string());
-    let source = match read_file(path) {
+    let source = match read_file(path, MISSING) {
         Ok(source) => super::plain_lines(&source),
         Err((complaint, place)) => {
             findings.add(place, "", complaint);

@@ -102,6 +102,16 @@ struct Counters {
 }
 
 impl Metric {
+    /// Whether it has counters; else it has a value.
+    pub(crate) const fn counts(&self) -> bool {
+        match &self.source {
+            Source::Prometheus(Prometheus { counters, .. }) | Source::Scrape(Scrape { counters, .. }) => {
+                counters.requests.is_some()
+            }
+            Source::Web(_) | Source::Command(_) => false,
+        }
+    }
+
     /// The source's name.
     pub(crate) const fn source(&self) -> &'static str {
         match self.source {

@@ -44,11 +44,13 @@ use serde_json::{Value, json};
 
 pub(crate) use self::{
     finding::{Code, Finding, Place},
+    form::selector,
     judged::{Judged, load_judged},
     model::*,
     render::render,
     run::*,
     strategy::*,
+    suggest::nearest,
 };
 use self::{
     finding::{Complaint, Findings, Places},
@@ -57,6 +59,8 @@ use self::{
 
 /// The file's name.
 pub(crate) const FILE_NAME: &str = "tidegate.yaml";
+/// What to do about a file that is not there.
+const MISSING: &str = "`tidegate init` writes one for the project in this directory";
 /// The control plane may be silent for so long at the least before a canary turns back by itself.
 const LEASE_MS_MIN: u64 = 600_000;
 
@@ -86,7 +90,7 @@ pub(crate) fn find(start: &Path) -> Option<PathBuf> {
 /// Reads and checks the file at `path`.
 pub(crate) fn load(path: &Path) -> Result<Config, Rejected> {
     let name = path.display().to_string();
-    match read_file(path) {
+    match read_file(path, MISSING) {
         Ok(source) => parse(path, &source),
         Err((complaint, place)) => {
             let mut findings = Findings::new(&name);
@@ -127,7 +131,7 @@ fn checked(source: &str, findings: &mut Findings) -> Option<(Services, Places)> 
     if !findings.is_empty() {
         return None;
     }
-    match lowered(&mut value) {
+    match lowered(&mut value, &places) {
         Ok(services) => Some((services, places)),
         Err(error) => {
             findings.add(Place::default(), "", defect(&error));
@@ -142,11 +146,14 @@ fn defect(error: &serde_json::Error) -> Complaint {
 }
 
 /// The types for a file in its normal form. Values whose default depends on others are filled in first.
-fn lowered(file: &mut Value) -> Result<Services, serde_json::Error> {
+fn lowered(file: &mut Value, places: &Places) -> Result<Services, serde_json::Error> {
     let mut services = file.get_mut("services").map(Value::take).unwrap_or_default();
-    for service in services.as_object_mut().into_iter().flat_map(serde_json::Map::values_mut) {
+    for (name, service) in services.as_object_mut().into_iter().flatten() {
         fill_bakes(service);
         judgement::fill(service);
+        if service.pointer("/run/kubernetes").is_some() {
+            fill_cluster(service, &format!("services.{}", finding::shown(name)), places);
+        }
         let leased = service.get("lease_ms").is_some();
         if !leased {
             fill_lease(service)?;
@@ -164,6 +171,41 @@ fn fill_bakes(service: &mut Value) {
     }
 }
 
+/// On Kubernetes nobody counts requests but a metric, and nobody holds a lease. Gates that were not written ask the only
+/// metric that has counters, where there is one, and are off otherwise.
+fn fill_cluster(service: &mut Value, path: &str, places: &Places) {
+    use relations::kubernetes::{LEVELS, REQUESTS};
+    let counters = |key: &str| {
+        let metrics = service.get("metrics").and_then(Value::as_object);
+        let mut having = metrics.into_iter().flatten().filter(|(_, metric)| {
+            let source = metric.get("prometheus").or_else(|| metric.get("scrape"));
+            source.is_some_and(|source| source.get(key).is_some())
+        });
+        let only = having.next().map(|(name, _)| name.clone());
+        only.filter(|_| having.next().is_none())
+    };
+    let (requests, latency) = (counters("requests"), counters("latency"));
+    let unwritten = |gate: &str| places.written(&format!("{path}.gates.{gate}")).is_none();
+    let metric = |gate: &str| if gate.starts_with("latency") { latency.clone() } else { requests.clone() };
+    let asked: Vec<(&str, Option<String>)> = REQUESTS
+        .iter()
+        .map(|gate| (*gate, metric(gate)))
+        .chain(LEVELS.iter().map(|gate| (*gate, None)))
+        .filter(|(gate, _)| unwritten(gate))
+        .collect();
+    for (gate, metric) in asked {
+        let Some(gate) = service.pointer_mut(&format!("/gates/{gate}")) else { continue };
+        match (metric, gate.as_object_mut()) {
+            (Some(metric), Some(gate)) => drop(gate.insert("metric".to_owned(), json!(metric))),
+            (None, _) => *gate = Value::Null,
+            (Some(_), None) => {}
+        }
+    }
+    if let Some(service) = service.as_object_mut() {
+        service.insert("lease_ms".to_owned(), Value::Null);
+    }
+}
+
 fn fill_lease(service: &mut Value) -> Result<(), serde_json::Error> {
     let strategy: Strategy = serde_json::from_value(service.get("strategy").cloned().unwrap_or_default())?;
     let lease = strategy.bake_max_ms().saturating_mul(2).max(LEASE_MS_MIN);
@@ -173,30 +215,63 @@ fn fill_lease(service: &mut Value) -> Result<(), serde_json::Error> {
     Ok(())
 }
 
-/// The file's text; reads no more than the bound, whatever the file is.
-fn read_file(path: &Path) -> Result<String, (Complaint, Place)> {
+/// The first object of this kind in a manifest of Kubernetes, which may hold several.
+pub(crate) fn manifest(path: &Path, kind: &str) -> Result<Value, Rejected> {
+    let name = path.display().to_string();
+    let mut findings = Findings::new(&name);
+    let source = match read_file(path, "write it, or name the one that is there") {
+        Ok(source) => plain_lines(&source),
+        Err((complaint, place)) => {
+            findings.add(place, "", complaint);
+            return Err(Rejected { findings: findings.sorted(), source: String::new() });
+        }
+    };
+    let mut kinds = Vec::new();
+    let mut start = 0;
+    for part in source.split("\n---") {
+        // The lines before keep their number.
+        let text = format!("{}{}", "\n".repeat(start), part.trim_start_matches("---"));
+        start += part.matches('\n').count() + 1;
+        let Some(root) = tree::grow(&text, &mut findings) else { continue };
+        let value = reader::as_written(&root);
+        let found = value.get("kind").and_then(Value::as_str).unwrap_or("nothing").to_owned();
+        if found == kind {
+            return Ok(value);
+        }
+        kinds.push(found);
+    }
+    if findings.is_empty() {
+        let complaint =
+            Complaint::new(Code::MissingKey, format!("there is no {kind} in it, only {}", kinds.join(", ")));
+        findings.add(Place::default(), "", complaint.help("name the manifest that has the pod template"));
+    }
+    Err(Rejected { findings: findings.sorted(), source })
+}
+
+/// The file's text; reads no more than the bound, whatever the file is. `missing` is what to do when it is not there.
+fn read_file(path: &Path, missing: &str) -> Result<String, (Complaint, Place)> {
     let whole = |complaint| (complaint, Place::default());
     // Asked before it is opened: opening a pipe would wait for somebody to write into it.
-    let kind = std::fs::metadata(path).map_err(|error| whole(unreadable(path, &error)))?;
+    let kind = std::fs::metadata(path).map_err(|error| whole(unreadable(path, &error, missing)))?;
     if !kind.is_file() {
         let what = if kind.is_dir() { "is a directory" } else { "is not a regular file" };
         let complaint = Complaint::new(Code::Unreadable, format!("{} {what}", path.display()));
-        return Err(whole(complaint.help(format!("name the file itself: `{FILE_NAME}`"))));
+        return Err(whole(complaint.help("name the file itself")));
     }
-    let file = File::open(path).map_err(|error| whole(unreadable(path, &error)))?;
+    let file = File::open(path).map_err(|error| whole(unreadable(path, &error, missing)))?;
     let mut bytes = Vec::new();
     let bound = u64::try_from(tree::BYTES_MAX).unwrap_or(u64::MAX).saturating_add(1);
-    file.take(bound).read_to_end(&mut bytes).map_err(|error| whole(unreadable(path, &error)))?;
+    file.take(bound).read_to_end(&mut bytes).map_err(|error| whole(unreadable(path, &error, missing)))?;
     if bytes.len() > tree::BYTES_MAX {
         return Err(whole(too_large()));
     }
     String::from_utf8(bytes).map_err(|error| not_text(&error))
 }
 
-fn unreadable(path: &Path, error: &io::Error) -> Complaint {
+fn unreadable(path: &Path, error: &io::Error, missing: &str) -> Complaint {
     let complaint = Complaint::new(Code::Unreadable, format!("cannot read {}: {error}", path.display()));
     if error.kind() == io::ErrorKind::NotFound {
-        return complaint.help("`tidegate init` writes one for the project in this directory");
+        return complaint.help(missing);
     }
     if error.kind() == io::ErrorKind::PermissionDenied {
         return complaint.help("let the user that runs this read it");

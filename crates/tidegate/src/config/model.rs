@@ -75,7 +75,8 @@ pub(crate) struct Service {
     pub(crate) criticality: Criticality,
     /// The environment that is deployed to.
     pub(crate) environment: String,
-    /// Where users come in; never empty, no port is 0, no address is another's.
+    /// Where users come in; empty on Kubernetes alone, no port is 0, no address is another's.
+    #[serde(default)]
     pub(crate) listen: Vec<SocketAddr>,
     /// Certificate and key for all addresses; `None` is plain HTTP.
     pub(crate) tls: Option<Tls>,

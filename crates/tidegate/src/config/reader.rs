@@ -17,11 +17,14 @@ use super::{
 pub(super) struct Reader<'a> {
     findings: &'a mut Findings,
     places: Places,
+    /// What the whole file is.
+    root: Option<&'static Block>,
 }
 
 /// The normal form of `node` as `kind`, as far as it is right, and where its values stand.
 pub(super) fn read(node: &Node, kind: &Kind, findings: &mut Findings) -> (Option<Value>, Places) {
-    let mut reader = Reader { findings, places: Places::default() };
+    let root = if let Kind::Block(root) = kind { Some(*root) } else { None };
+    let mut reader = Reader { findings, places: Places::default(), root };
     let first = match &node.content {
         Content::Map(entries) => entries.first().map(|(key, _)| key.place),
         Content::Scalar(_) | Content::List(_) => None,
@@ -114,7 +117,7 @@ impl Reader<'_> {
             | Kind::Share { .. }
             | Kind::Size { .. }
             | Kind::Listen
-            | Kind::Batch => self.scalar(node, kind, at),
+            | Kind::Batch { .. } => self.scalar(node, kind, at),
         }
     }
 
@@ -213,7 +216,7 @@ impl Reader<'_> {
             self.wrong_type(node, kind, at);
             return None;
         };
-        self.count(items.len(), (min, max), "items", at);
+        self.count(items.len(), (min, max), "item", at);
         let read = |(index, item): (usize, &Node)| {
             self.node(item, of, &at.item(index, item.place)).unwrap_or(Value::Null)
         };
@@ -223,14 +226,16 @@ impl Reader<'_> {
     }
 
     fn count(&mut self, count: usize, (min, max): (usize, usize), what: &str, at: &At) {
-        let bound = if count < min {
-            format!("at least {min}")
+        let (word, bound) = if count < min {
+            ("least", min)
         } else if count > max {
-            format!("at most {max}")
+            ("most", max)
         } else {
             return;
         };
-        let complaint = Complaint::new(Code::OutOfRange, format!("expected {bound} {what}, found {count}"));
+        let many = if bound == 1 { "" } else { "s" };
+        let message = format!("expected at {word} {bound} {what}{many}, found {count}");
+        let complaint = Complaint::new(Code::OutOfRange, message);
         self.add(at.key, at, complaint);
     }
 
@@ -243,7 +248,7 @@ impl Reader<'_> {
         at: &At,
     ) -> Option<Value> {
         let entries = self.entries(node, kind, at)?;
-        self.count(entries.len(), bounds, "names", at);
+        self.count(entries.len(), bounds, "name", at);
         let mut out = Map::new();
         for (key, value) in entries.iter().take(bounds.1) {
             let inner = at.key(&key.text, key.place);
@@ -339,7 +344,7 @@ impl Reader<'_> {
     ) {
         let inner = at.key(&key.text, key.place);
         let unused = block.fields.iter().map(|field| field.key).filter(|key| !given.contains_key(key));
-        let complaint = complaint::unknown(&key.text, &at.path, block, unused);
+        let complaint = complaint::unknown(&key.text, &at.path, block, unused, self.root);
         self.places.set(&inner.path, best_place(value, &inner));
         self.add(key.place, &inner, complaint);
     }

@@ -87,7 +87,7 @@ fn words(kind: &'static Kind) -> &'static [Word] {
         | Kind::Share { .. }
         | Kind::Size { .. }
         | Kind::Listen
-        | Kind::Batch
+        | Kind::Batch { .. }
         | Kind::Map { .. }
         | Kind::Block(_)
         | Kind::Short { .. } => &[],

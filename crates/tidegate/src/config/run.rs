@@ -35,6 +35,54 @@ pub(crate) enum RunKind {
     Command(Command),
     /// A container on a Docker Engine.
     Container(Container),
+    /// A Deployment on Kubernetes.
+    Kubernetes(Kubernetes),
+}
+
+/// A Deployment on Kubernetes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Kubernetes {
+    /// The file with the pod template, relative to the configuration's directory.
+    pub(crate) manifest: String,
+    /// The image by digest; `None` is the manifest's.
+    pub(crate) image: Option<String>,
+    /// The container that it is for; `None` is the only one.
+    pub(crate) container: Option<String>,
+    /// The users' Service.
+    pub(crate) service: String,
+    /// Its port.
+    pub(crate) port: u16,
+    /// The namespace.
+    pub(crate) namespace: String,
+    /// The context; `None` is the current one.
+    pub(crate) context: Option<String>,
+    /// The kubeconfig; `None` is the usual one.
+    pub(crate) kubeconfig: Option<String>,
+    /// Pods that carry all traffic.
+    pub(crate) replicas: u32,
+    /// What moves traffic.
+    pub(crate) traffic: Traffic,
+    /// Pods above.
+    pub(crate) surge: super::Batch,
+    /// Pods below.
+    pub(crate) unavailable: super::Batch,
+    /// Longest time without a further ready pod.
+    pub(crate) progress_ms: u64,
+    /// Smallest part of the stable pods for an instant way back.
+    pub(crate) way_back_bp: u16,
+}
+
+/// What moves traffic; at most one, none is the Service's selector.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Traffic {
+    /// A Gateway API `HTTPRoute`.
+    pub(crate) http_route: Option<String>,
+    /// An Istio `VirtualService`.
+    pub(crate) virtual_service: Option<String>,
+    /// An Ingress of ingress-nginx.
+    pub(crate) ingress: Option<String>,
 }
 
 /// A process, started from an immutable copy of some of the project's files.
@@ -84,6 +132,7 @@ pub(crate) struct Log {
 struct RawRun {
     command: Option<Vec<String>>,
     container: Option<RawContainer>,
+    kubernetes: Option<Kubernetes>,
     files: Option<Vec<String>>,
     exclude: Option<Vec<String>>,
     directory: Option<String>,
@@ -114,23 +163,25 @@ impl TryFrom<RawRun> for Run {
     type Error = &'static str;
 
     fn try_from(raw: RawRun) -> Result<Self, Self::Error> {
-        let (kind, instances) = match (raw.command, raw.container) {
-            (Some(argv), None) => {
+        let (kind, instances) = match (raw.command, raw.container, raw.kubernetes) {
+            (Some(argv), None, None) => {
                 let (Some(files), Some(exclude), Some(directory), Some(env), Some(instances)) =
                     (raw.files, raw.exclude, raw.directory, raw.env, raw.instances)
                 else {
                     return Err("a default beside `command` is missing");
                 };
-                (
-                    RunKind::Command(Command { argv, files, exclude, directory, user: raw.user, env }),
-                    instances,
-                )
+                let command = Command { argv, files, exclude, directory, user: raw.user, env };
+                (RunKind::Command(command), instances)
             }
-            (None, Some(container)) => {
+            (None, Some(container), None) => {
                 let RawContainer { image, port, argv, env, socket, memory_bytes, instances } = container;
                 (RunKind::Container(Container { image, port, argv, env, socket, memory_bytes }), instances)
             }
-            (Some(_), Some(_)) | (None, None) => return Err("exactly one of `command` and `container`"),
+            (None, None, Some(kubernetes)) => {
+                let replicas = kubernetes.replicas;
+                (RunKind::Kubernetes(kubernetes), replicas)
+            }
+            _ => return Err("exactly one of `command`, `container` and `kubernetes`"),
         };
         let (ready, restart, stop, log, resources) =
             (raw.ready, raw.restart, raw.stop, raw.log, raw.resources);

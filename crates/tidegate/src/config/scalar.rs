@@ -77,7 +77,7 @@ pub(super) fn expected(kind: &Kind) -> String {
         Kind::Share { .. } => "a share such as `5%`".to_owned(),
         Kind::Size { .. } => "a size such as `10MiB`".to_owned(),
         Kind::Listen => "an address such as `127.0.0.1:8080`".to_owned(),
-        Kind::Batch => "a share such as `25%` or a number of instances".to_owned(),
+        Kind::Batch { .. } => "a share such as `25%` or a number of instances".to_owned(),
         Kind::List { of, .. } => format!("a list, each item {}", expected(of)),
         Kind::OneOrMany { of, .. } => format!("{}, or a list of them", expected(of)),
         Kind::Map { of, .. } => format!("names, each with {}", expected(of)),
@@ -129,7 +129,7 @@ pub(super) fn read(scalar: &Scalar, kind: &Kind) -> Result<Value, Complaint> {
         Kind::Share { min, max } => units::share(text, *min, *max).map(|value| json!(value)),
         Kind::Size { min, max } => units::size(text, *min, *max).map(|value| json!(value)),
         Kind::Listen => form::listen(text).map(|value| json!(value)),
-        Kind::Batch => batch(scalar, kind),
+        Kind::Batch { min, max } => batch(scalar, kind, *min, *max),
         Kind::List { .. }
         | Kind::OneOrMany { .. }
         | Kind::Map { .. }
@@ -214,13 +214,14 @@ fn one_of(scalar: &Scalar, kind: &Kind, words: &[Word]) -> Result<Value, Complai
     })
 }
 
-/// `{"share": points}` or `{"instances": number}`.
-fn batch(scalar: &Scalar, kind: &Kind) -> Result<Value, Complaint> {
+/// `{"share": points}` or `{"instances": number}`. Where no instances are allowed, no share is too.
+fn batch(scalar: &Scalar, kind: &Kind, min: u32, max: u32) -> Result<Value, Complaint> {
     if scalar.text.ends_with('%') {
-        return units::share(&scalar.text, 1, 10_000).map(|points| json!({ "share": points }));
+        let least = u16::from(min > 0);
+        return units::share(&scalar.text, least, 10_000).map(|points| json!({ "share": points }));
     }
-    let count = Kind::Whole { min: 1, max: 64 };
-    match whole(scalar, &count, 1, 64) {
+    let (min, max) = (u64::from(min), u64::from(max));
+    match whole(scalar, &Kind::Whole { min, max }, min, max) {
         Ok(value) => Ok(json!({ "instances": value })),
         Err(complaint) if complaint.code == Code::OutOfRange => Err(complaint),
         Err(_) => Err(mismatch(scalar, kind)),

@@ -108,7 +108,9 @@ fn kind(kind_: &'static Kind) -> Value {
                 { "type": "integer", "minimum": 1, "maximum": 65_535 },
             ],
         }),
-        Kind::Batch => json!({ "anyOf": [share(), { "type": "integer", "minimum": 1, "maximum": 64 }] }),
+        Kind::Batch { min, max } => {
+            json!({ "anyOf": [share(), { "type": "integer", "minimum": min, "maximum": max }] })
+        }
         Kind::List { of, min, max } => {
             json!({ "type": "array", "items": kind(of), "minItems": min, "maxItems": max })
         }
@@ -170,7 +172,7 @@ pub(super) fn in_words(kind_: &Kind) -> String {
         }
         Kind::Size { min, max } => format!("size, {} to {}", units::size_text(*min), units::size_text(*max)),
         Kind::Listen => "`IP:port` or port".to_owned(),
-        Kind::Batch => "share, or whole number, 1 to 64".to_owned(),
+        Kind::Batch { min, max } => format!("share, or whole number, {min} to {max}"),
         Kind::List { of, min, max } => format!("list of {min} to {max}: {}", in_words(of)),
         Kind::OneOrMany { of, max } => format!("{}, or a list of up to {max}", in_words(of)),
         Kind::Map { key, of, .. } => format!("{} → {}", key.what(), in_words(of)),

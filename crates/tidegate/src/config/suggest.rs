@@ -1,6 +1,6 @@
 //! What somebody may have meant by a key or word that is not known here.
 
-use super::{fields, table::Block};
+use super::table::Block;
 
 /// Longer words are not compared: nobody meant them.
 const CHARS_MAX: usize = 64;
@@ -8,7 +8,7 @@ const CHARS_MAX: usize = 64;
 const PLACES_MAX: usize = 3;
 
 /// The known word nearest to `word`, when it is near enough to be a slip.
-pub(super) fn nearest<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+pub(crate) fn nearest<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     if word.is_empty() || word.chars().count() > CHARS_MAX {
         return None;
     }
@@ -25,6 +25,16 @@ pub(super) fn nearest<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> O
         })
         .min_by_key(|(far, _)| *far)
         .map(|(_, candidate)| candidate)
+}
+
+/// The known word that is one slip of the fingers away: nothing else can have been meant.
+pub(super) fn slip<'a>(word: &str, mut known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    const CHARS_MIN: usize = 4;
+    let chars = word.chars().count();
+    if !(CHARS_MIN..=CHARS_MAX).contains(&chars) {
+        return None;
+    }
+    known.find(|candidate| distance(word, candidate) == 1)
 }
 
 /// The distance, unless the words are too far apart for a slip.
@@ -58,9 +68,9 @@ fn distance(a: &str, b: &str) -> usize {
 }
 
 /// Where in the file a key of this very name belongs: `services.<name>.strategy.canary`, nearest to the root first.
-pub(super) fn homes(key: &str) -> Vec<String> {
+pub(super) fn homes(key: &str, root: &'static Block) -> Vec<String> {
     let mut found = Vec::new();
-    collect(key, &fields::FILE, "", &mut found);
+    collect(key, root, "", &mut found);
     found.sort_by_key(|path: &String| path.matches('.').count());
     found.truncate(PLACES_MAX);
     found

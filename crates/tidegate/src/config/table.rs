@@ -115,7 +115,7 @@ pub(super) enum Kind {
     /// `IP:port`, or a port alone.
     Listen,
     /// A share of the instances, or so many of them.
-    Batch,
+    Batch { min: u32, max: u32 },
     /// Several of one kind.
     List { of: &'static Kind, min: usize, max: usize },
     /// One, or a list of several.
@@ -145,7 +145,7 @@ impl Kind {
             | Self::Bool
             | Self::Whole { .. }
             | Self::Listen
-            | Self::Batch
+            | Self::Batch { .. }
             | Self::List { .. }
             | Self::OneOrMany { .. }
             | Self::Map { .. }
@@ -171,7 +171,7 @@ impl Kind {
             | Self::Share { .. }
             | Self::Size { .. }
             | Self::Listen
-            | Self::Batch => None,
+            | Self::Batch { .. } => None,
         }
     }
 }
@@ -197,6 +197,8 @@ pub(super) enum Form {
     Free,
     /// A service or an environment.
     Name,
+    /// An object of Kubernetes.
+    Object,
     /// A metric or a gate.
     Key,
     /// An environment variable.

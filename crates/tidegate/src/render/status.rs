@@ -9,7 +9,7 @@ use tidegate_engine::replay::{Comparison, Replayed};
 use super::{
     moment::{clock_on, stamp},
     text::{Row, Table, Tone, page},
-    timeline::tone,
+    timeline::{answer, tone},
 };
 
 /// Where every deployment is: one row each, and under it what it waits for or why it ended. A single one is shown with
@@ -148,10 +148,23 @@ pub(crate) fn history(summaries: &[Summary]) -> String {
             (Tone::Plain, rough(it.duration)),
             (Tone::Plain, it.asked_by.to_string()),
             users(it),
-            (Tone::Dim, it.cause.clone().unwrap_or_default()),
+            (Tone::Dim, it.cause.as_deref().map(brief).unwrap_or_default()),
         ]);
     }
     page(&table.lines(0))
+}
+
+/// A cause that fits into a row: without its numbers, which `tidegate why` has.
+fn brief(cause: &str) -> String {
+    const CHARS_MAX: usize = 72;
+    if cause.chars().count() <= CHARS_MAX {
+        return cause.to_owned();
+    }
+    let start: String = cause.chars().take(CHARS_MAX).collect();
+    match start.split_once(": ") {
+        Some((head, _)) => head.to_owned(),
+        None => format!("{start}…"),
+    }
 }
 
 /// One verdict that was computed again.
@@ -168,10 +181,11 @@ pub(crate) fn replayed(verdict: &Replayed) -> String {
         }
         Comparison::NoEvidence { why } => format!("not computed: {why}"),
     };
-    let head =
-        format!("{}  {stage:<8}  {:>5} batches  {outcome}\n", super::clock(verdict.at), verdict.batches);
-    verdict.judgements.iter().fold(head, |text, judgement| {
-        let (verdict, reason) = (judgement.verdict.to_string(), super::clean(&judgement.reason));
-        format!("{text}    {verdict:<11} {:<14} {reason}\n", judgement.gate)
-    })
+    let head = Row::new().plain(format!(
+        "{}  {stage:<8}  {:>5} batches  {outcome}",
+        super::clock(verdict.at),
+        verdict.batches
+    ));
+    let answers = verdict.judgements.iter().map(|judgement| answer(judgement, 4));
+    page(&std::iter::once(head).chain(answers).collect::<Vec<_>>())
 }

@@ -50,6 +50,7 @@ fn request() -> Request {
         again: false,
         lifted: false,
         supersedes: false,
+        notes: Vec::new(),
     }
 }
 

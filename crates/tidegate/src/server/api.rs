@@ -76,6 +76,21 @@ async fn submit(shared: &Shared, submit: Submit) -> Result<Answer, Refusal> {
             Some(Key { key, digest: Digest(Sha256::digest(&text).into()) })
         }
     };
+    let mut request = request;
+    let (service, environment) = (&request.service, &request.environment);
+    let last_good = shared
+        .engine
+        .last_good(service, environment)
+        .await
+        .map_err(|why| (StatusCode::SERVICE_UNAVAILABLE, chain(&why)))?;
+    if last_good.is_none() {
+        // What serves already becomes the stable release; the engine asks for it only where it knows of none.
+        request.stable = shared
+            .targets
+            .found(service, &request.release)
+            .await
+            .map_err(|why| (StatusCode::UNPROCESSABLE_ENTITY, why))?;
+    }
     let submission = Submission { request, queue, key, actor, reason };
     let deployment =
         shared.engine.submit(submission).await.map_err(|error| (submit_status(&error), chain(&error)))?;

@@ -12,6 +12,7 @@
 mod api;
 mod mortal;
 mod prune;
+mod targets;
 mod wire;
 
 use std::{
@@ -30,11 +31,13 @@ use tidegate_adapters::{
 };
 use tidegate_core::deployment::Recorded;
 use tidegate_engine::{Engine, journal::SqliteJournal};
+use tidegate_kubernetes::KubernetesTarget;
 use tokio::{net::UnixListener, sync::Semaphore};
 
 pub(crate) use wire::{Action, Glimpse, Labelled, ServerStatus, Submit, Submitted, Tell, Told};
 
 use mortal::{Fate, Mortal};
+use targets::Targets;
 
 use crate::{artifacts, fault::Fault, place::Place};
 
@@ -45,7 +48,7 @@ const CONNECTIONS_MAX: usize = 64;
 const WATCH_EVERY: Duration = Duration::from_secs(1);
 
 /// The engine as the binary uses it.
-pub(crate) type LocalEngine = Engine<SqliteJournal, Mortal<LocalWorld>>;
+pub(crate) type TargetEngine = Engine<SqliteJournal, Mortal<Targets>>;
 
 /// How the server runs.
 #[derive(Clone, Debug)]
@@ -57,7 +60,8 @@ pub(crate) struct ServerOptions {
 
 /// What every connection shares.
 struct Shared {
-    engine: LocalEngine,
+    engine: TargetEngine,
+    targets: Targets,
     place: Place,
     epoch: u64,
     started: Instant,
@@ -74,12 +78,14 @@ pub(crate) async fn run(options: ServerOptions) -> Result<(), Fault> {
     let program = std::env::current_exe().map_err(Fault::world)?;
     let node = Node::new(place.root(), program);
     let listener = listen(&place)?;
-    let (store, clock) = (ReleaseStore::new(place.root()), Clock::new(place.root()));
-    let world = LocalWorld::new(node.clone(), store, clock, publisher(place.artifacts()));
-    let world = Mortal::new(world, Arc::clone(&fate));
+    let (store, clock) = (ReleaseStore::new(place.root()), Arc::new(Clock::new(place.root())));
+    let local = LocalWorld::new(node.clone(), store, Arc::clone(&clock), publisher(place.artifacts()));
+    let targets = Targets::new(local, KubernetesTarget::new(&place.owner()?, clock));
+    let world = Mortal::new(targets.clone(), Arc::clone(&fate));
     let engine = Engine::start(Arc::new(journal), Arc::new(world)).await.map_err(Fault::world)?;
     let shared = Arc::new(Shared {
         engine,
+        targets,
         place,
         epoch: epoch.0,
         started: Instant::now(),

@@ -49,8 +49,9 @@ fn an_observed_deployment_says_what_it_would_have_done_and_goes_on() {
     let _users = shop.users(200);
     shop.with("judgement", "{observe: true, warmup: 0s, max_dwell: 2s}");
     shop.version("v2").faults(&["--error-percent", "50"]).bake("20%", "2s");
-    shop.deploy().code(0).says("error_rate failed");
+    shop.deploy().code(0).says("error_rate failed").says("gate error_rate would have turned it back");
     assert_eq!(shop.state("shop-2"), "verified");
+    shop.run(&["why"]).code(0).says("It was only observed: gate error_rate would have turned it back");
 }
 
 #[test]

@@ -27,3 +27,4 @@ mod stuck;
 mod support;
 mod surface;
 mod verbs;
+mod words;

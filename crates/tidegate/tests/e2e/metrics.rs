@@ -156,8 +156,11 @@ fn a_release_that_does_not_fix_its_incident_goes_back_at_the_end_of_the_watch() 
     let mut shop = Project::new();
     let backlog = shop.root().join("backlog");
     fs::write(&backlog, "40").expect("to write");
-    let metrics =
-        format!("{{backlog: {{every: 500ms, command: {{argv: [/bin/cat, '{}']}}}}}}", backlog.display());
+    let metrics = format!(
+        "{{backlog: {{every: 500ms, command: {{argv: [/bin/cat, '{}']}}}}, app: {{scrape: {{{}}}}}}}",
+        backlog.display(),
+        counters("")
+    );
     running(&mut shop, &metrics, "error_rate: off");
     shop.with("watch", "2s");
     let fix = ["deploy", "--incident", "INC-42", "--fixed-when", "backlog: result < 10"];
@@ -168,6 +171,13 @@ fn a_release_that_does_not_fix_its_incident_goes_back_at_the_end_of_the_watch() 
     shop.run(&["deploy", "--incident", "INC-42", "--fixed-when", "backlog: result <"])
         .code(2)
         .complains("column");
+    for (incident, fixed, said) in [
+        ("INC-42", "backlg: result < 10", "did you mean `backlog`?"),
+        ("INC-42", "app: result < 10", "which has counters"),
+        (" ", "backlog: result < 10", "needs the incident's id"),
+    ] {
+        shop.run(&["deploy", "--incident", incident, "--fixed-when", fixed]).code(2).complains(said);
+    }
     fs::write(&backlog, "3").expect("to write");
     shop.version("v3").write().run(&fix).code(0);
 }

@@ -29,14 +29,18 @@ pub(super) const TRIAL: Trial = Trial {
     run,
 };
 
-/// Requests per second in the fixed-rate part: a fifth of what a proxy can do here, as in a service that is not in trouble.
-const FIXED_RATE: u64 = 15_000;
-/// More of the machine than this used by others, in cores, makes a measurement worth taking again.
-const FOREIGN_CORES_MAX: f64 = 0.25;
+/// Requests per second in the fixed-rate part. The backend and the load need most of a core's time for 15,000: then a
+/// millisecond in which that core stands still takes six to make up for, and the latency tells how busy that core is, not
+/// what the proxy does. At a third of it no core is busy for more than half of the time.
+const FIXED_RATE: u64 = 5_000;
+const AT_FIXED_RATE: &str = "5,000/s";
+/// More of the machine than this used by others, in cores, makes a measurement worth taking again. Interrupts alone make
+/// up to 0.2.
+const FOREIGN_CORES_MAX: f64 = 0.35;
 /// Rounds of the full form.
-const ROUNDS_FULL: u32 = 5;
+const ROUNDS_FULL: u32 = 7;
 /// Time for measuring, repeated measurements included. The short form ends within 50 s, starting everything included.
-const SHORT_MAX: Duration = Duration::from_secs(36);
+const SHORT_MAX: Duration = Duration::from_secs(43);
 const FULL_MAX: Duration = Duration::from_mins(10);
 /// Times that one measurement is taken at most.
 const TRIES_MAX: usize = 3;
@@ -82,23 +86,29 @@ fn run(terms: &Terms) -> anyhow::Result<Vec<Figure>> {
 fn parts(short: bool) -> [Part; 4] {
     let seconds = |short_s, full_s| Duration::from_secs(if short { short_s } else { full_s });
     let rounds = |of_short| if short { of_short } else { ROUNDS_FULL };
-    // HAProxy at a fixed rate has no figure of its own.
-    let at_fixed_rate: &[Proxy] =
-        if short { &[Proxy::Nginx, Proxy::Ours] } else { &[Proxy::Nginx, Proxy::Haproxy, Proxy::Ours] };
+    // Neither nginx's mirroring nor HAProxy at a fixed rate has a figure of its own.
+    let (as_fast_as_it_goes, at_fixed_rate): (&[Proxy], &[Proxy]) = if short {
+        (&[Proxy::Nginx, Proxy::Haproxy, Proxy::Ours, Proxy::OursMirror], &[Proxy::Nginx, Proxy::Ours])
+    } else {
+        (
+            &[Proxy::Nginx, Proxy::Haproxy, Proxy::Ours, Proxy::NginxMirror, Proxy::OursMirror],
+            &[Proxy::Nginx, Proxy::Haproxy, Proxy::Ours],
+        )
+    };
     [
         Part {
             what: "1 kB",
             shape: Shape::Closed { path: "/" },
-            who: &[Proxy::Nginx, Proxy::Haproxy, Proxy::Ours, Proxy::NginxMirror, Proxy::OursMirror],
-            length: seconds(1, 5),
-            rounds: rounds(4),
+            who: as_fast_as_it_goes,
+            length: seconds(1, 4),
+            rounds: rounds(5),
         },
         Part {
-            what: "15,000/s",
+            what: AT_FIXED_RATE,
             shape: Shape::Open { rate: FIXED_RATE },
             who: at_fixed_rate,
-            length: seconds(1, 5),
-            rounds: rounds(3),
+            length: seconds(1, 4),
+            rounds: rounds(7),
         },
         Part {
             what: "TLS",
@@ -184,10 +194,12 @@ impl Results {
         let rate = |what, pair| self.ratio(what, pair, |sample| sample.rate);
         let pair = (Proxy::Ours, Proxy::Nginx);
         let cpu = self.ratio("1 kB", pair, |sample| sample.cpu_us);
-        let p99 = self.ratio("15,000/s", pair, |sample| sample.p99_us);
+        let p99 = self.ratio(AT_FIXED_RATE, pair, |sample| sample.p99_us);
         let mirror_cost = 100.0 * (1.0 - rate("1 kB", (Proxy::OursMirror, Proxy::Ours)));
-        let mirror_nginx = 100.0 * (1.0 - rate("1 kB", (Proxy::NginxMirror, Proxy::Nginx)));
-        println!("mirroring 10 % costs nginx {mirror_nginx:.1} % of its rate in the same run");
+        if !self.of("1 kB", Proxy::NginxMirror).is_empty() {
+            let mirror_nginx = 100.0 * (1.0 - rate("1 kB", (Proxy::NginxMirror, Proxy::Nginx)));
+            println!("mirroring 10 % costs nginx {mirror_nginx:.1} % of its rate in the same run");
+        }
         Ok(vec![
             Figure::new("rate_vs_nginx", rate("1 kB", pair), "ratio", ">= 1.0", "nginx")?,
             Figure::new(
@@ -198,7 +210,7 @@ impl Results {
                 "haproxy",
             )?,
             Figure::new("cpu_vs_nginx", cpu, "ratio", "<= 1.05", "nginx")?,
-            Figure::new("p99_vs_nginx", p99, "ratio", "<= 1.1", "nginx at 15,000/s")?,
+            Figure::new("p99_vs_nginx", p99, "ratio", "<= 1.1", &format!("nginx at {AT_FIXED_RATE}"))?,
             Figure::new("mirror_cost", mirror_cost, "%", "<= 12", "own rate without mirroring")?,
             Figure::new(
                 "tls_vs_nginx",
@@ -213,17 +225,18 @@ impl Results {
 
     fn print(&self) {
         println!(
-            "{:<9} {:<13} {:>9} {:>8} {:>8} {:>9}",
-            "load", "proxy", "req/s", "p50 us", "p99 us", "CPU us"
+            "{:<9} {:<13} {:>9} {:>8} {:>8} {:>8} {:>9}",
+            "load", "proxy", "req/s", "p50 us", "p99 us", "of all", "CPU us"
         );
         for Series { what, who, samples } in &self.0 {
             let middle = |number: fn(&Sample) -> f64| median(samples.iter().map(number));
             println!(
-                "{what:<9} {:<13} {:>9.0} {:>8.0} {:>8.0} {:>9.2}",
+                "{what:<9} {:<13} {:>9.0} {:>8.0} {:>8.0} {:>8.0} {:>9.2}",
                 who.name(),
                 middle(|sample| sample.rate),
                 middle(|sample| sample.p50_us),
                 middle(|sample| sample.p99_us),
+                middle(|sample| sample.p99_of_all_us),
                 middle(|sample| sample.cpu_us)
             );
         }

@@ -36,11 +36,13 @@ pub(super) struct Sample {
     pub(super) rate: f64,
     /// Median latency, microseconds.
     pub(super) p50_us: f64,
-    /// 99th percentile, microseconds.
+    /// 99th percentile, microseconds; at a fixed rate that of the usual tenth of a second.
     pub(super) p99_us: f64,
+    /// 99th percentile of all requests together, microseconds.
+    pub(super) p99_of_all_us: f64,
     /// CPU time of the proxy per request, microseconds.
     pub(super) cpu_us: f64,
-    /// Cores that processes outside of the bench used meanwhile, about: ticks are coarse.
+    /// Cores that others used meanwhile, interrupts included.
     pub(super) foreign_cores: f64,
 }
 
@@ -51,13 +53,14 @@ struct Load {
     rate: f64,
     p50_us: f64,
     p99_us: f64,
+    p99_of_all_us: f64,
 }
 
-/// CPU time used so far: by the proxy, by the rest of the bench, by everybody.
+/// CPU time used so far: by the proxy, by the rest of the bench; and by nobody.
 struct Used {
     proxy: Duration,
     bench: Duration,
-    all: Duration,
+    idle: Duration,
 }
 
 /// Measures.
@@ -71,11 +74,13 @@ pub(super) fn take(bed: &Bed, who: Proxy, shape: Shape, length: Duration) -> any
     let load = load.with_context(|| format!("load on {}", who.name()))?;
     let elapsed = started.elapsed();
     let used = Used::so_far(bed, who)?.since(&before);
-    let foreign = used.all.saturating_sub(used.proxy + used.bench);
+    let cores = u32::try_from(std::thread::available_parallelism()?.get())?;
+    let foreign = (elapsed * cores).saturating_sub(used.idle + used.proxy + used.bench);
     Ok(Sample {
         rate: load.rate,
         p50_us: load.p50_us,
         p99_us: load.p99_us,
+        p99_of_all_us: load.p99_of_all_us,
         cpu_us: used.proxy.as_secs_f64() * 1e6 / load.requests,
         foreign_cores: foreign.as_secs_f64() / elapsed.as_secs_f64(),
     })
@@ -86,7 +91,7 @@ impl Used {
         Ok(Self {
             proxy: bed.server(who).cpu()?,
             bench: bed.backend.cpu()? + machine::own()?,
-            all: machine::busy()?,
+            idle: machine::idle()?,
         })
     }
 
@@ -94,7 +99,7 @@ impl Used {
         Self {
             proxy: self.proxy.saturating_sub(before.proxy),
             bench: self.bench.saturating_sub(before.bench),
-            all: self.all.saturating_sub(before.all),
+            idle: self.idle.saturating_sub(before.idle),
         }
     }
 }
@@ -123,11 +128,13 @@ fn wrk_report(said: &str) -> Option<Load> {
         said.lines().find_map(|line| line.trim().strip_prefix(label).map(|rest| rest.trim().to_owned()))
     };
     let requests = said.lines().find_map(|line| line.trim().split_once(" requests in ")?.0.parse().ok())?;
+    let p99_us = microseconds(&value("99%")?)?;
     Some(Load {
         requests,
         rate: value("Requests/sec:")?.parse().ok()?,
         p50_us: microseconds(&value("50%")?)?,
-        p99_us: microseconds(&value("99%")?)?,
+        p99_us,
+        p99_of_all_us: p99_us,
     })
 }
 
@@ -153,6 +160,7 @@ fn open(bed: &Bed, who: Proxy, rate: u64, length: Duration) -> anyhow::Result<Lo
         rate: requests / length.as_secs_f64(),
         p50_us: report.p50_us.into(),
         p99_us: report.p99_us.into(),
+        p99_of_all_us: report.p99_of_all_us.into(),
     })
 }
 
@@ -176,7 +184,13 @@ mod tests {
 Requests/sec: 189443.52
 Transfer/sec:    209.17MB
 ";
-        let wanted = Load { requests: 379_124.0, rate: 189_443.52, p50_us: 314.0, p99_us: 1_770.0 };
+        let wanted = Load {
+            requests: 379_124.0,
+            rate: 189_443.52,
+            p50_us: 314.0,
+            p99_us: 1_770.0,
+            p99_of_all_us: 1_770.0,
+        };
         assert_eq!(wrk_report(said), Some(wanted));
         assert_eq!(wrk_report("unable to connect"), None);
     }

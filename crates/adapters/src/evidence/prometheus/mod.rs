@@ -59,8 +59,7 @@ impl Prometheus {
     /// Asks a query at this moment. A vector's samples are dated with that moment, whatever the age of what they were
     /// computed from: use [`Self::raw`] or [`Self::dated`] where that matters.
     pub async fn instant(&self, query: &str, at: Timestamp, not_finite: NotFinite) -> Result<Answer, Fault> {
-        let form = [("query", query.to_owned()), ("time", seconds(at))];
-        let answer = self.ask(query, "/api/v1/query", &form, not_finite).await?;
+        let answer = self.ask(query, INSTANT, &asked(query, at), not_finite).await?;
         self.dates(query, &answer, at, COMPUTED_AGE_MAX).map(|()| answer)
     }
 
@@ -120,8 +119,7 @@ impl Prometheus {
         age_max: Millis,
     ) -> Result<Vec<Series>, Fault> {
         let query = over(selector, lookback);
-        let form = [("query", query.clone()), ("time", seconds(at))];
-        let answer = self.ask(&query, "/api/v1/query", &form, NotFinite::Refuse).await?;
+        let answer = self.ask(&query, INSTANT, &asked(&query, at), NotFinite::Refuse).await?;
         self.dates(&query, &answer, at, age_max)?;
         match answer.data {
             Data::Matrix(series) => Ok(series),
@@ -160,8 +158,7 @@ impl Prometheus {
         age_max: Millis,
     ) -> Result<Vec<Histogram>, Fault> {
         let query = over(selector, lookback);
-        let form = [("query", query.clone()), ("time", seconds(at))];
-        let got = self.post(&query, "/api/v1/query", &form).await?;
+        let got = self.post(&query, INSTANT, &asked(&query, at)).await?;
         let fault = |kind| self.client.fault(&query, kind);
         let read = decode::histograms(&got.body).map_err(fault)?;
         self.partial(&query, &read.warnings)?;
@@ -245,6 +242,9 @@ impl Prometheus {
     }
 }
 
+/// Where a query at one moment is asked.
+const INSTANT: &str = "/api/v1/query";
+
 /// How far the date of a computed answer may lie before the moment it was asked for. Prometheus dates it with that moment;
 /// stores that collect samples from elsewhere move it back, by 30 s where they are careful.
 const COMPUTED_AGE_MAX: Millis = Millis(30_000);
@@ -281,6 +281,11 @@ fn moments(
         moments.entry((histogram.at, name)).or_default().latency.push(histogram);
     }
     moments
+}
+
+/// The form of a query at one moment.
+fn asked(query: &str, at: Timestamp) -> [(&'static str, String); 2] {
+    [("query", query.to_owned()), ("time", seconds(at))]
 }
 
 fn over(selector: &str, lookback: Millis) -> String {

@@ -119,10 +119,11 @@ pub fn coverage_of(change: &Change, report: &CoverageReport, origin: Origin<'_>)
     let changed: Vec<_> = change.files.iter().filter(|file| file.counts() && file.added > 0).collect();
     let names: Vec<&str> = changed.iter().map(|file| file.path.as_str()).collect();
     let found = paths::matched(&names, report.files.keys().map(String::as_str));
-    let (mut covered, mut coverable, mut unmatched) = (0_u64, 0_u64, 0_u64);
+    let (mut covered, mut coverable) = (0_u64, 0_u64);
+    let mut unmatched: Vec<&str> = Vec::new();
     for file in changed {
         let Some(lines) = found.get(file.path.as_str()).and_then(|name| report.files.get(*name)) else {
-            unmatched += 1;
+            unmatched.push(&file.path);
             continue;
         };
         let hits = file.added_lines.iter().flat_map(|range| lines.range(range.clone()));
@@ -131,15 +132,27 @@ pub fn coverage_of(change: &Change, report: &CoverageReport, origin: Origin<'_>)
             covered += u64::from(*hits > 0);
         }
     }
-    let mut factor = patch_coverage(covered, coverable);
+    let mut factor = match unmatched.first() {
+        Some(first) if coverable == 0 => {
+            Factor::absent(FactorKind::Coverage, Absence::NotGiven, &not_in_report(first, unmatched.len()))
+        }
+        Some(_) | None => patch_coverage(covered, coverable),
+    };
     let checked = if origin.commit.is_some() || origin.written_at.or(report.written_at).is_some() {
         "of this commit"
     } else {
         "of unknown commit"
     };
-    factor.evidence.push(Fact::count("changed_files_not_in_report", unmatched));
+    factor.evidence.push(Fact::count("changed_files_not_in_report", unmatched.len() as u64));
     factor.evidence.push(Fact::text("report", checked));
     factor
+}
+
+/// Nothing is known of what was changed; nobody can tell whether it could be known.
+fn not_in_report(first: &str, files: usize) -> String {
+    let others = if files == 1 { String::new() } else { format!(" and {} other changed files", files - 1) };
+    let are = if files == 1 { "is" } else { "are" };
+    format!("{first}{others} {are} not in the coverage report, and it knows no other line of the change")
 }
 
 /// Why the report is of something else; `None` when it is not, or when nobody can tell.

@@ -77,9 +77,13 @@ fn a_report_of_another_commit_or_of_other_files_is_absent_and_never_0_or_1() {
         coverage_of(&changed, &old, Origin::default()).value,
         FactorValue::Absent(Absence::OtherRelease)
     );
-    for (path, lines) in [("elsewhere/other.py", 1..=3), ("src/app/main.py", 50..=60)] {
+    for (path, lines, why, reason) in [
+        ("elsewhere/other.py", 1..=3, Absence::NotGiven, "elsewhere/other.py is not in the coverage report"),
+        ("src/app/main.py", 50..=60, Absence::NotApplicable, "no line that a test could run"),
+    ] {
         let factor = coverage_of(&change(path, &[lines]), &report, Origin::default());
-        assert_eq!(factor.value, FactorValue::Absent(Absence::NotApplicable), "{path}");
+        assert_eq!(factor.value, FactorValue::Absent(why), "{path}");
+        assert!(factor.reason.contains(reason), "{}", factor.reason);
     }
 }
 

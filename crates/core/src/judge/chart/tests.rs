@@ -1,22 +1,17 @@
 //! Series over a release whose every number is known.
 
-use alloc::{borrow::ToOwned, string::ToString, vec};
+use alloc::{string::ToString, vec};
 
 use super::*;
 use crate::{
     gate::standard_gates,
     judge::Settings,
-    model::{Artifact, Criticality, Release, Share, TargetSpec},
-    plan::{Limits, Request, Step, StrategySpec, compile},
+    model::Share,
+    plan::{Request, Step, StrategySpec, compile},
+    view::walker::request,
 };
 
 fn plan(mode: Mode) -> Plan {
-    let release = |tag: &str| Release {
-        tag: tag.to_owned(),
-        commit: None,
-        artifact: Artifact::Files { sha256: tag.to_owned() },
-        spec: TargetSpec { kind: "local".to_owned(), json: "{}".to_owned() },
-    };
     let step = |percent| Step { share: Share::percent(percent), bake: Millis::minutes(3), approval: false };
     let mut gates = standard_gates();
     gates.push(Gate::new("latency_shift", Rule::LatencyShift { ratio_max_bp: 12_500 }));
@@ -27,28 +22,10 @@ fn plan(mode: Mode) -> Plan {
         gates.pop();
     }
     compile(Request {
-        deployment: "shop-2".to_owned(),
-        service: "shop".to_owned(),
-        environment: "production".to_owned(),
-        criticality: Criticality::Medium,
-        turn: 2,
-        release: release("b"),
-        stable: Some(release("a")),
-        strategy: StrategySpec::Canary { steps: vec![step(5), step(50)] },
-        shadow: None,
         gates,
         instances: 2,
-        watch: Millis::minutes(5),
-        lease: None,
-        limits: Limits::default(),
         judge: Settings { warmup: Millis::ZERO, ..Settings::default() },
-        metrics: Vec::new(),
-        incident: None,
-        confidence: None,
-        way_back: false,
-        again: false,
-        supersedes: false,
-        lifted: false,
+        ..request(StrategySpec::Canary { steps: vec![step(5), step(50)] })
     })
     .unwrap()
 }
@@ -75,16 +52,13 @@ fn batches(seconds: u64, failing: u64) -> Vec<Batch> {
                 number: t + 1,
                 at: Timestamp(i64::try_from(t + 1).unwrap() * 1_000),
                 stage: Some(stage),
-                state: DataState::Live,
-                new: arm(new, failing, 80_000),
+                new: arm(new, failing, 70_000),
                 stable: Some(Arm { share: share.rest(), ..arm(1_000 - new, 1, 60_000) }),
                 cpu_ppm: Some(300_000),
                 memory_ppm: Some(300_000),
                 stable_cpu_ppm: Some(300_000),
                 wanted: 1,
-                ends: 0,
-                mirror: None,
-                metrics: Vec::new(),
+                ..Batch::default()
             }
         })
         .collect()
@@ -133,7 +107,7 @@ fn the_overlay_says_which_share_was_faster_and_how_sure_that_is() {
     let overlay = Chart::of(&plan(Mode::Sequential), &batches(100, 1)).unwrap().latency.unwrap();
     assert_eq!((overlay.new, overlay.stable), (5_000, 95_000));
     let edges: Vec<u64> = overlay.points.iter().map(|point| point.edge_us).collect();
-    assert_eq!(edges, [20_000, 60_000, 80_000]);
+    assert_eq!(edges, [20_000, 60_000, 70_000]);
     let middle = overlay.points[1];
     assert!((middle.new - 0.5).abs() < 1e-9 && (middle.stable - 1.0).abs() < 1e-9, "{middle:?}");
     assert!(overlay.band > 0.02 && overlay.band < 0.06, "{}", overlay.band);

@@ -2,11 +2,11 @@
 
 use alloc::vec::Vec;
 
-use tidegate_statistics::{Comparison, Exposure, RatioRule, Traffic, share_rule_failing};
+use tidegate_statistics::Traffic;
 
 use super::{Against, Load, PlainGate, against, share};
 use crate::{
-    gate::{Arm, Gate, Mode, Rule},
+    gate::{Arm, Gate, Mode, Rule, chance},
     judge::words,
     model::Millis,
     plan::{Plan, Stage},
@@ -81,34 +81,17 @@ impl Asked {
 
     /// Probability that the gate fails a release whose failures are `ratio` times the stable one's.
     fn failing(&self, gate: &Gate, load: &Load, traffic: Traffic, ratio: f64) -> Option<f64> {
-        let (new, stable) = (words::whole(self.new), words::whole(self.stable));
+        let both = (self.new, self.stable);
         match gate.rule {
+            // One window with the same counts: the baseline may come from a longer one before.
             Rule::ErrorRate { ratio_max_bp, floor } => {
-                // One window with the same counts: the baseline may come from a longer one before.
-                let both = self.new + self.stable;
-                let exposure = Exposure::new(self.new / both, both / traffic.requests_per_s()).ok()?;
-                let rule = RatioRule {
-                    tolerated: f64::from(ratio_max_bp) / 10_000.0,
-                    comparison: Comparison::AtMost,
-                };
-                let by_ratio = rule.failing_stage(traffic, ratio, exposure);
-                let floor = f64::from(floor.basis_points()) / 10_000.0;
-                let failed = (traffic.failed_share() * ratio).min(1.0);
-                let by_floor = if floor > 0.0 { share_rule_failing(new, failed, floor).ok()? } else { 1.0 };
-                // Both limits must be exceeded; with one cause behind both, the rarer says how often.
-                Some(by_ratio.min(by_floor))
+                chance::errors(both, traffic.failed_share(), ratio, ratio_max_bp, floor)
             }
             Rule::Latency { quantile_bp, limit } => {
                 let slow = slow_share(&load.latency_us, limit)?;
-                let limit = f64::from(10_000_u16.checked_sub(quantile_bp)?) / 10_000.0;
-                share_rule_failing(new, slow, limit).ok()
+                chance::quantile(words::whole(self.new), slow, quantile_bp)
             }
-            // At the same traffic, split request by request, the stable release's part of both counts is a share as well.
-            Rule::RequestRate { min } => {
-                let both = new.saturating_add(stable);
-                let part = share(min) * self.new / self.stable;
-                share_rule_failing(both, self.stable / (self.new + self.stable), 1.0 / (1.0 + part)).ok()
-            }
+            Rule::RequestRate { min } => chance::rate(both, min),
             Rule::LatencyShift { .. }
             | Rule::Cpu { .. }
             | Rule::Memory { .. }

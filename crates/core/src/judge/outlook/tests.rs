@@ -1,23 +1,14 @@
 //! What plans can see, against the reference's tables.
 
-use alloc::{borrow::ToOwned, string::ToString, vec};
+use alloc::{string::ToString, vec};
 
 use super::*;
 use crate::{
     gate::standard_gates,
     judge::Settings,
-    model::{Artifact, Criticality, Release, TargetSpec},
-    plan::{Limits, Request, Step, StrategySpec, compile},
+    plan::{Request, Step, StrategySpec, compile},
+    view::walker::request,
 };
-
-fn release(tag: &str) -> Release {
-    Release {
-        tag: tag.to_owned(),
-        commit: None,
-        artifact: Artifact::Files { sha256: tag.to_owned() },
-        spec: TargetSpec { kind: "local".to_owned(), json: "{}".to_owned() },
-    }
-}
 
 /// 5, 25 and 50 % for a minute each, then everything.
 fn plan(mode: Mode, settings: Settings) -> Plan {
@@ -27,28 +18,9 @@ fn plan(mode: Mode, settings: Settings) -> Plan {
         gate.mode = mode;
     }
     compile(Request {
-        deployment: "shop-2".to_owned(),
-        service: "shop".to_owned(),
-        environment: "production".to_owned(),
-        criticality: Criticality::Medium,
-        turn: 2,
-        release: release("b"),
-        stable: Some(release("a")),
-        strategy: StrategySpec::Canary { steps: vec![step(5), step(25), step(50)] },
-        shadow: None,
         gates,
-        instances: 4,
-        watch: Millis::minutes(5),
-        lease: None,
-        limits: Limits::default(),
         judge: settings,
-        metrics: Vec::new(),
-        incident: None,
-        confidence: None,
-        way_back: false,
-        again: false,
-        supersedes: false,
-        lifted: false,
+        ..request(StrategySpec::Canary { steps: vec![step(5), step(25), step(50)] })
     })
     .unwrap()
 }
@@ -152,6 +124,7 @@ fn a_plain_latency_rule_at_its_limit_fails_about_half_the_time_and_needs_known_l
 #[test]
 fn requests_of_the_warm_up_do_not_count_but_an_outage_does() {
     let cold = Settings { warmup: Millis::secs(30), warmup_requests: 100_000, ..Settings::default() };
+    // One instance serves 5 and 25 %, two serve 50 %, all four everything.
     let (cold, warm) = (
         Outlook::of(&plan(Mode::Sequential, cold), &load(1_000.0, 0.001)).unwrap(),
         outlook(Mode::Sequential, &load(1_000.0, 0.001)),
@@ -160,4 +133,10 @@ fn requests_of_the_warm_up_do_not_count_but_an_outage_does() {
     assert_eq!((late(0), late(1), late(2)), (30_000, 30_000, 0));
     assert!(cold.stages[0].smallest > warm.stages[0].smallest);
     assert_eq!(cold.stages[1].found, warm.stages[1].found);
+    for brings in [2, 3] {
+        let after = |outlook: &Outlook| outlook.stages[brings].found[1].after.unwrap().0;
+        assert_eq!(after(&cold) - after(&warm), 30_000, "stage {brings}");
+    }
+    let ruled_out = |outlook: &Outlook| outlook.stages[2].rule_out.unwrap().0;
+    assert_eq!(ruled_out(&cold) - ruled_out(&warm), 30_000);
 }

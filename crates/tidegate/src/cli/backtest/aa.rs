@@ -124,16 +124,11 @@ fn by_intervals(past: &[&Batch], group: usize, dice: &mut fastrand::Rng) -> Vec<
             number: number as u64 + 1,
             at: last.at,
             stage: Some(0),
-            state: DataState::Live,
             new: Arm { length, share, ..new },
             stable: Some(Arm { length, share: share.rest(), ..stable }),
             cpu_ppm: intervals.get(chosen).and_then(|interval| interval.stable_cpu_ppm),
-            memory_ppm: None,
-            stable_cpu_ppm: None,
             wanted: 1,
-            ends: 0,
-            mirror: None,
-            metrics: Vec::new(),
+            ..Batch::default()
         })
     };
     past.chunks_exact(group)
@@ -171,13 +166,10 @@ fn by_requests(past: &[&Batch], group: usize, dice: &mut fastrand::Rng) -> Vec<B
                 failures: all.failures - failures,
                 latency_us: rest,
             }),
+            at: interval.at,
             cpu_ppm: interval.stable_cpu_ppm,
-            memory_ppm: None,
             wanted: 1,
-            ends: 0,
-            mirror: None,
-            metrics: Vec::new(),
-            ..(*interval).clone()
+            ..Batch::default()
         });
     }
     batches
@@ -239,16 +231,10 @@ mod tests {
                     number: second + 1,
                     at: Timestamp(i64::try_from(second).unwrap() * 1_000),
                     stage: Some(0),
-                    state: DataState::Live,
                     new: arm(200, 100),
                     stable: Some(arm(200, (bursts * size).min(200))),
-                    cpu_ppm: None,
-                    memory_ppm: None,
-                    stable_cpu_ppm: None,
                     wanted: 1,
-                    ends: 0,
-                    mirror: None,
-                    metrics: Vec::new(),
+                    ..Batch::default()
                 }
             })
             .collect()

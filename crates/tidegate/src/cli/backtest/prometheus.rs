@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use tidegate_adapters::evidence::{Endpoint, FaultKind, Prometheus, Series, Warnings};
 use tidegate_core::{
     gate::Arm,
-    judge::{Batch, Bench, DataState, Learned, Retrial},
+    judge::{Batch, Bench, Learned, Retrial},
     model::{Millis, Share, Timestamp},
 };
 
@@ -30,9 +30,12 @@ pub(super) async fn hours(url: &str, args: &BacktestArgs, bench: &Bench) -> Resu
     }
     let (mut found, mut retried, mut learned, mut empty) = (Found::default(), Vec::new(), None, 0_u64);
     let mut knowing = Vec::new();
+    let (mut seen, mut failures) = (0_u64, 0_u64);
     for back in (0..args.hours).rev() {
         let end = Timestamp(now().0.saturating_sub(i64::try_from(HOUR.times(back).0).unwrap_or(i64::MAX)));
         let hour = Hour::read(&server, args, end).await?;
+        seen += u64::from(!hour.instances.is_empty());
+        failures += u64::from(hour.fails);
         if hour.instances.len() < 2 {
             empty += 1;
             continue;
@@ -48,8 +51,20 @@ pub(super) async fn hours(url: &str, args: &BacktestArgs, bench: &Bench) -> Resu
         learned = Learned::from_instances(learned.as_ref(), &hour.intervals, end).or(learned);
     }
     tell(&mut found, &bench, &retried, &knowing);
-    if empty > 0 {
+    let of = |selector: &Option<String>| selector.clone().unwrap_or_default();
+    if seen == 0 {
+        let label = &args.instance_label;
+        found
+            .notes
+            .push(format!("no hour has a series of `{}` with the label `{label}`", of(&args.requests)));
+    } else if empty > 0 {
         found.notes.push(format!("{empty} of {} hours have counters of fewer than 2 instances", args.hours));
+    }
+    if seen > 0 && failures == 0 {
+        found.notes.push(format!(
+            "no hour has a series of `{}`: either nothing ever failed, or the selector is wrong and all of this says nothing",
+            of(&args.failures)
+        ));
     }
     if learned.is_none() && !retried.is_empty() {
         found.notes.push("fewer than 3 instances: dispersion and spread cannot be learned".to_owned());
@@ -77,6 +92,8 @@ struct Hour {
     begin: Timestamp,
     /// Every interval: one entry for each instance.
     intervals: Vec<Vec<Counts>>,
+    /// Whether there is a counter of failures at all.
+    fails: bool,
 }
 
 impl Hour {
@@ -104,7 +121,13 @@ impl Hour {
                 })
                 .collect()
         };
-        Self { intervals: (0..count).map(interval).collect(), instances, step, begin }
+        Self {
+            intervals: (0..count).map(interval).collect(),
+            instances,
+            step,
+            begin,
+            fails: !failed.is_empty(),
+        }
     }
 
     /// The hour as a rollout whose new release is this instance.
@@ -128,16 +151,10 @@ impl Hour {
                     number: number as u64 + 1,
                     at: self.begin.after(self.step.times(number as u64 + 1)),
                     stage: Some(0),
-                    state: DataState::Live,
                     new: arm(share, own),
                     stable: Some(arm(share.rest(), rest)),
-                    cpu_ppm: None,
-                    memory_ppm: None,
-                    stable_cpu_ppm: None,
                     wanted: 1,
-                    ends: 0,
-                    mirror: None,
-                    metrics: Vec::new(),
+                    ..Batch::default()
                 }
             })
             .collect()

@@ -63,6 +63,14 @@ fn change(root: &Path, new: &Release, running: Option<&Release>) -> Result<Chang
     let (Some(from), Some(to)) = (&running.commit, &new.commit) else {
         return Err(absent(Absence::NotGiven, "one of the two releases was made outside version control"));
     };
+    for (release, which) in [(new, "new"), (running, "running")] {
+        if release.is_dirty() {
+            let reason = format!(
+                "uncommitted changes are in the {which} release, and no commit says how it differs: commit them"
+            );
+            return Err(absent(Absence::Unreadable, &reason));
+        }
+    }
     if from == to && !running.same_content(new) {
         let reason = "the files differ from those that run, and no commit says how: commit the change";
         return Err(absent(Absence::Unreadable, reason));

@@ -15,8 +15,9 @@ pub(super) use facts::know;
 
 use super::{
     Common,
-    control::{person, which},
+    control::{known_service, person, which},
     inspect::now,
+    out::{say, sayln},
     print_json,
 };
 use crate::{
@@ -31,7 +32,7 @@ const LOOKED_AT: usize = 1_000;
 
 #[derive(Args)]
 pub(super) struct ConfidenceArgs {
-    /// The deployment; default: the one under way, else the newest.
+    /// The deployment, or a service: its newest; default: the one under way, else the newest.
     #[arg(conflicts_with = "calibration")]
     deployment: Option<String>,
     /// Compare all predictions with what came true.
@@ -63,6 +64,9 @@ enum Verdict {
 pub(super) async fn confidence(common: &Common, args: ConfidenceArgs) -> Result<Exit, Fault> {
     let client = common.client()?;
     if args.calibration {
+        if let Some(service) = &args.service {
+            known_service(&client, service).await?;
+        }
         return calibration(common, &client, args.service.as_deref()).await;
     }
     let id = which(&client, args.deployment).await?;
@@ -84,7 +88,7 @@ pub(super) async fn confidence(common: &Common, args: ConfidenceArgs) -> Result<
         }
         print_json(&document)?;
     } else {
-        anstream::print!("{}", render::confidence(&report, label.as_ref()));
+        say!("{}", render::confidence(&report, label.as_ref()));
     }
     Ok(Exit::Success)
 }
@@ -95,7 +99,7 @@ async fn calibration(common: &Common, client: &Client, service: Option<&str>) ->
     if common.json {
         print_json(&calibration)?;
     } else {
-        anstream::print!("{}", render::calibration(&calibration));
+        say!("{}", render::calibration(&calibration));
     }
     Ok(Exit::Success)
 }
@@ -119,6 +123,13 @@ async fn records(client: &Client, only: Option<&str>) -> Result<Vec<(Prediction,
 
 pub(super) async fn label(common: &Common, args: LabelArgs) -> Result<Exit, Fault> {
     let client = common.client()?;
+    let found = which(&client, Some(args.deployment.clone())).await?;
+    if found != args.deployment {
+        return Err(Fault::refuse(format!(
+            "a label is for one deployment: name it, as `{found}`, the newest of `{}`",
+            args.deployment
+        )));
+    }
     client.ensure().await?;
     let good = matches!(args.verdict, Verdict::Good);
     let labelled = Labelled { good, actor: person(), reason: args.reason };
@@ -127,7 +138,7 @@ pub(super) async fn label(common: &Common, args: LabelArgs) -> Result<Exit, Faul
     if common.json {
         print_json(&serde_json::json!({ "deployment": args.deployment, "label": word }))?;
     } else {
-        anstream::println!("{} is labelled {word}", args.deployment);
+        sayln!("{} is labelled {word}", args.deployment);
     }
     Ok(Exit::Success)
 }

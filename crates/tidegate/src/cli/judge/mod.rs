@@ -1,5 +1,6 @@
 //! `judge`: the gates asked about numbers from outside, a batch a line.
 
+mod form;
 mod line;
 mod sitting;
 #[cfg(test)]
@@ -7,7 +8,7 @@ mod tests;
 
 use std::{
     fs::File,
-    io::{self, BufRead, BufReader, Read, Write},
+    io::{self, BufRead, BufReader, IsTerminal, Read, Write},
     path::{Path, PathBuf},
 };
 
@@ -48,7 +49,7 @@ pub(super) fn judge(args: &JudgeArgs) -> Result<Exit, Fault> {
         config::load_judged(&args.gates).map_err(|rejected| Fault::refuse(project::rejection(&rejected)))?;
     let input: Box<dyn Read> = match &args.batches {
         Some(path) => Box::new(open(path)?),
-        None => Box::new(io::stdin()),
+        None => Box::new(standard_input()),
     };
     let mut bench = Bench::new(&judged, args.skip_bad)?;
     bench.hear(BufReader::new(input), &mut io::stdout(), &mut io::stderr())
@@ -59,8 +60,21 @@ pub(super) fn page() -> String {
     format!("{}\n{}", include_str!("page.txt"), config::reference::judged_markdown())
 }
 
+/// Standard input; at a terminal it is said that something is waited for.
+fn standard_input() -> io::Stdin {
+    let stdin = io::stdin();
+    if stdin.is_terminal() {
+        anstream::eprintln!("reading batches from the terminal, one JSON object a line; Ctrl-D ends them");
+    }
+    stdin
+}
+
 fn open(path: &Path) -> Result<File, Fault> {
-    File::open(path).map_err(|error| Fault::refuse(format!("cannot read {}: {error}", path.display())))
+    let refuse =
+        |why: &dyn std::fmt::Display| Fault::refuse(format!("cannot read {}: {why}", path.display()));
+    let file = File::open(path).map_err(|error| refuse(&error))?;
+    let kind = file.metadata().map_err(|error| refuse(&error))?;
+    if kind.is_dir() { Err(refuse(&"it is a directory")) } else { Ok(file) }
 }
 
 /// Reads lines and answers each.
@@ -76,6 +90,9 @@ impl Bench {
         let shares = judged.shares.iter().map(|points| Share::from_basis_points(*points));
         let shares = shares.collect::<Result<Vec<_>, _>>().map_err(Fault::caller)?;
         let gates = compose::gates(&judged.gates, &judged.judgement)?;
+        if gates.is_empty() {
+            return Err(Fault::refuse("every gate is off: nothing would be asked, and that is no pass"));
+        }
         let sitting = Sitting::new(gates, judged.judgement.settings(), &shares);
         Ok(Self { sitting, shares, skip_bad, bad: 0 })
     }
@@ -147,14 +164,19 @@ impl Bench {
                 Some(exit)
             }
         };
-        to.flush().map_err(Fault::world)?;
+        to.flush().map_err(unheard)?;
         Ok(exit)
     }
 }
 
 fn write(to: &mut impl Write, value: &impl Serialize) -> Result<(), Fault> {
     let text = serde_json::to_string(value).map_err(Fault::internal)?;
-    writeln!(to, "{text}").map_err(Fault::world)
+    writeln!(to, "{text}").map_err(unheard)
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "what `map_err` hands over")]
+fn unheard(error: io::Error) -> Fault {
+    Fault::trouble(format!("cannot write the answers: {error}; nothing was decided"))
 }
 
 /// A line, or that there was too much of it.

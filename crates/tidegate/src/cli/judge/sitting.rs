@@ -10,7 +10,7 @@ use tidegate_core::{
     model::{Share, Timestamp},
 };
 
-use super::line::COUNTED;
+use super::line::{COUNTED, TIMED};
 
 /// Batches of a deployment whose length is not known: half an hour of seconds.
 const HORIZON: u64 = 1_800;
@@ -136,7 +136,7 @@ impl Sitting {
         let (answers, end) = self.look(Look::Final);
         let end = end.unwrap_or_else(|| {
             self.missing(stage, &answers)
-                .unwrap_or_else(|| self.ended(Decision::Pass, None, "no gate speaks against the release"))
+                .unwrap_or_else(|| self.ended(Decision::Pass, None, &self.passed(&answers)))
         });
         (answers, end)
     }
@@ -170,6 +170,8 @@ impl Sitting {
                 (Verdict::Pass, _) => continue,
                 (Verdict::Fail, _) if gate.on_failure == OnFailure::Alert => continue,
                 (Verdict::Fail, _) => Decision::Undecided,
+                // Who only observes waits for nothing.
+                (Verdict::NoEvidence, true) if self.settings.observe => continue,
                 (Verdict::NoEvidence, true) => match gate.on_inconclusive {
                     OnInconclusive::Promote if dwelt => continue,
                     OnInconclusive::RollBack if dwelt => Decision::RollBack,
@@ -188,9 +190,32 @@ impl Sitting {
         None
     }
 
+    /// Why it passes; a gate that would have spoken against it if it were not for alerts only is named, and so is one that
+    /// its policy lets pass without an answer.
+    fn passed(&self, answers: &[Answer]) -> String {
+        let with =
+            |verdict| self.gates.iter().zip(answers).find(move |(_, answer)| answer.verdict == verdict);
+        let said = match with(Verdict::Fail) {
+            None => "no gate speaks against the release".to_owned(),
+            Some((gate, answer)) => {
+                format!(
+                    "no gate that acts speaks against the release; `{}`, which only alerts, failed: {}",
+                    gate.name, answer.reason
+                )
+            }
+        };
+        let Some((gate, answer)) = with(Verdict::NoEvidence) else { return said };
+        let what = match (answer.undecided, self.settings.observe) {
+            (_, true) => "has no answer, and is only observed",
+            (true, false) => "decided nothing, and `on_inconclusive: promote` lets it pass",
+            (false, false) => "had no evidence, and `on_no_evidence: continue` lets it pass",
+        };
+        format!("{said}; `{}` {what}: {}", gate.name, answer.reason)
+    }
+
     fn ended(&self, decision: Decision, gate: Option<&Gate>, reason: &str) -> End {
         let gate = gate.map(|gate| gate.name.clone());
-        End { decision, gate, reason: reason.to_owned(), batches: self.batches, skipped: 0 }
+        End { decision, gate, reason: plain(reason), batches: self.batches, skipped: 0 }
     }
 
     fn answer(&self, stage: &Stage, gate: &Gate, judgement: Judgement, look: Look) -> Answer {
@@ -212,10 +237,28 @@ impl Sitting {
             budget: weighed.map(|known| known.budget_ppm as f64 / 1e6),
             verdict: judgement.verdict,
             undecided: finding.is_some_and(|known| known.undecided),
-            reason: judgement.reason,
+            reason: plain(&judgement.reason),
             last: look == Look::Final,
         }
     }
+}
+
+/// A reason in the words of whoever wrote the batches: nobody named a metric for the counts of the line itself.
+fn plain(reason: &str) -> String {
+    let own = [
+        (COUNTED, "counts the new release only", "the batches count the new release only"),
+        (TIMED, "counts the new release only", "the batches have no `latency_ms` of the stable release"),
+        (COUNTED, "counted no request", "the batches counted no request"),
+        (
+            TIMED,
+            "counted no latency of the stable release",
+            "the batches counted no latency of the stable release",
+        ),
+        (TIMED, "counted no latency", "the batches counted no latency"),
+    ];
+    own.iter().fold(reason.to_owned(), |reason, (metric, said, plain)| {
+        reason.replace(&format!("metric `{metric}` {said}"), plain)
+    })
 }
 
 /// To thousandths, as everything else of an answer.
@@ -242,18 +285,16 @@ const fn weighs(gate: &Gate) -> bool {
 /// A gate that asks the batch's own counts.
 fn counted(gate: Gate) -> Gate {
     let own = match gate.rule {
-        Rule::ErrorRate { .. }
-        | Rule::Latency { .. }
-        | Rule::LatencyShift { .. }
-        | Rule::RequestRate { .. } => true,
+        Rule::ErrorRate { .. } | Rule::RequestRate { .. } => Some(COUNTED),
+        Rule::Latency { .. } | Rule::LatencyShift { .. } => Some(TIMED),
         Rule::Cpu { .. }
         | Rule::Memory { .. }
         | Rule::Instances
         | Rule::Goal { .. }
         | Rule::Shadow { .. }
-        | Rule::Metric(_) => false,
+        | Rule::Metric(_) => None,
     };
-    let metric = gate.metric.clone().or_else(|| own.then(|| COUNTED.to_owned()));
+    let metric = gate.metric.clone().or_else(|| own.map(str::to_owned));
     Gate { metric, ..gate }
 }
 
@@ -295,9 +336,13 @@ impl Stage {
     }
 
     fn state_of(&self, gate: &Gate) -> DataState {
-        let metric = gate.metric.as_ref().filter(|metric| *metric != COUNTED);
-        let Some(metric) = metric else { return self.state };
-        self.said.iter().find(|(name, _)| name == metric).map_or(DataState::NoSeries, |(_, state)| *state)
+        let Some(metric) = &gate.metric else { return self.state };
+        match self.said.iter().find(|(name, _)| name == metric) {
+            // What was counted by the line itself is as the whole line is.
+            Some((_, DataState::Live)) if [COUNTED, TIMED].contains(&metric.as_str()) => self.state,
+            Some((_, state)) => *state,
+            None => DataState::NoSeries,
+        }
     }
 }
 

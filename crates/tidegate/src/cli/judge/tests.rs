@@ -144,11 +144,24 @@ fn input_that_ends_early_decides_nothing() {
 fn every_bad_line_is_named_with_what_was_expected() {
     let new = r#""new":{"requests":5}"#;
     let cases = [
-        ("nonsense".to_owned(), "expected"),
+        ("nonsense".to_owned(), "this is no JSON"),
+        ("[1]".to_owned(), "a list, expected an object"),
+        (r#"{"new":[5,1]}"#.to_owned(), "a list, expected an object"),
         (r#"{"stage":0}"#.to_owned(), "missing field `new`"),
         (format!(r#"{{{new},"requets":1}}"#), "unknown field `requets`"),
         (r#"{"new":{"requests":5,"failures":6}}"#.to_owned(), "6 failures of 5 requests"),
-        (r#"{"new":{"requests":-1}}"#.to_owned(), "integer `-1`"),
+        (r#"{"new":{"request":1}}"#.to_owned(), "unknown field `request`: did you mean `requests`?"),
+        (r#"{"new":{"requests":-1}}"#.to_owned(), "integer `-1`, expected a whole number from 0 on"),
+        (r#"{"new":{"requests":"many"}}"#.to_owned(), "expected a whole number"),
+        (format!(r#"{{{new},"share":NaN}}"#), "this is no JSON"),
+        (format!(r#"{{{new},"share":0.00001}}"#), "the smallest is 0.0001"),
+        (format!(r#"{{{new},"at":-1}}"#), "up to the year 9999"),
+        (format!(r#"{{{new},"at":1769853600000000000}}"#), "up to the year 9999"),
+        (format!(r#"{{{new},"cpu":1e308}}"#), "found 1e308"),
+        (
+            r#"{"new":{"requests":5,"latency_ms":[[10,4],[50,5]]}}"#.to_owned(),
+            "`latency_ms` has 9 of 5 requests",
+        ),
         (format!(r#"{{{new},"seconds":0}}"#), "`seconds`"),
         (format!(r#"{{{new},"seconds":1e300}}"#), "`seconds`"),
         (format!(r#"{{{new},"share":5}}"#), "0.05 for 5 %"),
@@ -164,18 +177,21 @@ fn every_bad_line_is_named_with_what_was_expected() {
             "counts on one side",
         ),
         (format!(r#"{{{new},"metrics":{{"counts":{{"new":1}}}}}}"#), "another name"),
+        (format!(r#"{{{new},"metrics":{{"m":{{"new":"a"}}}}}}"#), "a number, a list of numbers, or counts"),
         (format!("{{{new},\"state\":\"{}\"}}", "x".repeat(LINE_BYTES_MAX)), "longer than"),
     ];
-    let text = cases.each_ref().map(|(line, _)| line.as_str()).join("\n");
-    let heard = hear(ERRORS, &text, false);
-    assert_eq!(heard.exit.unwrap_err().blame, Blame::Caller);
-    let complaints: Vec<&str> = heard.complaints.lines().collect();
-    assert_eq!(complaints.len(), cases.len(), "{}", heard.complaints);
-    for (number, ((line, expected), complaint)) in cases.iter().zip(complaints).enumerate() {
-        let start = format!("line {}: ", number + 1);
-        assert!(complaint.starts_with(&start) && complaint.contains(expected), "{line}: {complaint}");
+    for cases in cases.chunks(10) {
+        let lines: Vec<&str> = cases.iter().map(|(line, _)| line.as_str()).collect();
+        let heard = hear(ERRORS, &lines.join("\n"), false);
+        assert_eq!(heard.exit.unwrap_err().blame, Blame::Caller);
+        let complaints: Vec<&str> = heard.complaints.lines().collect();
+        assert_eq!(complaints.len(), cases.len(), "{}", heard.complaints);
+        for (number, ((line, expected), complaint)) in cases.iter().zip(complaints).enumerate() {
+            let start = format!("line {}: ", number + 1);
+            assert!(complaint.starts_with(&start) && complaint.contains(expected), "{line}: {complaint}");
+        }
+        assert!(heard.answers.is_empty());
     }
-    assert!(heard.answers.is_empty());
 }
 
 #[test]
@@ -222,4 +238,114 @@ fn custom_metrics_are_judged_by_their_conditions() {
         heard.answers.iter().map(|answer| answer["verdict"].as_str().unwrap_or_default()).collect();
     assert_eq!(seen, ["pass", "no_evidence", "no_evidence", "fail", ""], "{:?}", heard.answers);
     assert_eq!(heard.answers[2]["state"], json!("stale"));
+}
+
+/// A line with these requests, failures and latencies of the new release and the stable one.
+fn timed(new: &str, stable: &str) -> String {
+    let side = |latency: &str| format!("{{\"requests\":50{latency}}}");
+    format!("{{\"new\":{},\"stable\":{}}}\n", side(new), side(stable))
+}
+
+#[test]
+fn requests_without_latencies_are_no_evidence_that_they_were_fast() {
+    const FAST: &str = ",\"latency_ms\":[[10,50],[5000,0]]";
+    for mode in ["sequential", "threshold"] {
+        for (gate, new, stable, reason) in [
+            ("latency_p99: {}", "", FAST, "no `latency_ms` of the new release"),
+            ("latency_shift: {mode: sequential}", FAST, "", "no `latency_ms` of the stable release"),
+        ] {
+            let gates = ERRORS.replace("warmup", &format!("mode: {mode}, warmup"));
+            let off = gate.split_once(':').unwrap().0;
+            let gates =
+                gates.replace(&format!("{off}: off"), gate).replace("error_rate: {}", "error_rate: off");
+            // Longer than `max_dwell`: what is only undecided would be promoted.
+            let heard = hear(&gates, &timed(new, stable).repeat(200), false);
+            assert_eq!(heard.exit(), Exit::Held, "{mode} {gate}: {}", heard.end());
+            if mode == "sequential" {
+                let answer = &heard.answers[0];
+                assert!(answer["reason"].as_str().unwrap().contains(reason), "{answer}");
+                assert_eq!(
+                    (&answer["verdict"], &answer["undecided"]),
+                    (&json!("no_evidence"), &json!(false))
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn whole_numbers_of_a_metric_are_values_and_never_counts() {
+    let gates = ERRORS.replace(
+        "{error_rate: {}",
+        "{error_rate: off, custom: {depth: {metric: depth, success: 'all(result, # < 5)', failure: 'any(result, # >= 5)'}}",
+    );
+    let line = |values: &str| {
+        format!("{{\"new\":{{\"requests\":5}},\"metrics\":{{\"depth\":{{\"new\":{values}}}}}}}\n")
+    };
+    assert_eq!(hear(&gates, &line("[3, 1]"), false).exit(), Exit::Success);
+    assert_eq!(hear(&gates, &line("[9, 1]"), false).exit(), Exit::RolledBack);
+    assert_eq!(hear(&gates, &line("7"), false).exit(), Exit::RolledBack);
+}
+
+#[test]
+fn batches_that_overlap_are_refused_because_they_would_count_twice() {
+    let line = |at: i64| format!("{{\"at\":{at},\"new\":{{\"requests\":5}}}}\n");
+    // Seconds where milliseconds are meant.
+    let heard = hear(ERRORS, &(line(1_769_853_600) + &line(1_769_853_601)), false);
+    assert!(heard.complaints.contains("line 2: `at` is 1 ms after"), "{}", heard.complaints);
+    // A clock that wavers.
+    assert!(hear(ERRORS, &(line(1_000) + &line(1_700)), false).exit.is_ok());
+}
+
+#[test]
+fn without_a_gate_nothing_passes() {
+    let gates = ERRORS.replace("error_rate: {}", "error_rate: off");
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("gates.yaml");
+    fs::write(&path, gates).unwrap();
+    let judged = config::load_judged(&path).unwrap_or_else(|rejected| panic!("{rejected}"));
+    let fault = Bench::new(&judged, false).err().unwrap();
+    assert_eq!(fault.blame, Blame::Caller);
+    assert!(fault.message.contains("every gate is off"), "{fault}");
+}
+
+#[test]
+fn gates_that_only_observe_pass_and_say_what_they_found() {
+    let heard = hear(&ERRORS.replace("warmup", "observe: true, warmup"), &worse(), false);
+    assert_eq!(heard.exit(), Exit::Success);
+    let reason = heard.end()["reason"].as_str().unwrap();
+    assert!(
+        reason.contains("`error_rate`, which only alerts, failed") && reason.contains("1 of 100"),
+        "{reason}"
+    );
+}
+
+#[test]
+fn like_is_compared_with_like_where_a_line_tells_strata_apart() {
+    // Searches fail in one of ten cases, and the release happens to get more of them.
+    let line = json!({
+        "new": { "requests": 180, "failures": 9 },
+        "stable": { "requests": 1_690, "failures": 25 },
+        "share": 0.1,
+        "strata": {
+            "/search": { "new": { "requests": 80, "failures": 8 }, "stable": { "requests": 90, "failures": 9 } },
+            "/cart": { "new": { "requests": 100, "failures": 1 }, "stable": { "requests": 1_600, "failures": 16 } },
+        },
+    });
+    let minute = |line: &Value| format!("{line}\n").repeat(60);
+    let mut pooled = line.clone();
+    pooled.as_object_mut().unwrap().remove("strata");
+    assert_eq!(hear(ERRORS, &minute(&pooled), false).exit(), Exit::RolledBack);
+    assert_eq!(hear(ERRORS, &minute(&line), false).exit(), Exit::Success);
+    for (wrong, said) in [
+        (json!({ "/cart": { "new": { "requests": 200 } } }), "each request belongs to one stratum at most"),
+        (json!({ "/cart": { "new": { "requests": 1, "failures": 2 } } }), "more failures than requests"),
+        (json!({ "/cart": { "new": { "request": 1 } } }), "did you mean `requests`?"),
+        ((0..17).map(|n| (n.to_string(), json!({ "new": { "requests": 1 } }))).collect(), "16 at most"),
+    ] {
+        let mut bad = line.clone();
+        bad["strata"] = wrong;
+        let heard = hear(ERRORS, &minute(&bad), true);
+        assert!(heard.complaints.contains(said), "{}", heard.complaints);
+    }
 }

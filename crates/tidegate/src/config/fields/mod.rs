@@ -2,6 +2,7 @@
 
 mod confidence;
 mod gates;
+mod kubernetes;
 mod metrics;
 mod routing;
 mod run;
@@ -49,9 +50,10 @@ static SERVICE: Block = Block::of(
             "How much harm a failure of the service does.",
         ),
         field("environment", Kind::Text(Form::Name), "production", "The environment that is deployed to."),
-        required(
+        optional(
             "listen",
             Kind::OneOrMany { of: &Kind::Listen, max: 16 },
+            "needed, but on Kubernetes: there users come in by a Service",
             "Where users come in: `IP:port`, or several. A port alone is that port on `127.0.0.1`; `0.0.0.0:80` is every \
              interface. Quote IPv6: `\"[::1]:8080\"`.",
         ),
@@ -61,7 +63,11 @@ static SERVICE: Block = Block::of(
             "plain HTTP",
             "Certificate and key for all addresses of `listen`.",
         ),
-        required("run", Kind::Block(&run::RUN), "What runs: a command on this machine, or a container."),
+        required(
+            "run",
+            Kind::Block(&run::RUN),
+            "What runs: a command or a container on this machine, or a Deployment on Kubernetes.",
+        ),
         field(
             "strategy",
             Kind::Block(&strategy::STRATEGY),

@@ -1,7 +1,8 @@
 //! `run`: what an instance is, when it is ready, and how it is kept and stopped.
 
 use super::{
-    Block, Form, GIB, HOUR, KIB, Kind, MIB, MINUTE, NAMES_MAX, SECOND, Word, field, optional, required, word,
+    Block, Form, GIB, HOUR, KIB, Kind, MIB, MINUTE, NAMES_MAX, SECOND, Word, field, kubernetes::KUBERNETES,
+    optional, required, word,
 };
 
 const ARGUMENTS_MAX: usize = 256;
@@ -9,7 +10,7 @@ const PATHS_MAX: usize = 1_000;
 const TIB: u64 = 1_024 * GIB;
 
 pub(super) static RUN: Block = Block::of(
-    "What runs. Exactly one of `command` and `container`.",
+    "What runs. Exactly one of `command`, `container` and `kubernetes`.",
     &[
         optional(
             "command",
@@ -19,6 +20,7 @@ pub(super) static RUN: Block = Block::of(
              in the environment. A program without `/` is looked up in the release first, then in `PATH`.",
         ),
         optional("container", Kind::Block(&CONTAINER), "`command` says what runs", "A container on a Docker Engine."),
+        optional("kubernetes", Kind::Block(&KUBERNETES), "it runs on this machine", "A Deployment on Kubernetes."),
         field(
             "files",
             Kind::List { of: &Kind::Text(Form::Inside), min: 1, max: PATHS_MAX },
@@ -56,7 +58,7 @@ pub(super) static RUN: Block = Block::of(
         field("resources", Kind::Block(&RESOURCES), "{}", "What 100 % means for the `cpu` and `memory` gates."),
     ],
 )
-.one_of(&["command", "container"], None);
+.one_of(&["command", "container", "kubernetes"], None);
 
 const COMMAND: &[&str] = &["command"];
 const ENV_VALUE_KIND: Kind = Kind::Short { key: "value", block: &ENV_VALUE };

@@ -74,7 +74,7 @@ static ROLLING: Block = Block::of(
     &[
         field(
             "batch",
-            Kind::Batch,
+            Kind::Batch { min: 1, max: 64 },
             "25%",
             "How many instances are replaced at a time: a share (`25%`) or a number (`1`).",
         ),

@@ -1,7 +1,7 @@
 //! What must hold between gates, their metrics and how they judge.
 
 use serde_json::Value;
-use tidegate_adapters::metrics::RELEASE;
+use tidegate_adapters::metrics::{PODS, RELEASE};
 use tidegate_core::{
     expression::{Expression, ExpressionError, Unit},
     judge::scope,
@@ -80,7 +80,7 @@ impl Checker<'_> {
         let Some(asked) = metric.get("prometheus") else { return };
         for key in ["requests", "failures", "latency"] {
             let text = asked.get(key).and_then(Value::as_str);
-            if text.is_some_and(|text| !text.contains(RELEASE)) {
+            if text.is_some_and(|text| !text.contains(RELEASE) && !text.contains(PODS)) {
                 let message = format!("`{key}` would count both releases together");
                 let complaint = Complaint::new(Code::Conflict, message)
                     .help(format!("name the release by a label, as `{{version=\"{RELEASE}\"}}`"));
@@ -133,7 +133,8 @@ impl Checker<'_> {
     }
 
     fn custom(&mut self, service: &Value, name: &str, gate: &Value, path: &str) {
-        if name == "instances" || fields::is_standard_gate(name) {
+        // The first two are asked of every plan that has such stages, under these very names.
+        if ["instances", "shadow"].contains(&name) || fields::is_standard_gate(name) {
             let complaint =
                 Complaint::new(Code::Conflict, format!("`{name}` is the name of a standard gate"));
             self.add(&[path], complaint.help("give it another name"));

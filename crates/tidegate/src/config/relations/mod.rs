@@ -1,6 +1,7 @@
 //! What must hold between values: shares that rise, addresses used once, waits that fit into each other.
 
 mod gates;
+pub(super) mod kubernetes;
 
 use std::net::SocketAddr;
 
@@ -17,6 +18,7 @@ pub(super) fn check(file: &Value, places: &Places, findings: &mut Findings) {
     let Some(services) = file.get("services").and_then(Value::as_object) else { return };
     for (name, service) in services {
         let path = format!("services.{}", shown(name));
+        checker.place(service, &path);
         checker.steps(service, &path);
         checker.ready(service, &path);
         checker.backoff(service, &path);
@@ -103,8 +105,9 @@ impl Checker<'_> {
 
     fn batch(&mut self, service: &Value, path: &str) {
         let Some(batch) = number(service, "/strategy/rolling/batch/instances") else { return };
-        let instances =
-            number(service, "/run/instances").or_else(|| number(service, "/run/container/instances"));
+        let instances = ["/run/instances", "/run/container/instances", "/run/kubernetes/replicas"]
+            .iter()
+            .find_map(|at| number(service, at));
         if let Some(instances) = instances.filter(|instances| batch > *instances) {
             let message = format!("a batch of {batch} is more than there are instances, {instances}");
             let complaint =

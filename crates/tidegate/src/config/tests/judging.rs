@@ -179,6 +179,11 @@ fn a_mistake_in_how_gates_judge_is_named_where_it_stands() {
             "",
         ),
         (
+            format!("{METRICS}gates: {{custom: {{«shadow»: {{metric: depth, success: result < 5}}}}}}"),
+            "`shadow` is the name of a standard gate",
+            "give it another name",
+        ),
+        (
             format!("{METRICS}gates: {{custom: {{«slow»: {{metric: depth}}}}}}"),
             "expected `success`, `failure`, or both",
             "",

@@ -59,7 +59,7 @@ fn the_frame_of_the_file_is_checked() {
         (
             top("version: 1\nservices:\n  «shop»: {listen: 1}"),
             "`run` is missing",
-            "a command on this machine",
+            "a command or a container on this machine",
         ),
         (top("version: 1\nservices:\n  «shop»: {run: {command: [a]}}"), "`listen` is missing", "IP:port"),
         (top("version: 1\nservices:\n  «shop»:"), "found nothing", "indent its keys"),
@@ -88,6 +88,13 @@ fn unknown_and_misplaced_keys_are_named_with_what_was_meant() {
             "not a key in `services.shop.gates`",
             "did you mean `error_rate`?",
         ),
+        (
+            service("gates: {error_rate: off, «eror_rate»: off}"),
+            "not a key",
+            "did you mean `error_rate`, which is there already?",
+        ),
+        // One slip from a key of this place comes before the place where a key of that very name is.
+        (run("«file»: [b]"), "not a key in `services.shop.run`", "did you mean `files`?"),
         (service("gates: {«lattency»: off}"), "not a key", "did you mean `latency_p95`?"),
         (
             service("gates: {cpu: {«min_requests»: 5}}"),
@@ -203,7 +210,7 @@ fn every_type_is_checked() {
         ),
         (service("strategy: «rolling»"), "expected keys (`canary`, `blue_green`", "write `{rolling: {}}`"),
         (service("«strategy»: [canary]"), "found a list", ""),
-        (service("strategy: {canary: {«steps»: []}}"), "expected at least 1 items, found 0", ""),
+        (service("strategy: {canary: {«steps»: []}}"), "expected at least 1 item, found 0", ""),
         (service("strategy: {canary: {steps: «5%»}}"), "expected a list", "write `[5%]`"),
         (service("strategy: {rolling: {batch: «0»}}"), "out of range: 1 to 64", ""),
         (
@@ -366,4 +373,22 @@ error[wrong_unit]: `25` is not a share: it has no `%`
     }]);
     assert_eq!(json, expected);
     assert!(super::super::render::render_coloured(&found, &plain).contains("\u{1b}["));
+}
+
+#[test]
+fn the_gates_file_of_the_judge_is_helped_in_its_own_words() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("gates.yaml");
+    let missing = super::super::load_judged(&path).unwrap_err().to_string();
+    assert!(missing.contains("cannot read") && missing.contains("`gates`, `judgement`"), "{missing}");
+    for (text, help) in [
+        ("share: [5%]\n", "did you mean `shares`?"),
+        ("version: 1\n", "known here: `criticality`, `shares`, `gates`, `judgement`"),
+        ("services: {}\n", "move its `gates` and `judgement` to the top"),
+        ("mode: threshold\n", "it belongs in `judgement`"),
+    ] {
+        std::fs::write(&path, text).unwrap();
+        let rejected = super::super::load_judged(&path).unwrap_err().to_string();
+        assert!(rejected.contains(help), "{text}: {rejected}");
+    }
 }

@@ -5,6 +5,7 @@ mod good;
 mod hostile;
 mod init;
 mod judging;
+mod kubernetes;
 mod mistakes;
 
 use std::path::Path;

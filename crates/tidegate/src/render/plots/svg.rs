@@ -3,13 +3,13 @@
 use tidegate_core::{
     judge::chart::{Chart, Overlay, Timeline},
     model::Millis,
-    view::rough,
 };
 
 use super::{
     super::{outlook::number, text::clean},
-    RATIOS, outcome, rare, remark,
+    RATIOS, most_failed, of_time, outcome, rare, remark,
     scale::{Scale, seconds},
+    two,
 };
 
 const WIDTH: f64 = 820.0;
@@ -239,15 +239,6 @@ fn span(chart: &Chart) -> f64 {
     at(chart.length).max(1.0)
 }
 
-#[expect(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "a tick of a time axis, clamped to what fits"
-)]
-fn of_time(seconds: f64) -> String {
-    rough(Millis((seconds * 1_000.0).round().clamp(0.0, 9e15) as u64))
-}
-
 fn meter(chart: &Chart, title: &str) -> String {
     let mut picture =
         Picture::new(Scale::Even(0.0, span(chart)), Scale::Logarithmic(1.0, chart.allowed.max(2.0) * 1.3));
@@ -297,7 +288,7 @@ fn funnel(chart: &Chart, title: &str) -> String {
 }
 
 fn errors(chart: &Chart, title: &str) -> String {
-    let most = chart.errors.iter().map(|one| one.expected.max(one.seen as f64)).fold(1.0, f64::max);
+    let most = most_failed(chart);
     let mut picture = Picture::new(Scale::Even(0.0, span(chart)), Scale::Even(0.0, most * 1.1));
     picture.upright("failed requests of the new release so far", number);
     picture.time(chart);
@@ -373,11 +364,6 @@ fn policy(picture: &mut Picture, chart: &Chart, line: &Timeline, y: f64) {
     if line.turned_back.is_some() {
         picture.line("back", (end, y - 9.0), (end, y + 9.0));
     }
-}
-
-/// At most two places after the point.
-fn two(ratio: f64) -> String {
-    format!("{}", (ratio * 100.0).round() / 100.0)
 }
 
 fn of_latency(us: f64) -> String {

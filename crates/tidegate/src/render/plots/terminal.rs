@@ -11,8 +11,9 @@ use super::{
         outlook::number,
         text::{Row, Tone, page},
     },
-    RATIOS, outcome, rare, remark,
+    RATIOS, most_failed, of_time, outcome, rare, remark,
     scale::{Scale, seconds},
+    two,
 };
 
 /// Columns of what is written before a plot.
@@ -154,15 +155,6 @@ fn write(line: &mut [char], at: usize, text: &str) {
     }
 }
 
-#[expect(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "a tick of a time axis, clamped to what fits"
-)]
-fn of_time(seconds: f64) -> String {
-    rough(Millis((seconds * 1_000.0).round().clamp(0.0, 9e15) as u64))
-}
-
 fn funnel(chart: &Chart, columns: usize) -> Vec<Row> {
     let mut lines =
         heading("Plausible ratio of failures to the stable release's", "  (95 %, at all times at once)");
@@ -207,7 +199,7 @@ fn errors(chart: &Chart, columns: usize) -> Vec<Row> {
         "Failed requests of the new release",
         "  (█ seen, ─ as many as the stable release would have had)",
     );
-    let most = chart.errors.iter().map(|one| one.expected.max(one.seen as f64)).fold(1.0, f64::max);
+    let most = most_failed(chart);
     let scale = Scale::Even(0.0, most);
     let shown = columns_of(chart.errors.iter().map(|one| (one.after, *one)), chart.length, columns);
     for line in 0..LINES {
@@ -318,11 +310,6 @@ fn looks(chart: &Chart, line: &Timeline, columns: usize) -> String {
         *slot = '◀';
     }
     plot.into_iter().collect()
-}
-
-/// At most two places after the point.
-fn two(ratio: f64) -> String {
-    format!("{}", (ratio * 100.0).round() / 100.0)
 }
 
 /// About so much, in at most three letters and a point.

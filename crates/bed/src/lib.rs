@@ -1,0 +1,39 @@
+//! A real Kubernetes control plane for tests: etcd, API server, controller manager, scheduler, and kwok in the nodes' place.
+//!
+//! Certificates and RBAC are on, everything listens on loopback and on free ports, and nothing outlives the process that
+//! started it. Pods are scheduled for real; a label says how each of them then behaves ([`SIM_LABEL`]). No containers run,
+//! so nothing answers behind a Service.
+//!
+//! Blocking, without a runtime of its own to be seen: usable from a plain test and from inside an async one, where a short
+//! wait is no harm.
+//!
+//! ```no_run
+//! let plane = tidegate_bed::ControlPlane::shared()?;
+//! plane.install_gateway_api()?;
+//! let namespace = plane.namespace("canary")?;
+//! println!("KUBECONFIG={} kubectl -n {namespace} get pods", plane.kubeconfig().display());
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+mod access;
+mod api;
+mod authority;
+mod components;
+mod control_plane;
+mod crds;
+mod error;
+mod folder;
+mod kubeconfig;
+mod nodes;
+mod process;
+mod programs;
+mod stages;
+mod wait;
+
+pub use access::Access;
+pub use api::Answer;
+pub use components::Component;
+pub use control_plane::{ControlPlane, Options};
+pub use error::BedError;
+pub use stages::SIM_LABEL;
+pub use wait::until;

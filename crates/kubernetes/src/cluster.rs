@@ -1,0 +1,285 @@
+//! One cluster: connections for forward work and, apart from them, for the way back.
+
+use std::{
+    collections::BTreeMap,
+    path::PathBuf,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use futures_util::{StreamExt, stream::FuturesUnordered};
+use kube::{
+    Api, Client, Config,
+    api::{DeleteParams, DynamicObject, ListParams, Patch, PatchParams},
+    config::{KubeConfigOptions, Kubeconfig},
+};
+use serde_json::Value;
+use tokio::sync::Semaphore;
+
+use crate::{
+    fault::{Asked, ClusterError},
+    kinds::Kind,
+    view::NamespaceView,
+};
+
+/// The name under which we own fields.
+pub(crate) const MANAGER: &str = "tidegate";
+
+/// Requests of forward work that are on their way at once; the way back has no such bound of its own, each deployment
+/// makes its few requests one after the other.
+const FORWARD_MAX: usize = 24;
+
+/// Longest answer to one request.
+const ANSWER_MAX: Duration = Duration::from_secs(10);
+
+/// On the way back a request without an answer for so long is sent again by a new connection, while the first goes on: the
+/// network between may have forgotten the old one, and nobody says so.
+const AGAIN: Duration = Duration::from_secs(2);
+
+/// Times that one request is sent at most.
+const AGAIN_MAX: usize = 5;
+
+/// Where a cluster is.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Address {
+    /// The file; `None` is `KUBECONFIG`, the user's, or the service account of the pod that this runs in.
+    pub(crate) kubeconfig: Option<PathBuf>,
+    /// The context in it; `None` is the current one.
+    pub(crate) context: Option<String>,
+}
+
+/// A cluster.
+pub(crate) struct Cluster {
+    forward: Lane,
+    back: Lane,
+    views: Mutex<BTreeMap<String, Arc<NamespaceView>>>,
+}
+
+impl Cluster {
+    /// Reads the configuration and makes the clients; nothing is asked yet.
+    pub(crate) async fn connect(address: &Address) -> Result<Self, ClusterError> {
+        let config = configuration(address).await?;
+        let name = config.cluster_url.to_string();
+        let lane = |places| {
+            let client = Client::try_from(config.clone());
+            let client = client.map_err(|why| ClusterError::Configuration(tidegate_adapters::chain(&why)))?;
+            let client = Arc::new(Mutex::new(client));
+            Ok(Lane { client, config: config.clone().into(), cluster: name.as_str().into(), places })
+        };
+        let forward = Some(Arc::new(Semaphore::new(FORWARD_MAX)));
+        Ok(Self { forward: lane(forward)?, back: lane(None)?, views: Mutex::default() })
+    }
+
+    /// For work that may wait.
+    pub(crate) const fn forward(&self) -> &Lane {
+        &self.forward
+    }
+
+    /// For what returns traffic to the stable release.
+    pub(crate) const fn back(&self) -> &Lane {
+        &self.back
+    }
+
+    /// The namespace as it is now; begins to watch it when nobody did yet.
+    pub(crate) fn view(&self, namespace: &str) -> Arc<NamespaceView> {
+        let mut views = self.views.lock().unwrap_or_else(PoisonError::into_inner);
+        let view = views
+            .entry(namespace.to_owned())
+            .or_insert_with(|| NamespaceView::watch(self.forward.client(), namespace));
+        Arc::clone(view)
+    }
+}
+
+async fn configuration(address: &Address) -> Result<Config, ClusterError> {
+    let Address { kubeconfig, context } = address;
+    let unknown = |why: &dyn std::error::Error| ClusterError::Configuration(tidegate_adapters::chain(why));
+    let file = match kubeconfig {
+        Some(path) => {
+            let named = |why| {
+                ClusterError::Configuration(format!("{}: {}", path.display(), tidegate_adapters::chain(&why)))
+            };
+            Some(Kubeconfig::read_from(path).map_err(named)?)
+        }
+        None => Kubeconfig::read().ok(),
+    };
+    let mut config = match file {
+        Some(file) => {
+            let known: Vec<String> = file.contexts.iter().map(|context| context.name.clone()).collect();
+            if let Some(context) = context
+                && !known.contains(context)
+            {
+                return Err(ClusterError::Context { context: context.clone(), known });
+            }
+            let options = KubeConfigOptions { context: context.clone(), ..KubeConfigOptions::default() };
+            Config::from_custom_kubeconfig(file, &options).await.map_err(|why| unknown(&why))?
+        }
+        None => Config::incluster().map_err(|why| unknown(&why))?,
+    };
+    config.connect_timeout = Some(Duration::from_secs(5));
+    // Watches live longer than any answer; requests are bounded one by one.
+    config.read_timeout = None;
+    Ok(config)
+}
+
+/// Requests with a bound on how many are on their way, or without one.
+#[derive(Clone)]
+pub(crate) struct Lane {
+    /// The present one; another takes its place when it does not answer, and with it its connections.
+    client: Arc<Mutex<Client>>,
+    config: Arc<Config>,
+    cluster: Arc<str>,
+    places: Option<Arc<Semaphore>>,
+}
+
+impl Lane {
+    /// The object; `None` when there is none.
+    pub(crate) async fn get(
+        &self,
+        kind: Kind,
+        namespace: &str,
+        name: &str,
+    ) -> Result<Option<Value>, ClusterError> {
+        let get = |client| async { api(client, kind, namespace).get_opt(name).await };
+        let found = self.ask("get", kind, namespace, name, get).await?;
+        found.map(|object| self.value("get", kind, namespace, &object)).transpose()
+    }
+
+    /// The objects with these labels (`a=b,c=d`).
+    pub(crate) async fn list(
+        &self,
+        kind: Kind,
+        namespace: &str,
+        labels: &str,
+    ) -> Result<Vec<Value>, ClusterError> {
+        let query = ListParams::default().labels(labels);
+        let list = |client| async { api(client, kind, namespace).list(&query).await };
+        let list = self.ask("list", kind, namespace, labels, list).await?;
+        list.items.iter().map(|object| self.value("list", kind, namespace, object)).collect()
+    }
+
+    /// Applies what we own of an object, never by force. With `trial` nothing is kept.
+    pub(crate) async fn apply(&self, kind: Kind, object: &Value, trial: bool) -> Result<Value, ClusterError> {
+        let text = |path| object.pointer(path).and_then(Value::as_str).unwrap_or_default().to_owned();
+        let (namespace, name) = (text("/metadata/namespace"), text("/metadata/name"));
+        let parameters = PatchParams { dry_run: trial, ..PatchParams::apply(MANAGER) };
+        let body = Patch::Apply(object);
+        let apply = |client| async { api(client, kind, &namespace).patch(&name, &parameters, &body).await };
+        let applied = self.ask("patch", kind, &namespace, &name, apply).await?;
+        self.value("patch", kind, &namespace, &applied)
+    }
+
+    /// Changes an object that is somebody else's by a JSON Patch (RFC 6902), which begins with a test of its version.
+    pub(crate) async fn change(
+        &self,
+        kind: Kind,
+        namespace: &str,
+        name: &str,
+        changes: &[Value],
+    ) -> Result<Value, ClusterError> {
+        let patch: json_patch::Patch = serde_json::from_value(Value::Array(changes.to_vec()))
+            .map_err(|why| ClusterError::trouble_in(self.asked("patch", kind, namespace, name), &why))?;
+        let parameters = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
+        let body = Patch::<()>::Json(patch);
+        let change = |client| async { api(client, kind, namespace).patch(name, &parameters, &body).await };
+        let changed = self.ask("patch", kind, namespace, name, change).await?;
+        self.value("patch", kind, namespace, &changed)
+    }
+
+    /// Deletes an object and, in the background, what belongs to it; one that is not there is no mistake.
+    pub(crate) async fn delete(&self, kind: Kind, namespace: &str, name: &str) -> Result<(), ClusterError> {
+        let parameters = DeleteParams::background();
+        let delete = |client| async {
+            match api(client, kind, namespace).delete(name, &parameters).await {
+                Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
+                other => other.map(drop),
+            }
+        };
+        self.ask("delete", kind, namespace, name, delete).await
+    }
+
+    fn client(&self) -> Client {
+        self.client.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// A client with connections of its own, which is the one from now on. A plugin for credentials may take its time.
+    async fn renewed(&self) -> Option<Client> {
+        let config = Config::clone(&self.config);
+        let client = tokio::task::spawn_blocking(move || Client::try_from(config)).await.ok()?.ok()?;
+        *self.client.lock().unwrap_or_else(PoisonError::into_inner) = client.clone();
+        Some(client)
+    }
+
+    fn asked<'a>(&'a self, verb: &'static str, kind: Kind, namespace: &'a str, name: &'a str) -> Asked<'a> {
+        Asked { cluster: &self.cluster, verb, kind, namespace, name }
+    }
+
+    fn value(
+        &self,
+        verb: &'static str,
+        kind: Kind,
+        namespace: &str,
+        object: &DynamicObject,
+    ) -> Result<Value, ClusterError> {
+        let name = object.metadata.name.as_deref().unwrap_or_default();
+        serde_json::to_value(object)
+            .map_err(|why| ClusterError::trouble_in(self.asked(verb, kind, namespace, name), &why))
+    }
+
+    async fn ask<T, F>(
+        &self,
+        verb: &'static str,
+        kind: Kind,
+        namespace: &str,
+        name: &str,
+        answer: impl Fn(Client) -> F,
+    ) -> Result<T, ClusterError>
+    where
+        F: Future<Output = Result<T, kube::Error>>,
+    {
+        let asked = self.asked(verb, kind, namespace, name);
+        // The semaphore is never closed.
+        let _place = match &self.places {
+            Some(places) => places.acquire().await.ok(),
+            None => None,
+        };
+        let again = self.places.is_none();
+        if let Ok(answer) = tokio::time::timeout(ANSWER_MAX, self.answered(again, answer)).await {
+            return answer.map_err(|why| ClusterError::of(why, asked));
+        }
+        self.renewed().await;
+        Err(ClusterError::late(asked, ANSWER_MAX))
+    }
+
+    /// The first answer, when the request may be sent again while there is none.
+    async fn answered<T, F>(&self, again: bool, answer: impl Fn(Client) -> F) -> Result<T, kube::Error>
+    where
+        F: Future<Output = Result<T, kube::Error>>,
+    {
+        let first = answer(self.client());
+        if !again {
+            return first.await;
+        }
+        let mut sent = FuturesUnordered::from_iter([first]);
+        let mut times = 1;
+        loop {
+            tokio::select! {
+                Some(answer) = sent.next() => match answer {
+                    // Another one may still get through.
+                    Err(why) if !matches!(why, kube::Error::Api(_)) && !sent.is_empty() => {}
+                    answer => return answer,
+                },
+                () = tokio::time::sleep(AGAIN), if times < AGAIN_MAX => {
+                    times += 1;
+                    sent.extend(self.renewed().await.map(&answer));
+                }
+            }
+        }
+    }
+}
+
+fn api(client: Client, kind: Kind, namespace: &str) -> Api<DynamicObject> {
+    if kind == Kind::Namespace {
+        return Api::all_with(client, &kind.resource());
+    }
+    Api::namespaced_with(client, namespace, &kind.resource())
+}

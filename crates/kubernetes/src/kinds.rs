@@ -1,0 +1,54 @@
+//! The kinds of objects that are read and written, as the API server names them.
+
+use kube::core::{ApiResource, GroupVersionKind};
+
+/// A kind of object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Kind {
+    Deployment,
+    HttpRoute,
+    Ingress,
+    Namespace,
+    Pod,
+    ReplicaSet,
+    Service,
+    VirtualService,
+}
+
+impl Kind {
+    /// Group, version, kind and plural.
+    const fn words(self) -> (&'static str, &'static str, &'static str, &'static str) {
+        match self {
+            Self::Deployment => ("apps", "v1", "Deployment", "deployments"),
+            Self::HttpRoute => ("gateway.networking.k8s.io", "v1", "HTTPRoute", "httproutes"),
+            Self::Ingress => ("networking.k8s.io", "v1", "Ingress", "ingresses"),
+            Self::Namespace => ("", "v1", "Namespace", "namespaces"),
+            Self::Pod => ("", "v1", "Pod", "pods"),
+            Self::ReplicaSet => ("apps", "v1", "ReplicaSet", "replicasets"),
+            Self::Service => ("", "v1", "Service", "services"),
+            Self::VirtualService => ("networking.istio.io", "v1", "VirtualService", "virtualservices"),
+        }
+    }
+
+    /// The kind as a path of the API is made from it.
+    pub(crate) fn resource(self) -> ApiResource {
+        let (group, version, kind, plural) = self.words();
+        ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(group, version, kind), plural)
+    }
+
+    /// `apps/v1`, `v1`.
+    pub(crate) fn api_version(self) -> String {
+        self.resource().api_version
+    }
+
+    /// `Deployment`.
+    pub(crate) const fn name(self) -> &'static str {
+        self.words().2
+    }
+
+    /// `deployments.apps`, as roles name it.
+    pub(crate) fn rule(self) -> String {
+        let (group, _, _, plural) = self.words();
+        if group.is_empty() { plural.to_owned() } else { format!("{plural}.{group}") }
+    }
+}

@@ -1,0 +1,44 @@
+//! Steers Kubernetes: brings about what a deployment owes a cluster, and reports what it sees there.
+//!
+//! A release is a Deployment of its own, never edited once it is there but for its number of replicas. What moves is
+//! traffic: the selector of the users' Service, or the weights of a route. Turning back needs the API server and nothing
+//! else: it has connections of its own, and waits for no forward work.
+//!
+//! | where | what |
+//! |---|---|
+//! | `spec` | what a release says about itself |
+//! | `kinds`, `cluster`, `fault` | the API server: objects, connections, what it refuses |
+//! | `fence` | who may write an object |
+//! | `role` | what it may do there |
+//! | `manifest` | the objects that a release is made of |
+//! | `replicas` | how many pods which release gets |
+//! | `traffic` | routes, without IO |
+//! | `view` | the namespace as it is now, kept by watches |
+//! | `target` | effects |
+
+mod cluster;
+mod fault;
+mod fence;
+mod kinds;
+mod manifest;
+pub mod replicas;
+mod role;
+mod spec;
+mod target;
+pub mod traffic;
+mod view;
+
+pub use fault::ClusterError;
+pub use role::role;
+pub use spec::{Bound, KubernetesSpec, SpecError, TemplateError, Traffic, pinned};
+pub use target::KubernetesTarget;
+
+use tidegate_core::model::Share;
+
+/// How many pods each release gets for a share where nothing but their numbers makes it, and which share that really is.
+pub fn achieved(pods: u32, share: Share, surge: Bound, unavailable: Bound) -> (replicas::Counts, Share) {
+    let room = replicas::room(surge, unavailable, pods);
+    let counts =
+        replicas::target(pods, replicas::Weight::from(share), room.surge, replicas::Rounding::AtLeastOne);
+    (counts, replicas::achieved(counts))
+}

@@ -1,0 +1,119 @@
+//! The objects that a release is made of.
+
+use serde_json::{Map, Value, json};
+
+use crate::{
+    fence::Fence,
+    kinds::Kind,
+    spec::{Known, RELEASE, SERVICE},
+};
+
+/// What a release's Deployment was made from: another description under the same name is another release.
+pub(crate) const CONTENT: &str = "tidegate.dev/content";
+
+/// The release's Deployment with so many pods. `version` is the `resourceVersion` that it is to have been read with.
+pub(crate) fn deployment(known: &Known<'_>, replicas: u32, fence: Fence<'_>, version: Option<&str>) -> Value {
+    let Known { spec, name, .. } = known;
+    let selector = known.selector();
+    let template = labelled(&spec.template, &labels_of(known));
+    let mut annotations = fence.annotations();
+    annotations.insert(CONTENT.to_owned(), json!(content(known)));
+    json!({
+        "apiVersion": Kind::Deployment.api_version(),
+        "kind": Kind::Deployment.name(),
+        "metadata": metadata_of(known, name, &annotations, version),
+        "spec": {
+            "replicas": replicas,
+            // The template never changes, so there is nothing to go back to inside one release.
+            "revisionHistoryLimit": 0,
+            "progressDeadlineSeconds": spec.progress_ms.div_ceil(1_000).max(1),
+            "selector": {"matchLabels": selector},
+            "template": template,
+        },
+    })
+}
+
+/// The release's own Service: what a route points to while two releases share its traffic. Ports are those of the users'.
+pub(crate) fn service(known: &Known<'_>, root: &Value, fence: Fence<'_>, version: Option<&str>) -> Value {
+    let ports: Vec<Value> = root
+        .pointer("/spec/ports")
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten()
+        .map(|port| {
+            let mut port = port.clone();
+            if let Some(port) = port.as_object_mut() {
+                port.remove("nodePort");
+            }
+            port
+        })
+        .collect();
+    json!({
+        "apiVersion": Kind::Service.api_version(),
+        "kind": Kind::Service.name(),
+        "metadata": metadata_of(known, &known.name, &fence.annotations(), version),
+        "spec": {"selector": known.selector(), "ports": ports},
+    })
+}
+
+/// The labels of everything of a release. Its pods have them too, so that they are found by them.
+fn labels_of(known: &Known<'_>) -> Map<String, Value> {
+    let label = |key: &str, value: &str| (key.to_owned(), json!(value));
+    Map::from_iter([
+        label("app.kubernetes.io/managed-by", "tidegate"),
+        label(SERVICE, known.service),
+        label(RELEASE, &known.release.tag),
+    ])
+}
+
+fn metadata_of(
+    known: &Known<'_>,
+    name: &str,
+    annotations: &Map<String, Value>,
+    version: Option<&str>,
+) -> Value {
+    let mut metadata = json!({
+        "name": name,
+        "namespace": known.spec.namespace,
+        "labels": labels_of(known),
+        "annotations": annotations,
+    });
+    if let (Some(version), Some(metadata)) = (version, metadata.as_object_mut()) {
+        metadata.insert("resourceVersion".to_owned(), json!(version));
+    }
+    metadata
+}
+
+/// Names the content of a release: the artifact's digest, and a digest of the template.
+pub(crate) fn content(known: &Known<'_>) -> String {
+    format!(
+        "{}-{:016x}",
+        known.release.artifact.hex().chars().take(12).collect::<String>(),
+        fnv(&known.spec.template)
+    )
+}
+
+/// FNV-1a, 64 bits, over the JSON text, whose keys are sorted: the same on every machine. It only tells versions of our own
+/// objects apart, so it need not be hard to invert.
+fn fnv(value: &Value) -> u64 {
+    value
+        .to_string()
+        .bytes()
+        .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
+}
+
+/// The value of a key that holds an object, for a copy.
+fn part(of: &Map<String, Value>, key: &str) -> Map<String, Value> {
+    of.get(key).and_then(Value::as_object).cloned().unwrap_or_default()
+}
+
+/// The template with these labels beside its own.
+fn labelled(template: &Value, labels: &Map<String, Value>) -> Value {
+    let mut template = template.as_object().cloned().unwrap_or_default();
+    let mut metadata = part(&template, "metadata");
+    let mut all = part(&metadata, "labels");
+    all.extend(labels.clone());
+    metadata.insert("labels".to_owned(), Value::Object(all));
+    template.insert("metadata".to_owned(), Value::Object(metadata));
+    Value::Object(template)
+}

@@ -1,0 +1,317 @@
+//! What a release says about itself: what a release's [`TargetSpec`] holds for the kind `kubernetes`.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+use tidegate_core::model::{Release, TargetSpec};
+
+use crate::{cluster::Address, traffic::TesterMatch};
+
+/// The target kind that this is.
+pub(crate) const KIND: &str = "kubernetes";
+
+/// Labels that we put on everything of a release, and select its pods by.
+pub(crate) const SERVICE: &str = "tidegate.dev/service";
+/// See [`SERVICE`].
+pub(crate) const RELEASE: &str = "tidegate.dev/release";
+
+/// Longest name of a Service (RFC 1035 label), and longest value of a label.
+const NAME_MAX: usize = 63;
+
+/// A release's own description, stored with it for good.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct KubernetesSpec {
+    /// The kubeconfig; `None` is `KUBECONFIG`, the user's own, or the pod's service account.
+    pub kubeconfig: Option<PathBuf>,
+    /// The context in it; `None` is the current one.
+    pub context: Option<String>,
+    /// Where everything is.
+    pub namespace: String,
+    /// Pods that carry all traffic.
+    pub replicas: u32,
+    /// The pod template, with every image by digest.
+    pub template: Value,
+    /// The Deployment that was there before Tidegate, when this release is one; `None` is one of ours.
+    pub adopted: Option<Adopted>,
+    /// The Service that users come in by.
+    pub service: String,
+    /// Its port, for routes.
+    pub port: u16,
+    /// What moves traffic.
+    pub traffic: Traffic,
+    /// Whose requests always reach the new release, while there is one and the route can tell.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub testers: Vec<TesterMatch>,
+    /// Pods above `replicas` while both releases share them.
+    pub surge: Bound,
+    /// Pods below `replicas` that may be missing meanwhile.
+    pub unavailable: Bound,
+    /// A start in which no further pod has become ready for so long has failed, milliseconds.
+    pub progress_ms: u64,
+    /// Smallest part of the stable release's pods that has to be ready for all traffic to return at once, percent, 1 to 100.
+    /// With fewer, the share returns that they can carry.
+    pub back_percent: u8,
+    /// Releases of the service whose Deployments are kept without pods.
+    pub keep_releases: u32,
+}
+
+/// A Deployment that was there before.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Adopted {
+    /// Its name.
+    pub deployment: String,
+    /// What tells its present pods from all others: the value of their label `pod-template-hash`.
+    pub hash: String,
+    /// The labels that it selects its pods by.
+    pub selector: Map<String, Value>,
+}
+
+/// What moves traffic.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Traffic {
+    /// The Service's selector; shares are shares of the pods.
+    Service,
+    /// Weights of a Gateway API `HTTPRoute`.
+    HttpRoute {
+        /// Its name.
+        name: String,
+    },
+    /// Weights of an Istio `VirtualService`.
+    VirtualService {
+        /// Its name.
+        name: String,
+    },
+    /// Annotations of a second Ingress for ingress-nginx.
+    Ingress {
+        /// The users' Ingress.
+        name: String,
+    },
+}
+
+/// A number of pods, or a share of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Bound {
+    /// So many.
+    Count(u32),
+    /// So many in a hundred.
+    Percent(u32),
+}
+
+/// Why a stored description is of no use.
+#[derive(Debug, thiserror::Error)]
+pub enum SpecError {
+    /// Another target's.
+    #[error(
+        "release {release} belongs to a target of kind `{kind}`, not `{KIND}`: a service cannot move between targets"
+    )]
+    Kind {
+        /// The release.
+        release: String,
+        /// Its kind.
+        kind: String,
+    },
+    /// Not readable.
+    #[error("the description of release {release} cannot be read; it was made by another version")]
+    Malformed {
+        /// The release.
+        release: String,
+        /// Why.
+        #[source]
+        source: serde_json::Error,
+    },
+    /// Names of objects have a limit.
+    #[error("`{name}` has {} characters, and a Service's name may have {NAME_MAX}: shorten the service's name by {}", name.len(), name.len() - NAME_MAX)]
+    NameTooLong {
+        /// The name.
+        name: String,
+    },
+}
+
+/// Why a manifest's pod template is of no use.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TemplateError {
+    /// Not a Deployment.
+    #[error("expected a Deployment (`apps/v1`), found {0}")]
+    NotADeployment(String),
+    /// Without containers.
+    #[error("`spec.template.spec.containers` is missing or empty")]
+    NoContainer,
+    /// The image belongs to one of several.
+    #[error("the manifest has several containers ({}): name the one that `image` is for with `container`", names.join(", "))]
+    SeveralContainers {
+        /// Their names.
+        names: Vec<String>,
+    },
+    /// No such container.
+    #[error("the manifest has no container `{name}`; it has {}", names.join(", "))]
+    UnknownContainer {
+        /// What was asked for.
+        name: String,
+        /// What is there.
+        names: Vec<String>,
+    },
+    /// A tag can be moved to another image.
+    #[error(
+        "container `{container}` runs `{image}`, which may be another image tomorrow: name it by digest, `name@sha256:…`"
+    )]
+    Moving {
+        /// The container.
+        container: String,
+        /// Its image.
+        image: String,
+    },
+}
+
+impl KubernetesSpec {
+    /// Reads a release's description.
+    pub fn of(release: &Release) -> Result<Self, SpecError> {
+        if release.spec.kind != KIND {
+            return Err(SpecError::Kind { release: release.tag.clone(), kind: release.spec.kind.clone() });
+        }
+        serde_json::from_str(&release.spec.json)
+            .map_err(|source| SpecError::Malformed { release: release.tag.clone(), source })
+    }
+
+    /// The description as a release keeps it.
+    pub fn target_spec(&self) -> Result<TargetSpec, serde_json::Error> {
+        Ok(TargetSpec { kind: KIND.to_owned(), json: serde_json::to_string(self)? })
+    }
+
+    pub(crate) fn address(&self) -> Address {
+        Address { kubeconfig: self.kubeconfig.clone(), context: self.context.clone() }
+    }
+}
+
+/// A release with its description: what objects it has and how its pods are told from others.
+#[derive(Clone, Debug)]
+pub(crate) struct Known<'a> {
+    pub(crate) service: &'a str,
+    pub(crate) release: &'a Release,
+    pub(crate) spec: KubernetesSpec,
+    /// The name of its own Service, and of its Deployment unless that was there before.
+    pub(crate) name: String,
+}
+
+impl<'a> Known<'a> {
+    pub(crate) fn of(service: &'a str, release: &'a Release) -> Result<Self, SpecError> {
+        let name = format!("{service}-{}", release.tag);
+        if name.len() > NAME_MAX {
+            return Err(SpecError::NameTooLong { name });
+        }
+        Ok(Self { service, release, spec: KubernetesSpec::of(release)?, name })
+    }
+
+    /// Its Deployment.
+    pub(crate) fn deployment(&self) -> &str {
+        self.spec.adopted.as_ref().map_or(&self.name, |adopted| &adopted.deployment)
+    }
+
+    /// A regular expression for the names of its pods, those that are gone too.
+    pub(crate) fn pods(&self) -> String {
+        match &self.spec.adopted {
+            Some(adopted) => format!("{}-{}-[a-z0-9]+", adopted.deployment, adopted.hash),
+            None => format!("{}-[a-z0-9]+-[a-z0-9]+", self.name),
+        }
+    }
+
+    /// The label that only its pods have.
+    pub(crate) fn mark(&self) -> (&'static str, &str) {
+        match &self.spec.adopted {
+            Some(adopted) => ("pod-template-hash", &adopted.hash),
+            None => (RELEASE, &self.release.tag),
+        }
+    }
+
+    /// The labels that its pods have.
+    pub(crate) fn labels(&self) -> Map<String, Value> {
+        let own = self.spec.template.pointer("/metadata/labels").and_then(Value::as_object);
+        let mut labels = own.cloned().unwrap_or_default();
+        labels.extend(self.selector());
+        labels
+    }
+
+    /// The labels that its own Service selects its pods by.
+    pub(crate) fn selector(&self) -> Map<String, Value> {
+        let mut selector = match &self.spec.adopted {
+            Some(adopted) => adopted.selector.clone(),
+            None => Map::from_iter([(SERVICE.to_owned(), json!(self.service))]),
+        };
+        let (key, value) = self.mark();
+        selector.insert(key.to_owned(), json!(value));
+        selector
+    }
+}
+
+/// The pod template of a Deployment manifest with this image in the named container, or in the only one. Every image has to
+/// be named by digest.
+pub fn pinned(
+    manifest: &Value,
+    container: Option<&str>,
+    image: Option<&str>,
+) -> Result<Value, TemplateError> {
+    let word = |key: &str| manifest.get(key).and_then(Value::as_str).unwrap_or("nothing");
+    if word("kind") != "Deployment" || word("apiVersion") != "apps/v1" {
+        return Err(TemplateError::NotADeployment(format!("{} ({})", word("kind"), word("apiVersion"))));
+    }
+    let mut template = manifest.pointer("/spec/template").cloned().unwrap_or_default();
+    let containers = template.pointer_mut("/spec/containers").and_then(Value::as_array_mut);
+    let Some(containers) = containers.filter(|containers| !containers.is_empty()) else {
+        return Err(TemplateError::NoContainer);
+    };
+    if let Some(image) = image {
+        let names: Vec<String> = containers.iter().map(|one| text(one, "name").to_owned()).collect();
+        let position = match container {
+            Some(name) => names.iter().position(|one| one == name).ok_or_else(|| {
+                TemplateError::UnknownContainer { name: name.to_owned(), names: names.clone() }
+            })?,
+            None if names.len() == 1 => 0,
+            None => return Err(TemplateError::SeveralContainers { names }),
+        };
+        if let Some(one) = containers.get_mut(position).and_then(Value::as_object_mut) {
+            one.insert("image".to_owned(), json!(image));
+        }
+    }
+    for part in ["/spec/containers", "/spec/initContainers"] {
+        for one in template.pointer(part).and_then(Value::as_array).into_iter().flatten() {
+            if !text(one, "image").contains("@sha256:") {
+                let (container, image) = (text(one, "name").to_owned(), text(one, "image").to_owned());
+                return Err(TemplateError::Moving { container, image });
+            }
+        }
+    }
+    Ok(template)
+}
+
+fn text<'v>(value: &'v Value, key: &str) -> &'v str {
+    value.get(key).and_then(Value::as_str).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn manifest(containers: &Value) -> Value {
+        json!({"apiVersion": "apps/v1", "kind": "Deployment", "spec": {"template": {"spec": {"containers": containers}}}})
+    }
+
+    #[test]
+    fn the_image_goes_into_the_only_container_or_the_named_one_and_must_not_be_able_to_move() {
+        let image = format!("shop@sha256:{}", "a".repeat(64));
+        let one = manifest(&json!([{"name": "web", "image": "shop:1"}]));
+        let two = manifest(&json!([{"name": "web", "image": "shop:1"}, {"name": "log", "image": image}]));
+        let seen = |template: Value, at: usize| template["spec"]["containers"][at]["image"].clone();
+        assert_eq!(seen(pinned(&one, None, Some(&image)).unwrap(), 0), json!(image));
+        assert_eq!(seen(pinned(&two, Some("web"), Some(&image)).unwrap(), 0), json!(image));
+        let refused = |manifest: &Value, container: Option<&str>, image: Option<&str>| {
+            pinned(manifest, container, image).unwrap_err().to_string()
+        };
+        assert!(refused(&two, None, Some(&image)).contains("several containers (web, log)"));
+        assert!(refused(&two, Some("wbe"), Some(&image)).contains("no container `wbe`; it has web, log"));
+        assert!(refused(&one, None, None).contains("container `web` runs `shop:1`"));
+        assert!(refused(&json!({"kind": "Pod", "apiVersion": "v1"}), None, None).contains("found Pod (v1)"));
+        assert!(refused(&manifest(&json!([])), None, None).contains("containers"));
+    }
+}

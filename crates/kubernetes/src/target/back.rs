@@ -1,0 +1,94 @@
+//! The way back. It needs the API server and the stable release's pods, and waits for no forward work.
+
+use std::time::Duration;
+
+use tidegate_core::{deployment::Outcome, model::Share};
+
+use super::{EffectError, LOOK, Rollout, root::Serves};
+use crate::{
+    fence::Fence,
+    kinds::Kind,
+    replicas,
+    spec::{Known, Traffic},
+    view::Workload,
+};
+
+/// Longest time between two looks while the stable release has too few pods.
+const PAUSE_MAX: Duration = Duration::from_secs(1);
+
+impl Rollout<'_> {
+    /// All traffic belongs to the stable release, as fast as its pods can carry it.
+    pub(super) async fn restore(&self, generation: u64) -> Result<Outcome, EffectError> {
+        // A service's first release leaves nobody to return to: its pods go, and that is the next effect.
+        let Some(stable) = &self.stable else { return Ok(Outcome::Done) };
+        let (lane, fence) = (self.cluster.back(), self.fence(generation));
+        let (all, enough) = (stable.spec.replicas, stable.spec.back_percent);
+        let mut given = self.plan.stages.iter().map(|stage| stage.share).max().unwrap_or(Share::ALL);
+        let mut pause = LOOK;
+        loop {
+            let (now, followed) = if let Some(now) = self.glimpse(stable) {
+                (Some(now), Ok(stable.clone()))
+            } else {
+                tokio::join!(self.standing(stable), self.followed(lane, stable))
+            };
+            // The pods that were there when it was adopted, when nothing else is known.
+            let stable = &followed.unwrap_or_else(|_| stable.clone());
+            let (ready, wanted) = now.as_ref().map_or((all, all), |now| (now.ready, now.wanted));
+            given = replicas::way_back(all, ready, given, enough);
+            // Traffic first, and one trouble does not keep the other from being tried.
+            let back = given == Share::NONE;
+            let serves = async {
+                if self.new.spec.traffic == Traffic::Service && !back {
+                    return Ok(());
+                }
+                self.serve(lane, Serves::Only(stable), fence).await.map(drop)
+            };
+            let routes = async {
+                if ready == 0 {
+                    return Ok(());
+                }
+                self.route(lane, given, Share::NONE, fence).await
+            };
+            let (served, routed, found) = tokio::join!(serves, routes, self.is_found(stable, fence));
+            if wanted < all
+                && let Err(why) = self.ensure(lane, stable, Some(all), fence).await
+            {
+                tracing::warn!(service = self.plan.service, %why, "the stable release cannot be given its pods back yet");
+            }
+            served?;
+            routed?;
+            if let Err(why) = found {
+                tracing::warn!(service = self.plan.service, %why, "the route goes back to the users' Service itself");
+                self.route_at_rest(lane, fence).await?;
+            }
+            if back {
+                return Ok(Outcome::Done);
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(PAUSE_MAX);
+        }
+    }
+
+    /// The stable release's own Service, which a route points to. Somebody may have removed it.
+    async fn is_found(&self, stable: &Known<'_>, fence: Fence<'_>) -> Result<(), EffectError> {
+        if self.new.spec.traffic == Traffic::Service {
+            return Ok(());
+        }
+        self.ensure_service(self.cluster.back(), stable, None, fence).await
+    }
+
+    /// The stable release as the watches have it, when they have no doubt that all of it is ready and what it was: then nothing
+    /// has to be asked before traffic moves.
+    fn glimpse(&self, stable: &Known<'_>) -> Option<Workload> {
+        let now = self.cluster.view(self.namespace()).deployment(stable.deployment()).ok().flatten()?;
+        let whole = now.ready >= stable.spec.replicas && now.wanted >= stable.spec.replicas;
+        (whole && (now.paused || stable.spec.adopted.is_none())).then_some(now)
+    }
+
+    /// The stable release's Deployment, asked directly: what is kept of the namespace may be old. Nothing when nobody answers,
+    /// which keeps nothing back.
+    async fn standing(&self, stable: &Known<'_>) -> Option<Workload> {
+        let found = self.cluster.back().get(Kind::Deployment, self.namespace(), stable.deployment()).await;
+        found.ok().flatten().map(|object| Workload::of(&object))
+    }
+}

@@ -1,0 +1,217 @@
+//! Effects on a cluster: every one looks at the objects first and leaves alone what is so already.
+
+mod adopt;
+mod back;
+mod forward;
+mod objects;
+mod reading;
+mod retire;
+mod root;
+mod route;
+mod steady;
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use crate::{
+    cluster::{Address, Cluster, Lane},
+    fault::ClusterError,
+    fence::{Fence, FenceError},
+    kinds::Kind,
+    spec::{Known, SpecError},
+    traffic::RouteError,
+    view::Blind,
+};
+use futures_util::FutureExt;
+use serde_json::Value;
+use tidegate_adapters::{clock::Clock, metrics::Metrics};
+use tidegate_core::{
+    deployment::{Effect, Outcome},
+    plan::Plan,
+};
+use tidegate_engine::{Order, journal::BoxFuture};
+
+/// Time between two looks at what is kept of the namespace, while pods come or go.
+const LOOK: Duration = Duration::from_millis(50);
+
+/// Times an object is read and written again when somebody else changed it in between.
+const CHANGED_MAX: usize = 20;
+
+/// Kubernetes as a target. Cheap to clone.
+#[derive(Clone)]
+pub struct KubernetesTarget {
+    clusters: Arc<Mutex<BTreeMap<Address, Arc<Cluster>>>>,
+    owner: Arc<str>,
+    clock: Arc<Clock>,
+    metrics: Metrics,
+}
+
+/// Why an effect did not happen.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum EffectError {
+    #[error(transparent)]
+    Cluster(#[from] ClusterError),
+    #[error(transparent)]
+    Spec(#[from] SpecError),
+    #[error(transparent)]
+    Fence(#[from] FenceError),
+    #[error(transparent)]
+    Route(#[from] RouteError),
+    #[error("{0}")]
+    Unready(String),
+    #[error("{0}")]
+    Wrong(String),
+    #[error("the namespace cannot be watched: {0}")]
+    Unknown(String),
+    #[error("{0}")]
+    Unread(String),
+}
+
+impl From<Blind> for EffectError {
+    fn from(blind: Blind) -> Self {
+        match blind {
+            Blind::Yet(why) => Self::Unknown(why),
+            Blind::Forbidden(error) => Self::Cluster(error),
+        }
+    }
+}
+
+impl EffectError {
+    fn outcome(&self) -> Outcome {
+        let permanent = match self {
+            Self::Cluster(error) => error.is_permanent(),
+            Self::Spec(_) | Self::Fence(_) | Self::Route(_) | Self::Unready(_) | Self::Wrong(_) => true,
+            Self::Unknown(_) | Self::Unread(_) => false,
+        };
+        Outcome::Failed { reason: tidegate_adapters::chain(self), permanent }
+    }
+}
+
+impl KubernetesTarget {
+    /// The target of one Tidegate. `owner` names its data directory among all that may write to a cluster.
+    pub fn new(owner: &str, clock: Arc<Clock>) -> Self {
+        Self { clusters: Arc::default(), owner: owner.into(), clock, metrics: Metrics::default() }
+    }
+
+    /// See [`tidegate_engine::World::perform`].
+    pub fn perform(&self, order: Order) -> BoxFuture<Outcome> {
+        let target = self.clone();
+        async move {
+            match target.effect(&order).await {
+                Ok(outcome) => outcome,
+                Err(error) => error.outcome(),
+            }
+        }
+        .boxed()
+    }
+
+    /// Forgets a deployment that has ended.
+    pub fn forget(&self, deployment: &str) {
+        self.metrics.forget(deployment);
+    }
+
+    async fn effect(&self, order: &Order) -> Result<Outcome, EffectError> {
+        let rollout = self.rollout(&order.plan, order.epoch).await?;
+        // The way back waits for no watch.
+        if !matches!(order.effect, Effect::Build | Effect::Restore { .. }) {
+            rollout.cluster.view(rollout.namespace()).listed().await;
+        }
+        match order.effect {
+            Effect::Check => rollout.check().await,
+            Effect::Build => rollout.build().await,
+            Effect::Scale { instances, generation, share } => {
+                rollout.scale(instances, generation, share).await
+            }
+            Effect::Shift { share, mirror, generation } => {
+                rollout.shift(share, mirror, generation).await?;
+                self.reading(&rollout).map(Outcome::Read)
+            }
+            Effect::Measure { .. } => {
+                rollout.look_after().await?;
+                self.reading(&rollout).map(Outcome::Read)
+            }
+            Effect::Promote { generation } => rollout.promote(generation).await,
+            Effect::Restore { generation } => rollout.restore(generation).await,
+            Effect::Retire { new, generation } => rollout.retire(new, generation).await,
+            Effect::Wake { .. } => Ok(Outcome::Done),
+        }
+    }
+
+    async fn rollout<'a>(&'a self, plan: &'a Plan, epoch: u64) -> Result<Rollout<'a>, EffectError> {
+        let new = Known::of(&plan.service, &plan.release)?;
+        let stable = plan.stable.as_ref().map(|stable| Known::of(&plan.service, stable)).transpose()?;
+        let cluster = self.cluster(&new.spec.address()).await?;
+        Ok(Rollout { plan, new, stable, cluster, owner: &self.owner, epoch })
+    }
+
+    async fn cluster(&self, address: &Address) -> Result<Arc<Cluster>, ClusterError> {
+        let clusters = || self.clusters.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(cluster) = clusters().get(address) {
+            return Ok(Arc::clone(cluster));
+        }
+        // Not under the lock: another cluster's way back is not to wait for this one's credentials.
+        let cluster = Arc::new(Cluster::connect(address).await?);
+        Ok(Arc::clone(clusters().entry(address.clone()).or_insert(cluster)))
+    }
+}
+
+/// One order's view of its deployment.
+struct Rollout<'a> {
+    plan: &'a Plan,
+    new: Known<'a>,
+    stable: Option<Known<'a>>,
+    cluster: Arc<Cluster>,
+    owner: &'a str,
+    epoch: u64,
+}
+
+impl Rollout<'_> {
+    fn namespace(&self) -> &str {
+        &self.new.spec.namespace
+    }
+
+    fn fence(&self, generation: u64) -> Fence<'_> {
+        Fence::new(self.owner, self.epoch, self.plan, generation)
+    }
+
+    /// The users' Service.
+    async fn root(&self, lane: &Lane) -> Result<Value, EffectError> {
+        let name = &self.new.spec.service;
+        let found = lane.get(Kind::Service, self.namespace(), name).await?;
+        found.ok_or_else(|| {
+            EffectError::Wrong(format!(
+                "there is no Service `{name}` in namespace {}: it is what users come in by; make it first, or correct `service`",
+                self.namespace()
+            ))
+        })
+    }
+
+    /// Reads an object, changes it, and does both again when somebody changed it in between. No changes are none.
+    async fn edit(
+        &self,
+        lane: &Lane,
+        kind: Kind,
+        name: &str,
+        changes: impl Fn(&Value) -> Result<Vec<Value>, EffectError>,
+    ) -> Result<Value, EffectError> {
+        let mut tries = 0;
+        loop {
+            let Some(object) = lane.get(kind, self.namespace(), name).await? else {
+                let (kind, namespace) = (kind.name(), self.namespace());
+                return Err(EffectError::Wrong(format!("{kind} {namespace}/{name} is not there any more")));
+            };
+            let changes = changes(&object)?;
+            if changes.is_empty() {
+                return Ok(object);
+            }
+            tries += 1;
+            match lane.change(kind, self.namespace(), name, &changes).await {
+                Err(ClusterError::Changed { .. } | ClusterError::Refused { .. }) if tries < CHANGED_MAX => {}
+                answer => return Ok(answer?),
+            }
+        }
+    }
+}

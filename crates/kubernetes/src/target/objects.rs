@@ -1,0 +1,122 @@
+//! The objects of both releases: each is read first, and left alone when it is so already.
+
+use serde_json::{Value, json};
+
+use super::{
+    EffectError, Rollout,
+    root::{self, Serves},
+};
+use crate::{
+    cluster::Lane,
+    fault::ClusterError,
+    fence::{Fence, annotation},
+    kinds::Kind,
+    manifest::{self, CONTENT},
+    spec::Known,
+    view::Workload,
+};
+
+impl Rollout<'_> {
+    /// Makes the users' Service reach these pods.
+    pub(super) async fn serve(
+        &self,
+        lane: &Lane,
+        serves: Serves<'_>,
+        fence: Fence<'_>,
+    ) -> Result<Value, EffectError> {
+        let name = &self.new.spec.service;
+        let what = format!("Service {}/{name}", self.namespace());
+        self.edit(lane, Kind::Service, name, |root| {
+            fence.admits(root, &what)?;
+            Ok(root::changes(root, serves, fence))
+        })
+        .await
+    }
+
+    /// The release's Deployment with so many pods, or with as many as it has.
+    pub(super) async fn ensure(
+        &self,
+        lane: &Lane,
+        known: &Known<'_>,
+        replicas: Option<u32>,
+        fence: Fence<'_>,
+    ) -> Result<(), EffectError> {
+        let adopted = known.spec.adopted.is_some();
+        if adopted && replicas.is_none() {
+            return Ok(());
+        }
+        let name = known.deployment();
+        if !adopted && lane.get(Kind::Deployment, self.namespace(), name).await?.is_none() {
+            let wanted = manifest::deployment(known, replicas.unwrap_or(0), fence, None);
+            match lane.apply(Kind::Deployment, &wanted, false).await {
+                // Somebody was faster; what is there now is looked at.
+                Err(ClusterError::Changed { .. } | ClusterError::Conflict { .. }) => {}
+                answer => return Ok(answer.map(drop)?),
+            }
+        }
+        // Not applied: an autoscaler, or a person in need, may own the number of pods by now, and would be asked first.
+        self.edit(lane, Kind::Deployment, name, |object| {
+            self.is_of(object, known, fence)?;
+            let Some(replicas) = replicas.filter(|replicas| *replicas != Workload::of(object).wanted) else {
+                return Ok(Vec::new());
+            };
+            let version = object.pointer("/metadata/resourceVersion");
+            Ok(vec![
+                json!({"op": "test", "path": "/metadata/resourceVersion", "value": version}),
+                fence.stamp(object),
+                json!({"op": "add", "path": "/spec/replicas", "value": replicas}),
+            ])
+        })
+        .await?;
+        Ok(())
+    }
+
+    /// The Deployment is this release's, and this order may write it.
+    pub(super) fn is_of(
+        &self,
+        object: &Value,
+        known: &Known<'_>,
+        fence: Fence<'_>,
+    ) -> Result<(), EffectError> {
+        let what = format!("Deployment {}/{}", self.namespace(), known.deployment());
+        fence.admits(object, &what)?;
+        if known.spec.adopted.is_none() && annotation(object, CONTENT) != Some(&manifest::content(known)) {
+            return Err(EffectError::Wrong(format!(
+                "{what} is there already and was made from something else: a release is never changed; deploy under a new tag"
+            )));
+        }
+        Ok(())
+    }
+
+    /// The release's own Service, which finds its pods. `root` is the users', where it was read already.
+    pub(super) async fn ensure_service(
+        &self,
+        lane: &Lane,
+        known: &Known<'_>,
+        root: Option<&Value>,
+        fence: Fence<'_>,
+    ) -> Result<(), EffectError> {
+        let Some(object) = lane.get(Kind::Service, self.namespace(), &known.name).await? else {
+            let read = if root.is_none() { Some(self.root(lane).await?) } else { None };
+            let root = root.or(read.as_ref()).unwrap_or(&Value::Null);
+            lane.apply(Kind::Service, &manifest::service(known, root, fence, None), false).await?;
+            return Ok(());
+        };
+        let what = format!("Service {}/{}", self.namespace(), known.name);
+        fence.admits(&object, &what)?;
+        if annotation(&object, &fence.owner_key()).is_none() {
+            return Err(EffectError::Wrong(format!(
+                "{what} is there already and is not ours: remove it, or deploy under a new tag"
+            )));
+        }
+        if root::selector(&object) == known.selector() {
+            return Ok(());
+        }
+        self.edit(lane, Kind::Service, &known.name, |object| {
+            fence.admits(object, &what)?;
+            Ok(root::select(object, &known.selector(), Some(fence)))
+        })
+        .await?;
+        Ok(())
+    }
+}

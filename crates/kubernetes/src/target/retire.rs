@@ -1,0 +1,153 @@
+//! The end: a release that nothing points to any more loses its pods, and old ones are removed.
+
+use serde_json::Value;
+use tidegate_core::{deployment::Outcome, model::Share};
+
+use super::{
+    EffectError, LOOK, Rollout,
+    root::{self, Serves},
+};
+use crate::{
+    cluster::Lane,
+    fence::Fence,
+    kinds::Kind,
+    spec::{Known, RELEASE, SERVICE, Traffic},
+    view::Workload,
+};
+
+impl Rollout<'_> {
+    /// Takes a release out of the routes, then its pods, and with them whatever else of the service has pods beside the one
+    /// that stays. What a route or the users' Service still points to keeps its pods, whatever was asked.
+    pub(super) async fn retire(&self, new: bool, generation: u64) -> Result<Outcome, EffectError> {
+        let (lane, fence) = (self.cluster.forward(), self.fence(generation));
+        let (stays, leaves) = match (new, &self.stable) {
+            (true, stable) => (stable.as_ref(), Some(&self.new)),
+            (false, stable) => (Some(&self.new), stable.as_ref()),
+        };
+        if let Some(stays) = stays {
+            let stays = self.followed(lane, stays).await?;
+            self.serve(lane, Serves::Only(&stays), fence).await?;
+            if self.stable.is_some() {
+                self.route_rests(lane, fence).await?;
+            }
+        }
+        if let Some(leaves) = leaves {
+            self.is_free(lane, leaves, stays).await?;
+            self.empty(lane, leaves, fence).await?;
+        }
+        if let Some(stays) = stays.filter(|stays| stays.spec.adopted.is_some()) {
+            // Alone again: as the users wrote it, so that whoever rolls it out next finds it so.
+            tracing::debug!(deployment = stays.deployment(), "the users' Service has its own selector again");
+            self.serve(lane, Serves::All, fence).await?;
+        }
+        for known in self.stable.iter().chain([&self.new]) {
+            self.let_go(lane, known, fence).await?;
+        }
+        let kept = self.prune(lane, stays, fence).await?;
+        tracing::debug!(service = self.plan.service, kept, "old releases kept without pods");
+        Ok(Outcome::Done)
+    }
+
+    /// Nothing that users come in by points to the release.
+    async fn is_free(
+        &self,
+        lane: &Lane,
+        leaves: &Known<'_>,
+        stays: Option<&Known<'_>>,
+    ) -> Result<(), EffectError> {
+        let root = self.root(lane).await?;
+        if stays.is_some() && root::reaches(&root, leaves) {
+            return Err(EffectError::Wrong(format!(
+                "Service {}/{} still reaches {}: it keeps its pods",
+                self.namespace(),
+                self.new.spec.service,
+                leaves.name
+            )));
+        }
+        Ok(())
+    }
+
+    /// No pods, and none left over.
+    async fn empty(&self, lane: &Lane, known: &Known<'_>, fence: Fence<'_>) -> Result<(), EffectError> {
+        if lane.get(Kind::Deployment, self.namespace(), known.deployment()).await?.is_none() {
+            return Ok(());
+        }
+        self.ensure(lane, known, Some(0), fence).await?;
+        loop {
+            let now = self.workload(known)?;
+            if now.wanted == 0 && now.present == 0 {
+                return Ok(());
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
+    /// Removes our Deployments and Services of the service but for the newest, and answers how many are kept.
+    async fn prune(
+        &self,
+        lane: &Lane,
+        stays: Option<&Known<'_>>,
+        fence: Fence<'_>,
+    ) -> Result<usize, EffectError> {
+        let ours = format!("app.kubernetes.io/managed-by=tidegate,{SERVICE}={}", self.plan.service);
+        let mut old = lane.list(Kind::Deployment, self.namespace(), &ours).await?;
+        let known = [stays, Some(&self.new), self.stable.as_ref()];
+        let is_known = |object: &Value| known.iter().flatten().any(|known| name(object) == known.name);
+        old.retain(|object| !is_known(object) && fence.admits(object, "").is_ok());
+        let made = |object: &Value| {
+            object
+                .pointer("/metadata/creationTimestamp")
+                .and_then(Value::as_str)
+                .unwrap_or_default()
+                .to_owned()
+        };
+        old.sort_by_key(|object| std::cmp::Reverse(made(object)));
+        let keep = usize::try_from(self.new.spec.keep_releases.saturating_sub(2)).unwrap_or(usize::MAX);
+        for (number, object) in old.iter().enumerate() {
+            let name = name(object);
+            if Workload::of(object).wanted > 0 {
+                // A deployment that was given up left it behind.
+                self.shrink(lane, object, fence).await?;
+            }
+            if number >= keep {
+                lane.delete(Kind::Deployment, self.namespace(), name).await?;
+                if lane.get(Kind::Service, self.namespace(), name).await?.is_some() {
+                    lane.delete(Kind::Service, self.namespace(), name).await?;
+                }
+            }
+        }
+        Ok(old.len().min(keep))
+    }
+
+    async fn shrink(&self, lane: &Lane, object: &Value, fence: Fence<'_>) -> Result<(), EffectError> {
+        let release =
+            object.pointer("/metadata/labels").and_then(|labels| labels.get(RELEASE)).and_then(Value::as_str);
+        tracing::info!(service = self.plan.service, release, "a release that was left behind loses its pods");
+        self.edit(lane, Kind::Deployment, name(object), |object| {
+            Ok(vec![
+                serde_json::json!({"op": "test", "path": "/metadata/resourceVersion", "value": object.pointer("/metadata/resourceVersion")}),
+                fence.stamp(object),
+                serde_json::json!({"op": "add", "path": "/spec/replicas", "value": 0}),
+            ])
+        })
+        .await?;
+        Ok(())
+    }
+
+    /// The route as its owner wrote it: one backend, the users' Service.
+    async fn route_rests(&self, lane: &Lane, fence: Fence<'_>) -> Result<(), EffectError> {
+        if self.new.spec.traffic == Traffic::Service {
+            return Ok(());
+        }
+        self.route_at_rest(lane, fence).await?;
+        let seen = self.route_seen(lane).await?;
+        if seen != Share::NONE {
+            return Err(EffectError::Wrong(format!("the route still gives {seen} to {}", self.new.name)));
+        }
+        Ok(())
+    }
+}
+
+fn name(object: &Value) -> &str {
+    object.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default()
+}

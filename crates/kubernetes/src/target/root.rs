@@ -1,0 +1,77 @@
+//! The users' Service: which pods its selector reaches. Without IO.
+
+use serde_json::{Map, Value, json};
+
+use crate::{
+    fence::{Fence, annotation},
+    spec::Known,
+};
+
+/// Keeps the selector that the users wrote, while ours is narrower.
+const SELECTOR: &str = "tidegate.dev/selector";
+/// [`SELECTOR`] as a JSON pointer.
+const KEPT: &str = "/metadata/annotations/tidegate.dev~1selector";
+
+/// Whom the Service reaches.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Serves<'a> {
+    /// Every pod that the users' selector finds: those of both releases.
+    All,
+    /// Only this release's.
+    Only(&'a Known<'a>),
+}
+
+/// The selector that the users wrote.
+pub(super) fn base(root: &Value) -> Map<String, Value> {
+    let kept = annotation(root, SELECTOR).and_then(|text| serde_json::from_str(text).ok());
+    kept.unwrap_or_else(|| selector(root))
+}
+
+/// The selector as it is.
+pub(super) fn selector(root: &Value) -> Map<String, Value> {
+    root.pointer("/spec/selector").and_then(Value::as_object).cloned().unwrap_or_default()
+}
+
+/// The selector as it should be.
+fn wanted(root: &Value, serves: Serves<'_>) -> Map<String, Value> {
+    let mut selector = base(root);
+    if let Serves::Only(known) = serves {
+        let (key, value) = known.mark();
+        selector.insert(key.to_owned(), json!(value));
+    }
+    selector
+}
+
+/// Whether the Service reaches the pods of this release.
+pub(super) fn reaches(root: &Value, known: &Known<'_>) -> bool {
+    finds(&selector(root), known)
+}
+
+/// Whether a selector finds the pods of this release.
+pub(super) fn finds(selector: &Map<String, Value>, known: &Known<'_>) -> bool {
+    let labels = known.labels();
+    !selector.is_empty() && selector.iter().all(|(key, value)| labels.get(key) == Some(value))
+}
+
+/// The changes that make the Service reach these pods; none when it does so by this order's word already.
+pub(super) fn changes(root: &Value, serves: Serves<'_>, fence: Fence<'_>) -> Vec<Value> {
+    let selector_wanted = wanted(root, serves);
+    if selector(root) == selector_wanted && fence.is_on(root) {
+        return Vec::new();
+    }
+    let kept = json!({"op": "add", "path": KEPT, "value": Value::Object(base(root)).to_string()});
+    vec![
+        json!({"op": "test", "path": "/metadata/resourceVersion", "value": root.pointer("/metadata/resourceVersion")}),
+        fence.stamp(root),
+        kept,
+        json!({"op": "add", "path": "/spec/selector", "value": selector_wanted}),
+    ]
+}
+
+/// The changes that make a Service select these pods.
+pub(super) fn select(object: &Value, selector: &Map<String, Value>, fence: Option<Fence<'_>>) -> Vec<Value> {
+    let version = object.pointer("/metadata/resourceVersion");
+    let test = json!({"op": "test", "path": "/metadata/resourceVersion", "value": version});
+    let select = json!({"op": "add", "path": "/spec/selector", "value": selector});
+    std::iter::once(test).chain(fence.map(|fence| fence.stamp(object))).chain([select]).collect()
+}

@@ -1,0 +1,216 @@
+//! Routes: one object each, whose weights are changed and read back.
+
+use serde_json::Value;
+use tidegate_core::model::Share;
+
+use super::{EffectError, Rollout};
+use crate::{
+    cluster::Lane,
+    fence::Fence,
+    kinds::Kind,
+    spec::Traffic,
+    traffic::{Ends, RouteError, Seen, Wanted, http_route, ingress, virtual_service},
+};
+
+/// What an Ingress for the new release is called: the users' own, and this.
+const CANARY: &str = "-tidegate";
+
+/// How one kind of route is changed and read.
+struct Router {
+    kind: Kind,
+    changes: fn(&Value, &Wanted<'_>) -> Result<Vec<Value>, RouteError>,
+    at_rest: fn(&Value, &Ends<'_>) -> Result<Vec<Value>, RouteError>,
+    read: fn(&Value, &Ends<'_>) -> Result<Seen, RouteError>,
+}
+
+const HTTP_ROUTE: Router = Router {
+    kind: Kind::HttpRoute,
+    changes: http_route::changes,
+    at_rest: http_route::at_rest,
+    read: http_route::read,
+};
+
+const VIRTUAL_SERVICE: Router = Router {
+    kind: Kind::VirtualService,
+    changes: |object, wanted| virtual_service::changes(object, wanted, virtual_service::Form::Hosts),
+    at_rest: |object, ends| virtual_service::at_rest(object, ends, virtual_service::Form::Hosts),
+    read: |object, ends| virtual_service::read(object, ends, virtual_service::Form::Hosts),
+};
+
+/// Where a service's route is, and how it is spoken to.
+enum Route<'a> {
+    /// The numbers of pods make the share.
+    None,
+    /// One object with weights.
+    Weights(&'a str, &'static Router),
+    /// A second Ingress beside the users'.
+    Beside(&'a str),
+}
+
+impl Rollout<'_> {
+    fn to(&self) -> Route<'_> {
+        match &self.new.spec.traffic {
+            Traffic::Service => Route::None,
+            Traffic::HttpRoute { name } => Route::Weights(name, &HTTP_ROUTE),
+            Traffic::VirtualService { name } => Route::Weights(name, &VIRTUAL_SERVICE),
+            Traffic::Ingress { name } => Route::Beside(name),
+        }
+    }
+
+    fn ends(&self) -> Ends<'_> {
+        let stable = self.stable.as_ref().unwrap_or(&self.new);
+        Ends {
+            root: &self.new.spec.service,
+            stable: &stable.name,
+            new: Some(&self.new.name),
+            port: self.new.spec.port,
+        }
+    }
+
+    /// The route is there, and it is ours to change.
+    pub(super) async fn route_fits(&self, lane: &Lane) -> Result<(), EffectError> {
+        let fence = self.fence(self.plan.generation(0));
+        let (kind, name) = match self.to() {
+            Route::None => return Ok(()),
+            Route::Weights(name, router) => (router.kind, name),
+            Route::Beside(name) => (Kind::Ingress, name),
+        };
+        let what = format!("{} {}/{name}", kind.name(), self.namespace());
+        let Some(object) = lane.get(kind, self.namespace(), name).await? else {
+            return Err(EffectError::Wrong(format!(
+                "there is no {what}: make it first, or correct `traffic`"
+            )));
+        };
+        fence.admits(&object, &what)?;
+        let wanted = self.wanted(Share::NONE, Share::NONE);
+        match self.to() {
+            Route::Weights(_, router) => (router.changes)(&object, &wanted).map(drop)?,
+            Route::None | Route::Beside(_) => {
+                ingress::canary(&object, &wanted, &format!("{name}{CANARY}")).map(drop)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn wanted(&self, share: Share, mirror: Share) -> Wanted<'_> {
+        Wanted { ends: self.ends(), share, mirror, testers: &self.new.spec.testers }
+    }
+
+    /// Gives the new release this share, and reads back that it has it.
+    pub(super) async fn route(
+        &self,
+        lane: &Lane,
+        share: Share,
+        mirror: Share,
+        fence: Fence<'_>,
+    ) -> Result<(), EffectError> {
+        let wanted = self.wanted(share, mirror);
+        match self.to() {
+            Route::None => Ok(()),
+            Route::Weights(name, router) => {
+                let what = format!("{} {}/{name}", router.kind.name(), self.namespace());
+                let written = self
+                    .edit(lane, router.kind, name, |object| {
+                        fence.admits(object, &what)?;
+                        let changes = (router.changes)(object, &wanted)?;
+                        Ok(stamped(object, changes, fence))
+                    })
+                    .await?;
+                let seen = (router.read)(&written, &wanted.ends)?;
+                // Routers that take whole percents round.
+                if seen.share.basis_points().abs_diff(share.basis_points()) > 50 {
+                    return Err(EffectError::Unread(format!(
+                        "{what} was given {share} and says {}",
+                        seen.share
+                    )));
+                }
+                Ok(())
+            }
+            Route::Beside(name) => self.beside(lane, name, &wanted, fence).await,
+        }
+    }
+
+    async fn beside(
+        &self,
+        lane: &Lane,
+        name: &str,
+        wanted: &Wanted<'_>,
+        fence: Fence<'_>,
+    ) -> Result<(), EffectError> {
+        let own = format!("{name}{CANARY}");
+        let there = lane.get(Kind::Ingress, self.namespace(), &own).await?;
+        if let Some(object) = &there {
+            fence.admits(object, &format!("Ingress {}/{own}", self.namespace()))?;
+        }
+        let Some(users) = lane.get(Kind::Ingress, self.namespace(), name).await? else {
+            // Without the users' Ingress nothing reaches anybody; what is ours goes.
+            return Ok(lane.delete(Kind::Ingress, self.namespace(), &own).await?);
+        };
+        match ingress::canary(&users, wanted, &own)? {
+            None if there.is_none() => Ok(()),
+            None => Ok(lane.delete(Kind::Ingress, self.namespace(), &own).await?),
+            Some(mut object) => {
+                if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) {
+                    let annotations = metadata
+                        .entry("annotations")
+                        .or_insert_with(|| Value::Object(serde_json::Map::new()));
+                    if let Some(annotations) = annotations.as_object_mut() {
+                        annotations.extend(fence.annotations());
+                    }
+                }
+                lane.apply(Kind::Ingress, &object, false).await?;
+                Ok(())
+            }
+        }
+    }
+
+    /// The route as its owner wrote it.
+    pub(super) async fn route_at_rest(&self, lane: &Lane, fence: Fence<'_>) -> Result<(), EffectError> {
+        match self.to() {
+            Route::None => Ok(()),
+            Route::Weights(name, router) => {
+                let what = format!("{} {}/{name}", router.kind.name(), self.namespace());
+                let ends = self.ends();
+                self.edit(lane, router.kind, name, |object| {
+                    fence.admits(object, &what)?;
+                    Ok(stamped(object, (router.at_rest)(object, &ends)?, fence))
+                })
+                .await?;
+                Ok(())
+            }
+            Route::Beside(name) => {
+                Ok(lane.delete(Kind::Ingress, self.namespace(), &format!("{name}{CANARY}")).await?)
+            }
+        }
+    }
+
+    /// The share that the route gives the new release now.
+    pub(super) async fn route_seen(&self, lane: &Lane) -> Result<Share, EffectError> {
+        let ends = self.ends();
+        Ok(match self.to() {
+            Route::None => Share::NONE,
+            Route::Weights(name, router) => match lane.get(router.kind, self.namespace(), name).await? {
+                Some(object) => (router.read)(&object, &ends)?.share,
+                None => Share::NONE,
+            },
+            Route::Beside(name) => {
+                let own = lane.get(Kind::Ingress, self.namespace(), &format!("{name}{CANARY}")).await?;
+                ingress::read(own.as_ref(), &ends)?.share
+            }
+        })
+    }
+}
+
+/// The changes with the fence beside them; the fence alone when an older order could still come.
+fn stamped(object: &Value, mut changes: Vec<Value>, fence: Fence<'_>) -> Vec<Value> {
+    if changes.is_empty() {
+        if fence.is_on(object) {
+            return changes;
+        }
+        let version = object.pointer("/metadata/resourceVersion");
+        changes
+            .push(serde_json::json!({"op": "test", "path": "/metadata/resourceVersion", "value": version}));
+    }
+    changes.push(fence.stamp(object));
+    changes
+}

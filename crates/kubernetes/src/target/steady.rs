@@ -1,0 +1,180 @@
+//! The Deployment that was there before is its owner's. He may roll it out while we roll out: its pods are then replaced by
+//! others, which a selector by `pod-template-hash` does not find.
+//!
+//! So it is paused while it is the stable release: what somebody applies to it waits until the deployment has ended. Where
+//! somebody resumes it all the same, users follow its pods: what its owner wants is better than nobody.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+
+use super::{
+    EffectError, LOOK, Rollout,
+    adopt::{owner, query},
+    root,
+};
+use crate::{
+    cluster::Lane,
+    fence::{Fence, annotation},
+    kinds::Kind,
+    spec::{Adopted, Known},
+    view::{Pod, Workload},
+};
+
+/// Says that it was us who paused.
+const HELD: &str = "tidegate.dev/held";
+
+/// [`HELD`] as a JSON pointer.
+const HELD_PATH: &str = "/metadata/annotations/tidegate.dev~1held";
+
+/// Looks that wait for the Deployment's controller to have seen that it is let go: until then nobody can tell whether it is
+/// being rolled out. It may be dead, so not for ever.
+const OBSERVED_LOOKS: u32 = 40;
+
+impl<'a> Rollout<'a> {
+    /// Pauses the stable release's Deployment when it was there before, and looks that it is still what was adopted.
+    pub(super) async fn hold(
+        &self,
+        lane: &Lane,
+        stable: &Known<'_>,
+        fence: Fence<'_>,
+    ) -> Result<(), EffectError> {
+        let Some(adopted) = &stable.spec.adopted else { return Ok(()) };
+        self.edit(lane, Kind::Deployment, &adopted.deployment, |object| {
+            self.is_of(object, stable, fence)?;
+            if Workload::of(object).paused {
+                return Ok(Vec::new());
+            }
+            let version = object.pointer("/metadata/resourceVersion");
+            Ok(vec![
+                json!({"op": "test", "path": "/metadata/resourceVersion", "value": version}),
+                fence.stamp(object),
+                json!({"op": "add", "path": HELD_PATH, "value": "true"}),
+                json!({"op": "add", "path": "/spec/paused", "value": true}),
+            ])
+        })
+        .await?;
+        let same = self.is_as_adopted(lane, stable).await;
+        if same.is_err() {
+            self.let_go(lane, stable, fence).await?;
+        }
+        same
+    }
+
+    /// Lets the owner's changes through again.
+    pub(super) async fn let_go(
+        &self,
+        lane: &Lane,
+        stable: &Known<'_>,
+        fence: Fence<'_>,
+    ) -> Result<(), EffectError> {
+        let Some(adopted) = &stable.spec.adopted else { return Ok(()) };
+        if lane.get(Kind::Deployment, self.namespace(), &adopted.deployment).await?.is_none() {
+            return Ok(());
+        }
+        self.edit(lane, Kind::Deployment, &adopted.deployment, |object| {
+            self.is_of(object, stable, fence)?;
+            if annotation(object, HELD).is_none() {
+                return Ok(Vec::new());
+            }
+            let version = object.pointer("/metadata/resourceVersion");
+            let mut changes = vec![
+                json!({"op": "test", "path": "/metadata/resourceVersion", "value": version}),
+                fence.stamp(object),
+                json!({"op": "remove", "path": HELD_PATH}),
+            ];
+            if Workload::of(object).paused {
+                changes.push(json!({"op": "remove", "path": "/spec/paused"}));
+            }
+            Ok(changes)
+        })
+        .await?;
+        for _ in 0..OBSERVED_LOOKS {
+            let now =
+                lane.get(Kind::Deployment, self.namespace(), &adopted.deployment).await?.unwrap_or_default();
+            if now.pointer("/metadata/generation") == now.pointer("/status/observedGeneration") {
+                break;
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+        Ok(())
+    }
+
+    /// The pods that were adopted are there. Without any, nothing can be turned back to.
+    pub(super) async fn is_as_adopted(&self, lane: &Lane, stable: &Known<'_>) -> Result<(), EffectError> {
+        let followed = self.followed(lane, stable).await?;
+        if followed.mark() == stable.mark() {
+            return Ok(());
+        }
+        Err(EffectError::Wrong(format!(
+            "Deployment {}/{} was rolled out by somebody else since it was adopted: deploy again",
+            self.namespace(),
+            stable.deployment()
+        )))
+    }
+
+    /// The release, with the mark of the pods that its Deployment has now: another one once its owner rolled it out.
+    pub(super) async fn followed(&self, lane: &Lane, known: &Known<'a>) -> Result<Known<'a>, EffectError> {
+        let Some(adopted) = &known.spec.adopted else { return Ok(known.clone()) };
+        let own = format!("{}-{}", adopted.deployment, adopted.hash);
+        let set = lane.get(Kind::ReplicaSet, self.namespace(), &own).await?;
+        let kept = set.as_ref().map(Workload::of).unwrap_or_default();
+        if kept.ready > 0 && kept.ready >= known.spec.replicas {
+            return Ok(known.clone());
+        }
+        let pods = lane.list(Kind::Pod, self.namespace(), &query(&adopted.selector)).await?;
+        let mut ready: BTreeMap<&str, u32> = BTreeMap::new();
+        for pod in pods.iter().filter(|pod| Pod::of(pod).ready) {
+            let hash =
+                pod.pointer("/metadata/labels/pod-template-hash").and_then(Value::as_str).unwrap_or_default();
+            if owner(pod, "ReplicaSet") == Some(&format!("{}-{hash}", adopted.deployment)) {
+                *ready.entry(hash).or_default() += 1;
+            }
+        }
+        let kept = ready.get(adopted.hash.as_str()).copied().unwrap_or_default();
+        let most = ready.into_iter().max_by_key(|(_, ready)| *ready).filter(|(_, ready)| *ready > kept);
+        let hash = most.map(|(hash, _)| hash);
+        let mut followed = known.clone();
+        if let Some(hash) = hash {
+            followed.spec.adopted = Some(Adopted { hash: hash.to_owned(), ..adopted.clone() });
+        }
+        Ok(followed)
+    }
+
+    /// Where somebody resumed the Deployment: users' Services follow its pods. Costs nothing otherwise.
+    pub(super) async fn look_after(&self) -> Result<(), EffectError> {
+        let Some(stable) = self.stable.as_ref().filter(|stable| stable.spec.adopted.is_some()) else {
+            return Ok(());
+        };
+        let now = self.workload(stable)?;
+        if now.paused || now.wanted == 0 {
+            return Ok(());
+        }
+        let lane = self.cluster.forward();
+        let followed = self.followed(lane, stable).await?;
+        let (key, hash) = followed.mark();
+        let owner_key = self.fence(0).owner_key();
+        for name in [&self.new.spec.service, &stable.name] {
+            if lane.get(Kind::Service, self.namespace(), name).await?.is_none() {
+                continue;
+            }
+            self.edit(lane, Kind::Service, name, |object| {
+                let mut selector = root::selector(object);
+                let is_ours = annotation(object, &owner_key) == Some(self.owner);
+                let other = selector.get(key).is_some_and(|seen| seen.as_str() != Some(hash));
+                if !is_ours || !other {
+                    return Ok(Vec::new());
+                }
+                tracing::warn!(
+                    service = name,
+                    hash,
+                    "the stable release was rolled out by somebody else: users follow it"
+                );
+                selector.insert(key.to_owned(), json!(hash));
+                Ok(root::select(object, &selector, None))
+            })
+            .await?;
+        }
+        Ok(())
+    }
+}

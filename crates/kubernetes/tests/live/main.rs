@@ -1,0 +1,16 @@
+//! The target on a real control plane. One program, so that one control plane serves all of it.
+#![expect(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a panic is how a test reports"
+)]
+
+mod bad_input;
+mod faults;
+mod permission;
+mod rollout;
+mod routes;
+mod scene;
+mod theirs;
+mod tunnel;

@@ -1,0 +1,107 @@
+//! From a configuration to a release on Kubernetes.
+
+use std::path::Path;
+
+use tidegate_core::{
+    model::{Artifact, Release, Share},
+    plan::{Batch as PlanBatch, StrategySpec},
+};
+use tidegate_kubernetes::{Bound, KubernetesSpec, Traffic, achieved, pinned};
+
+use crate::{
+    config::{self, Kubernetes},
+    fault::Fault,
+};
+
+/// The release that the manifest and the image make now.
+pub(super) fn release(
+    root: &Path,
+    service: &config::Service,
+    kubernetes: &Kubernetes,
+    commit: Option<&str>,
+    image: Option<&str>,
+    at_secs: i64,
+) -> Result<Release, Fault> {
+    let path = root.join(&kubernetes.manifest);
+    let manifest = config::manifest(&path, "Deployment").map_err(|why| Fault::refuse(why.to_string()))?;
+    let image = image.or(kubernetes.image.as_deref());
+    let template = pinned(&manifest, kubernetes.container.as_deref(), image)
+        .map_err(|why| Fault::refuse(format!("{}: {why}", path.display())))?;
+    let first = template.pointer("/spec/containers/0/image").and_then(serde_json::Value::as_str);
+    let reference = image.or(first).unwrap_or_default().to_owned();
+    let spec = KubernetesSpec {
+        kubeconfig: kubernetes.kubeconfig.as_ref().map(|file| root.join(file)),
+        context: kubernetes.context.clone(),
+        namespace: kubernetes.namespace.clone(),
+        replicas: kubernetes.replicas,
+        template,
+        adopted: None,
+        service: kubernetes.service.clone(),
+        port: kubernetes.port,
+        traffic: traffic(&kubernetes.traffic),
+        testers: Vec::new(),
+        surge: bound(kubernetes.surge),
+        unavailable: bound(kubernetes.unavailable),
+        progress_ms: kubernetes.progress_ms,
+        back_percent: u8::try_from(kubernetes.way_back_bp.div_ceil(100)).unwrap_or(100),
+        keep_releases: service.keep_releases,
+    };
+    let artifact = Artifact::Image { reference };
+    Ok(Release {
+        tag: Release::tag_for(commit, &artifact, at_secs),
+        commit: commit.map(str::to_owned),
+        artifact,
+        spec: spec.target_spec().map_err(Fault::internal)?,
+    })
+}
+
+/// The Role that is needed in the service's namespace.
+pub(super) fn role(kubernetes: &Kubernetes) -> serde_json::Value {
+    tidegate_kubernetes::role(&kubernetes.namespace, &traffic(&kubernetes.traffic))
+}
+
+fn traffic(traffic: &config::Traffic) -> Traffic {
+    match (&traffic.http_route, &traffic.virtual_service, &traffic.ingress) {
+        (Some(name), _, _) => Traffic::HttpRoute { name: name.clone() },
+        (None, Some(name), _) => Traffic::VirtualService { name: name.clone() },
+        (None, None, Some(name)) => Traffic::Ingress { name: name.clone() },
+        (None, None, None) => Traffic::Service,
+    }
+}
+
+/// Shares of pods are whole percents, rounded up: more room, never less.
+fn bound(batch: config::Batch) -> Bound {
+    match batch {
+        config::Batch::Share(points) => Bound::Percent(u32::from(points.div_ceil(100))),
+        config::Batch::Instances(count) => Bound::Count(count),
+    }
+}
+
+/// What a reader of the plan should know where shares are made by numbers of pods.
+pub(super) fn notes(kubernetes: &Kubernetes, strategy: &StrategySpec) -> Vec<String> {
+    if traffic(&kubernetes.traffic) != Traffic::Service {
+        return Vec::new();
+    }
+    let shares: Vec<Share> = match strategy {
+        StrategySpec::Canary { steps } => {
+            steps.iter().map(|step| step.share).filter(|share| !share.is_all()).collect()
+        }
+        StrategySpec::Rolling { batch: PlanBatch::Share(share), .. } if !share.is_all() => vec![*share],
+        StrategySpec::Rolling { .. } | StrategySpec::BlueGreen { .. } | StrategySpec::AllAtOnce { .. } => {
+            Vec::new()
+        }
+    };
+    let note = |share: &Share| {
+        let (pods, really) =
+            achieved(kubernetes.replicas, *share, bound(kubernetes.surge), bound(kubernetes.unavailable));
+        (really != *share).then(|| {
+            format!(
+                "{share} of {} pods is {} of {}: {really} of the traffic",
+                kubernetes.replicas,
+                pods.new,
+                pods.new + pods.stable
+            )
+        })
+    };
+    shares.iter().filter_map(note).collect()
+}

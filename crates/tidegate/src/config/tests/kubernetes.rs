@@ -1,0 +1,68 @@
+//! Services on Kubernetes: what they take, what means nothing for them, and what is filled in.
+
+use std::path::Path;
+
+use super::super::{Batch, Config, Rejected, RunKind, parse};
+
+const METRIC: &str = r#"    metrics:
+      requests:
+        prometheus:
+          address: http://127.0.0.1:9090
+          requests: http_requests_total{pod=~"{{pods}}"}
+          failures: http_requests_total{pod=~"{{pods}}",code=~"5.."}
+"#;
+
+fn read(more_of_run: &str, more: &str) -> Result<Config, Rejected> {
+    let text = format!(
+        "version: 1\nservices:\n  shop:\n    run: {{kubernetes: {{manifest: d.yaml, service: shop{more_of_run}}}}}\n{more}"
+    );
+    parse(Path::new("tidegate.yaml"), &text)
+}
+
+#[test]
+fn a_service_on_kubernetes_needs_no_listen_has_no_lease_and_asks_only_what_somebody_counts() {
+    let config = read("", "").unwrap();
+    let shop = &config.services["shop"];
+    assert!(shop.listen.is_empty() && shop.lease_ms.is_none());
+    let gates = &shop.gates;
+    assert!(gates.error_rate.is_none() && gates.latency_p95.is_none() && gates.latency_shift.is_none());
+    assert!(gates.cpu.is_none() && gates.memory.is_none() && gates.request_rate.is_none());
+    let RunKind::Kubernetes(run) = &shop.run.kind else { panic!("{:?}", shop.run) };
+    assert_eq!((run.replicas, run.surge, run.unavailable), (1, Batch::Share(2_500), Batch::Instances(0)));
+    assert_eq!((run.namespace.as_str(), run.progress_ms, run.way_back_bp), ("default", 120_000, 5_000));
+}
+
+#[test]
+fn gates_on_requests_ask_the_only_metric_that_counts_them() {
+    let config = read("", METRIC).unwrap();
+    let gates = &config.services["shop"].gates;
+    let asks = gates.error_rate.as_ref().and_then(|gate| gate.policy.metric.as_deref());
+    assert_eq!(asks, Some("requests"));
+    assert!(gates.latency_p95.is_none(), "it counts no latencies");
+}
+
+#[test]
+fn what_cannot_hold_on_kubernetes_is_named_with_its_place() {
+    for (run, more, message, help) in [
+        ("", "    listen: 8080\n", "`listen` means nothing", "traffic"),
+        ("", "    lease: 1h\n", "`lease` means nothing", "take it out"),
+        ("", "    gates: {error_rate: {floor: 1%}}\n", "only a metric does", "metric: NAME"),
+        ("", "    gates: {cpu: {limit: 50%}}\n", "`cpu` means nothing", "custom gate"),
+        ("", "    shadow: {share: 10%}\n", "can copy requests", "http_route"),
+        (", image: \"shop:1\"", "", "another image tomorrow", "by digest"),
+        (", traffic: {http_route: a, ingress: b}", "", "exclude each other", "keep one"),
+        (", traffic: {http_rout: a}", "", "`http_rout` is not a key", "http_route"),
+        (", namespace: Shop", "", "is not the name of an object", "small letters"),
+        (", replicas: 0", "", "out of range", ""),
+        (", container: web", "", "means nothing without `image`", ""),
+    ] {
+        let rejected = read(run, more).unwrap_err();
+        let text = rejected.to_string();
+        assert_eq!(rejected.findings.len(), 1, "{text}");
+        assert!(text.contains(message) && text.contains(help), "{message}: {text}");
+    }
+    let local = METRIC.replace("    metrics", "    listen: 1\n    metrics");
+    let text = format!("version: 1\nservices:\n  shop:\n    run: {{command: [a]}}\n{local}");
+    let rejected = parse(Path::new("tidegate.yaml"), &text).unwrap_err();
+    assert!(rejected.to_string().contains("stands for nothing on this machine"), "{rejected}");
+}

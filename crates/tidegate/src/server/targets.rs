@@ -1,0 +1,60 @@
+//! Every target behind one door: a release says which one understands it.
+
+use std::sync::Arc;
+
+use tidegate_adapters::local::LocalWorld;
+use tidegate_core::{
+    deployment::{Event, Outcome, Recorded},
+    model::{Release, Timestamp},
+};
+use tidegate_engine::{Order, World, journal::BoxFuture};
+use tidegate_kubernetes::KubernetesTarget;
+
+/// The world of the engine. The clock, and what is done at an end, are the local world's.
+#[derive(Clone)]
+pub(crate) struct Targets {
+    local: LocalWorld,
+    kubernetes: KubernetesTarget,
+}
+
+impl Targets {
+    pub(super) const fn new(local: LocalWorld, kubernetes: KubernetesTarget) -> Self {
+        Self { local, kubernetes }
+    }
+
+    /// The release that serves already, when the target can tell and it is not one of ours.
+    pub(super) async fn found(&self, service: &str, release: &Release) -> Result<Option<Release>, String> {
+        match release.spec.kind.as_str() {
+            "kubernetes" => self.kubernetes.found(service, release).await,
+            _ => Ok(None),
+        }
+    }
+}
+
+impl World for Targets {
+    fn now(&self) -> Timestamp {
+        self.local.now()
+    }
+
+    fn start_at(&self, latest: Option<Timestamp>) {
+        self.local.start_at(latest);
+    }
+
+    fn sleep_until(&self, at: Timestamp) -> BoxFuture<()> {
+        self.local.sleep_until(at)
+    }
+
+    fn perform(&self, order: Order) -> BoxFuture<Outcome> {
+        match order.plan.release.spec.kind.as_str() {
+            "kubernetes" => self.kubernetes.perform(order),
+            _ => self.local.perform(order),
+        }
+    }
+
+    fn ended(&self, history: Arc<[Recorded]>) -> BoxFuture<()> {
+        if let Some(Event::Planned { plan, .. }) = history.first().map(|first| &first.event) {
+            self.kubernetes.forget(&plan.deployment);
+        }
+        self.local.ended(history)
+    }
+}
