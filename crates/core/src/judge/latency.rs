@@ -49,6 +49,8 @@ pub(super) struct Shift {
     tail: Option<Tail>,
     compared: u64,
     against: u64,
+    /// Whether all traffic goes to the new release, and nobody is beside it.
+    alone: bool,
 }
 
 /// Requests that are slow for users, and slower than almost all of the stable release's.
@@ -62,13 +64,24 @@ impl Shift {
     pub(super) fn new(settings: &Settings, ratio_max_bp: u32, onset: OnsetPrior) -> Self {
         let tolerated = f64::from(ratio_max_bp) / 10_000.0;
         let settings = settings.clone();
-        Self { tolerated, settings, onset, seen: None, body: None, tail: None, compared: 0, against: 0 }
+        Self {
+            tolerated,
+            settings,
+            onset,
+            seen: None,
+            body: None,
+            tail: None,
+            compared: 0,
+            against: 0,
+            alone: false,
+        }
     }
 
     pub(super) fn take(&mut self, seen: &Interval<'_>) {
         let noticed = |arm: &Arm| {
             histogram(&Arm { latency_us: noticed(&arm.latency_us, seen.layout), ..arm.clone() }, seen.layout)
         };
+        self.alone = seen.share.is_all();
         if seen.raised {
             self.body.iter_mut().for_each(LatencyTest::raise_traffic);
             self.tail.iter_mut().for_each(|tail| tail.test.raise_traffic());
@@ -117,6 +130,11 @@ impl Shift {
     }
 
     pub(super) fn answer(&self, settings: &Settings, min_requests: u64) -> Answer {
+        if self.alone && self.compared == 0 {
+            // One switch: what is slow by any measure is the quantiles' to say.
+            let reason = "all traffic goes to the release: there is nobody to compare its latencies with";
+            return Answer::plain(Standing::Passed, reason.into());
+        }
         let fast = !self.compares() && self.seen.as_ref().is_some_and(|seen| seen.total() >= LEARN_MIN);
         let enough = fast || self.compared >= min_requests.max(1);
         let calm = self.ln_against() < settings.nats_to_fail() / 2.0;

@@ -175,3 +175,29 @@ fn buckets_that_are_listed_are_compared_at_the_next_edge_above_what_is_slow() {
     assert!(reason.starts_with("80 of 4,000 requests took longer than 50.0 ms"), "{reason}");
     assert!(shift.ln_against() > 4.6, "{}", shift.ln_against());
 }
+
+#[test]
+fn after_one_switch_there_is_nobody_to_compare_with_and_nobody_waits_for_it() {
+    for stable in [&[(2_000, 1_000)][..], &[(100_000, 1_000)][..]] {
+        let gate = shift_gate();
+        let mut judge = Judge::with(&warm(), [&gate], &[Share::ALL], 1, 60);
+        for number in 1..=30 {
+            let switched = number > 20;
+            let (new, old) = if switched { (Share::ALL, Share::NONE) } else { (Share::NONE, Share::ALL) };
+            let of = |share: Share| {
+                if share.is_all() { arm(second(number, 500, stable)) } else { arm(Vec::new()) }
+            };
+            judge.take(&Batch {
+                number,
+                at: Timestamp(i64::try_from(number).unwrap() * 1_000),
+                stage: Some(0),
+                new: Arm { share: new, ..of(new) },
+                stable: Some(Arm { share: old, ..of(old) }),
+                wanted: 1,
+                ..Batch::default()
+            });
+        }
+        let said = judge.ask(&gate, &Window::default(), Some(0), Look::Final);
+        assert_eq!(said.verdict, Verdict::Pass, "{}", said.reason);
+    }
+}
