@@ -7,7 +7,6 @@ use std::{
 };
 
 use sha2::{Digest, Sha256};
-use tidegate_adapters::local::LocalSpec;
 use tidegate_core::{
     deployment::{Event, Recorded, fold},
     view,
@@ -36,9 +35,11 @@ pub(crate) fn write(directory: &Path, history: &[Recorded]) -> Result<Vec<PathBu
     let requested = history.first().and_then(|first| {
         if let Event::Planned { request, .. } = &first.event { Some(request.strategy.clone()) } else { None }
     });
+    // What was applied, under the name of the target that understands it.
+    let applied: Option<serde_json::Value> = serde_json::from_str(&plan.release.spec.json).ok();
     let manifest = serde_json::json!({
         "release": plan.release,
-        "local": LocalSpec::of(&plan.release).ok(),
+        plan.release.spec.kind.as_str(): applied,
         "strategy": requested,
         "plan": plan,
     });
