@@ -123,6 +123,20 @@ impl House {
 
     /// Asks the engine or the proxy.
     pub(crate) fn ask(&self, peer: Peer, path: &str) -> anyhow::Result<Value> {
+        self.exchange(peer, "GET", path, "").map(|(_, body)| body)
+    }
+
+    /// Asks something of the engine, which must agree.
+    pub(crate) fn post(&self, path: &str, body: &Value) -> anyhow::Result<Value> {
+        let (status, answer) = self.exchange(Peer::Engine, "POST", path, &body.to_string())?;
+        if status != 200 {
+            bail!("the engine answered {status} to {path}: {answer}");
+        }
+        Ok(answer)
+    }
+
+    /// One request; the answer's status and what it says.
+    fn exchange(&self, peer: Peer, method: &str, path: &str, body: &str) -> anyhow::Result<(u16, Value)> {
         let socket = match peer {
             Peer::Engine => self.data().join("engine.sock"),
             Peer::Proxy => self.data().join("proxy/admin.sock"),
@@ -130,11 +144,18 @@ impl House {
         let mut stream = UnixStream::connect(&socket)
             .with_context(|| format!("nobody answers at {}", socket.display()))?;
         stream.set_read_timeout(Some(ANSWER_MAX))?;
-        write!(stream, "GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n")?;
+        let length = body.len();
+        write!(
+            stream,
+            "{method} {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n{body}"
+        )?;
         let mut answer = String::new();
         stream.read_to_string(&mut answer)?;
-        let (_, body) = answer.split_once("\r\n\r\n").context("the answer has no body")?;
-        serde_json::from_str(body).with_context(|| format!("could not read the answer to {path}"))
+        let (head, body) = answer.split_once("\r\n\r\n").context("the answer has no body")?;
+        let status = head.split(' ').nth(1).and_then(|status| status.parse().ok());
+        let body =
+            serde_json::from_str(body).with_context(|| format!("could not read the answer to {path}"))?;
+        Ok((status.context("the answer has no status")?, body))
     }
 
     /// The process that answers; `None` when none does.

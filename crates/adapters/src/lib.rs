@@ -6,6 +6,7 @@ pub mod evidence;
 pub mod facts;
 pub mod local;
 pub mod metrics;
+pub mod target_spec;
 pub mod unix_http;
 
 /// An error with its causes, each said once: what a person is told.

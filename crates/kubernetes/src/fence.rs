@@ -65,6 +65,11 @@ impl<'a> Fence<'a> {
         json!({"op": "add", "path": "/metadata/annotations", "value": all})
     }
 
+    /// A JSON Patch (RFC 6902) of an object as it was read: only that version, with the fence beside the operations.
+    pub(crate) fn patch(&self, object: &Value, operations: impl IntoIterator<Item = Value>) -> Vec<Value> {
+        [at_version(object), self.stamp(object)].into_iter().chain(operations).collect()
+    }
+
     /// Whether this order may still write the object. One without annotations was never written by anybody of us.
     pub(crate) fn admits(&self, object: &Value, what: &str) -> Result<(), FenceError> {
         if let Some(other) = annotation(object, &self.owner_key()).filter(|other| *other != self.owner) {
@@ -82,6 +87,12 @@ impl<'a> Fence<'a> {
         }
         Ok(())
     }
+}
+
+/// The operation that makes a JSON Patch one of the version that was read.
+pub(crate) fn at_version(object: &Value) -> Value {
+    let version = object.pointer("/metadata/resourceVersion");
+    json!({"op": "test", "path": "/metadata/resourceVersion", "value": version})
 }
 
 /// The value of an annotation.

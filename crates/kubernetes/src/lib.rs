@@ -30,7 +30,7 @@ mod view;
 
 pub use fault::ClusterError;
 pub use role::role;
-pub use spec::{Bound, KubernetesSpec, SpecError, TemplateError, Traffic, pinned};
+pub use spec::{Bound, KIND, KubernetesSpec, SpecError, TemplateError, Traffic, pinned};
 pub use target::KubernetesTarget;
 
 use tidegate_core::model::Share;

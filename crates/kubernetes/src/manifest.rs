@@ -93,6 +93,11 @@ pub(crate) fn content(known: &Known<'_>) -> String {
     )
 }
 
+/// The name of an object.
+pub(crate) fn name(object: &Value) -> &str {
+    object.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default()
+}
+
 /// FNV-1a, 64 bits, over the JSON text, whose keys are sorted: the same on every machine. It only tells versions of our own
 /// objects apart, so it need not be hard to invert.
 fn fnv(value: &Value) -> u64 {

@@ -4,12 +4,13 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
+use tidegate_adapters::target_spec;
 use tidegate_core::model::{Release, TargetSpec};
 
 use crate::{cluster::Address, traffic::TesterMatch};
 
 /// The target kind that this is.
-pub(crate) const KIND: &str = "kubernetes";
+pub const KIND: &str = "kubernetes";
 
 /// Labels that we put on everything of a release, and select its pods by.
 pub(crate) const SERVICE: &str = "tidegate.dev/service";
@@ -103,25 +104,9 @@ pub enum Bound {
 /// Why a stored description is of no use.
 #[derive(Debug, thiserror::Error)]
 pub enum SpecError {
-    /// Another target's.
-    #[error(
-        "release {release} belongs to a target of kind `{kind}`, not `{KIND}`: a service cannot move between targets"
-    )]
-    Kind {
-        /// The release.
-        release: String,
-        /// Its kind.
-        kind: String,
-    },
-    /// Not readable.
-    #[error("the description of release {release} cannot be read; it was made by another version")]
-    Malformed {
-        /// The release.
-        release: String,
-        /// Why.
-        #[source]
-        source: serde_json::Error,
-    },
+    /// Not a description for this target.
+    #[error(transparent)]
+    Description(#[from] target_spec::SpecError),
     /// Names of objects have a limit.
     #[error("`{name}` has {} characters, and a Service's name may have {NAME_MAX}: shorten the service's name by {}", name.len(), name.len() - NAME_MAX)]
     NameTooLong {
@@ -168,16 +153,12 @@ pub enum TemplateError {
 impl KubernetesSpec {
     /// Reads a release's description.
     pub fn of(release: &Release) -> Result<Self, SpecError> {
-        if release.spec.kind != KIND {
-            return Err(SpecError::Kind { release: release.tag.clone(), kind: release.spec.kind.clone() });
-        }
-        serde_json::from_str(&release.spec.json)
-            .map_err(|source| SpecError::Malformed { release: release.tag.clone(), source })
+        Ok(target_spec::read(release, KIND)?)
     }
 
     /// The description as a release keeps it.
     pub fn target_spec(&self) -> Result<TargetSpec, serde_json::Error> {
-        Ok(TargetSpec { kind: KIND.to_owned(), json: serde_json::to_string(self)? })
+        target_spec::write(self, KIND)
     }
 
     pub(crate) fn address(&self) -> Address {

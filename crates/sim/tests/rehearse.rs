@@ -3,8 +3,8 @@
 use tidegate_core::{
     deployment::StateName,
     gate::standard_gates,
-    model::{Artifact, Criticality, Millis, Release, TargetSpec},
-    plan::{Limits, Request, StrategySpec},
+    model::{Artifact, Millis, Release, TargetSpec},
+    plan::{Request, StrategySpec},
 };
 use tidegate_sim::rehearse::{Fault, Transcript, rehearse};
 
@@ -19,29 +19,14 @@ fn release(tag: &str) -> Release {
 
 fn request() -> Request {
     Request {
-        deployment: String::new(),
-        service: "shop".to_owned(),
         environment: "staging".to_owned(),
-        criticality: Criticality::Medium,
         turn: 7,
-        release: release("new-2"),
         stable: Some(release("old-1")),
-        strategy: StrategySpec::standard_canary(),
-        shadow: None,
         gates: standard_gates(),
         instances: 4,
         watch: Millis::minutes(5),
         lease: Some(Millis::minutes(10)),
-        limits: Limits::default(),
-        judge: tidegate_core::judge::Settings::default(),
-        metrics: Vec::new(),
-        incident: None,
-        confidence: None,
-        way_back: false,
-        again: false,
-        lifted: false,
-        supersedes: false,
-        notes: Vec::new(),
+        ..Request::new("shop", release("new-2"), StrategySpec::standard_canary())
     }
 }
 

@@ -39,14 +39,9 @@ pub(crate) fn request(
         config::RunKind::Command(_) | config::RunKind::Container(_) => Vec::new(),
     };
     Ok(Request {
-        deployment: String::new(),
-        service: name.to_owned(),
         environment: service.environment.clone(),
         criticality: service.criticality,
         turn: 0,
-        release,
-        stable: None,
-        strategy,
         shadow: match &service.shadow {
             Some(shadow) => Some(Shadow {
                 status_max: share(shadow.status_max_bp)?,
@@ -63,13 +58,8 @@ pub(crate) fn request(
         limits: limits(service),
         judge: service.judgement.settings(),
         metrics: metrics(root, service)?,
-        incident: None,
-        confidence: None,
-        way_back: false,
-        again: false,
-        lifted: false,
-        supersedes: false,
         notes,
+        ..Request::new(name, release, strategy)
     })
 }
 

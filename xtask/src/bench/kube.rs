@@ -5,7 +5,7 @@
 //! the same bed and the same number of cores: 21 ms, 10.6 s, 120 s, 217 MB, 56 s.
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::net::UnixListener;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::{
     Mutex, PoisonError,
@@ -234,7 +234,7 @@ fn submit(house: &House, like: &Value, number: usize) -> anyhow::Result<String> 
     set(&mut request, "/service", json!(name))?;
     set(&mut request, "/again", json!(true))?;
     let body = json!({"request": request, "queue": "wait", "key": null, "actor": actor(), "reason": "bench"});
-    Ok(text(&post(house, "/v1/deployments", &body)?, "/deployment").to_owned())
+    Ok(text(&house.post("/v1/deployments", &body)?, "/deployment").to_owned())
 }
 
 fn set(value: &mut Value, pointer: &str, to: Value) -> anyhow::Result<()> {
@@ -248,24 +248,7 @@ fn actor() -> Value {
 
 fn tell(house: &House, id: &str, action: &str) -> anyhow::Result<Value> {
     let body = json!({"action": action, "actor": actor(), "reason": "bench"});
-    post(house, &format!("/v1/deployments/{id}/verbs"), &body)
-}
-
-fn post(house: &House, path: &str, body: &Value) -> anyhow::Result<Value> {
-    let mut stream = UnixStream::connect(house.data().join("engine.sock"))?;
-    let body = body.to_string();
-    write!(
-        stream,
-        "POST {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}",
-        body.len()
-    )?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer)?;
-    let (head, body) = answer.split_once("\r\n\r\n").context("the answer has no body")?;
-    if !head.starts_with("HTTP/1.1 200") {
-        bail!("{path}: {body}");
-    }
-    Ok(serde_json::from_str(body)?)
+    house.post(&format!("/v1/deployments/{id}/verbs"), &body)
 }
 
 /// Waits until each has its first share.

@@ -8,6 +8,6 @@ mod world;
 
 pub use image::{ImageError, resolve as resolve_image};
 pub use node::{Node, NodeError};
-pub use spec::{LocalSpec, Program, Routing, RuleSpec, RuleTarget, Source, SpecError};
+pub use spec::{LocalSpec, Program, Routing, RuleSpec, RuleTarget, Source};
 pub use store::{BuildError, Manifest, ReleaseStore};
 pub use world::{LocalWorld, Publisher};

@@ -10,6 +10,8 @@ use tidegate_proxy::protocol::{
     Sticky, StopPolicy,
 };
 
+use crate::target_spec::{self, SpecError};
+
 /// The target kind that this is.
 pub(super) const KIND: &str = "local";
 
@@ -110,41 +112,15 @@ pub enum RuleTarget {
     Stable,
 }
 
-/// Why a stored description is of no use.
-#[derive(Debug, thiserror::Error)]
-pub enum SpecError {
-    /// Another target's.
-    #[error("release {release} belongs to a target of kind `{kind}`, not `{KIND}`")]
-    Kind {
-        /// The release.
-        release: String,
-        /// Its kind.
-        kind: String,
-    },
-    /// Not readable.
-    #[error("the description of release {release} cannot be read; it was made by another version")]
-    Malformed {
-        /// The release.
-        release: String,
-        /// Why.
-        #[source]
-        source: serde_json::Error,
-    },
-}
-
 impl LocalSpec {
     /// Reads a release's description.
     pub fn of(release: &Release) -> Result<Self, SpecError> {
-        if release.spec.kind != KIND {
-            return Err(SpecError::Kind { release: release.tag.clone(), kind: release.spec.kind.clone() });
-        }
-        serde_json::from_str(&release.spec.json)
-            .map_err(|source| SpecError::Malformed { release: release.tag.clone(), source })
+        target_spec::read(release, KIND)
     }
 
     /// The description as a release keeps it.
     pub fn target_spec(&self) -> Result<TargetSpec, serde_json::Error> {
-        Ok(TargetSpec { kind: KIND.to_owned(), json: serde_json::to_string(self)? })
+        target_spec::write(self, KIND)
     }
 
     /// The run of this release with so many instances. `files` is the immutable directory of its files.

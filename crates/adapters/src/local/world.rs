@@ -19,13 +19,14 @@ use tokio::sync::Semaphore;
 use super::{
     image::{self, ImageError},
     node::{Node, NodeError},
-    spec::{LocalSpec, Program, SpecError, Wanted, files_digest},
+    spec::{LocalSpec, Program, Wanted, files_digest},
     store::{BuildError, ReleaseStore},
 };
 use crate::{
     chain,
     clock::Clock,
     metrics::{InstanceAddress, Instances, Metrics},
+    target_spec::SpecError,
     unix_http::CallError,
 };
 

@@ -77,6 +77,38 @@ pub struct Request {
     pub notes: Vec<String>,
 }
 
+impl Request {
+    /// A request with what cannot be left out: to production, criticality medium, one instance, without gates, watch and
+    /// lease, as a service's first deployment.
+    pub fn new(service: &str, release: Release, strategy: StrategySpec) -> Self {
+        Self {
+            deployment: String::new(),
+            service: service.to_string(),
+            environment: "production".to_string(),
+            criticality: Criticality::Medium,
+            turn: 1,
+            release,
+            stable: None,
+            strategy,
+            shadow: None,
+            gates: Vec::new(),
+            instances: 1,
+            watch: Millis::ZERO,
+            lease: None,
+            limits: Limits::default(),
+            judge: judge::Settings::default(),
+            metrics: Vec::new(),
+            incident: None,
+            confidence: None,
+            way_back: false,
+            again: false,
+            lifted: false,
+            supersedes: false,
+            notes: Vec::new(),
+        }
+    }
+}
+
 /// An incident that a release is to fix: at the end of the watch it is fixed, or the release goes back.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Incident {
@@ -516,178 +548,4 @@ fn needed(all: u32, share: Share) -> u32 {
 }
 
 #[cfg(test)]
-pub(crate) mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-    use crate::gate::{OnFailure, standard_gates};
-    use crate::model::{Artifact, TargetSpec};
-
-    pub(crate) fn release(tag: &str) -> Release {
-        Release {
-            tag: tag.into(),
-            commit: None,
-            artifact: Artifact::Files { sha256: tag.into() },
-            spec: TargetSpec { kind: "local".into(), json: "{}".into() },
-        }
-    }
-
-    pub(crate) fn request(strategy: StrategySpec) -> Request {
-        Request {
-            deployment: "d1".into(),
-            service: "shop".into(),
-            environment: "production".into(),
-            criticality: Criticality::Medium,
-            turn: 2,
-            release: release("new-2"),
-            stable: Some(release("old-1")),
-            strategy,
-            shadow: None,
-            gates: standard_gates(),
-            instances: 4,
-            watch: Millis::minutes(5),
-            lease: Some(Millis::minutes(10)),
-            limits: Limits::default(),
-            judge: judge::Settings::default(),
-            metrics: Vec::new(),
-            incident: None,
-            confidence: None,
-            way_back: false,
-            again: false,
-            lifted: false,
-            supersedes: false,
-            notes: Vec::new(),
-        }
-    }
-
-    #[test]
-    fn the_standard_canary_is_the_seeds() {
-        let plan = compile(request(StrategySpec::standard_canary())).unwrap();
-        let seen: Vec<_> =
-            plan.stages.iter().map(|s| (s.share.basis_points(), s.bake, s.instances)).collect();
-        let minute = Millis::secs(60);
-        assert_eq!(seen, [(500, minute, 1), (2_500, minute, 1), (5_000, minute, 2), (10_000, minute, 4)]);
-        assert_eq!(plan.stages[0].gates.len(), 7, "six standard gates and the instances");
-    }
-
-    #[test]
-    fn a_canary_that_stops_short_gets_a_last_step_of_everything() {
-        let steps = vec![Step { share: Share::percent(10), bake: Millis(5), approval: true }];
-        let plan = compile(request(StrategySpec::Canary { steps })).unwrap();
-        assert_eq!(plan.stages.len(), 2);
-        assert!(plan.stages[1].share.is_all() && !plan.stages[1].approval);
-    }
-
-    #[test]
-    fn a_first_deployment_is_one_switch_that_compares_nothing() {
-        let plan = compile(Request { stable: None, ..request(StrategySpec::standard_canary()) }).unwrap();
-        assert_eq!(plan.stages.len(), 1);
-        assert!(plan.stages[0].gates.iter().all(|g| !compares(g)));
-        assert!(plan.notes[0].contains("first deployment"));
-    }
-
-    #[test]
-    fn where_gates_only_observe_copies_and_the_incident_turn_nothing_back_either() {
-        let fixed = Conditions {
-            success: Some("result < 5".into()),
-            failure: None,
-            failures_max: 0,
-            unit: "number".into(),
-        };
-        let plan = compile(Request {
-            judge: judge::Settings { observe: true, ..judge::Settings::default() },
-            gates: Vec::new(),
-            shadow: Some(Shadow::new(Share::percent(10), Millis(3))),
-            incident: Some(Incident { id: "7".into(), metric: "queue".into(), fixed }),
-            ..request(StrategySpec::standard_canary())
-        })
-        .unwrap();
-        let all = plan.stages.iter().flat_map(|stage| &stage.gates).chain(&plan.watch_gates);
-        let acting: Vec<&Gate> = all
-            .filter(|gate| {
-                gate.rule != Rule::Instances
-                    && (gate.on_failure != OnFailure::Alert
-                        || gate.on_no_evidence != OnNoEvidence::Continue
-                        || gate.on_inconclusive != OnInconclusive::Promote)
-            })
-            .collect();
-        assert!(acting.is_empty(), "{acting:?}");
-        assert!(plan.notes.iter().any(|note| note.contains("incident 7")), "{:?}", plan.notes);
-        assert!(!plan.notes.iter().any(|note| note.contains("goes back")), "{:?}", plan.notes);
-    }
-
-    #[test]
-    fn steps_that_do_not_rise_are_refused_by_number() {
-        let step = |percent| Step { share: Share::percent(percent), bake: Millis(1), approval: false };
-        let strategy = StrategySpec::Canary { steps: vec![step(5), step(5)] };
-        let refused = compile(request(strategy)).unwrap_err();
-        assert_eq!(
-            refused.to_string(),
-            "canary step 2 has 5 % after 5 %: shares must rise; remove the step or give it more"
-        );
-    }
-
-    #[test]
-    fn a_release_with_uncommitted_changes_says_so_even_if_it_is_the_first() {
-        for stable in [None, Some(release("old-1"))] {
-            let dirty = Release { commit: Some("abc-dirty".into()), ..release("new-2") };
-            let asked = Request { stable, release: dirty, ..request(StrategySpec::standard_canary()) };
-            let notes = compile(asked).unwrap().notes;
-            assert!(notes.iter().any(|note| note.contains("uncommitted changes")), "{notes:?}");
-        }
-    }
-
-    #[test]
-    fn a_release_that_is_running_already_is_refused_unless_asked_for_again() {
-        let same = Request { stable: Some(release("new-2")), ..request(StrategySpec::standard_canary()) };
-        let refused = compile(same.clone()).unwrap_err();
-        assert!(refused.to_string().contains("is what `shop` already runs"), "{refused}");
-        assert!(compile(Request { again: true, ..same }).is_ok());
-    }
-
-    fn any_strategy() -> impl Strategy_<Value = StrategySpec> {
-        let canary = proptest::collection::btree_set(1_u16..=10_000, 1..8).prop_map(|shares| {
-            let step = |points| Step {
-                share: Share::from_basis_points(points).unwrap(),
-                bake: Millis(u64::from(points)),
-                approval: points % 3 == 0,
-            };
-            StrategySpec::Canary { steps: shares.into_iter().map(step).collect() }
-        });
-        let rolling = prop_oneof![
-            (1_u32..70).prop_map(Batch::Count),
-            (1_u16..=10_000).prop_map(|p| Batch::Share(Share::from_basis_points(p).unwrap())),
-        ]
-        .prop_map(|batch| StrategySpec::Rolling { batch, bake: Millis(5) });
-        let green = any::<bool>().prop_map(|approval| StrategySpec::BlueGreen {
-            bake: Millis(5),
-            preview: Millis(1),
-            approval,
-        });
-        prop_oneof![canary, rolling, green, Just(StrategySpec::AllAtOnce { bake: Millis(9) })]
-    }
-
-    use proptest::strategy::Strategy as Strategy_;
-
-    proptest! {
-        #[test]
-        fn shares_rise_instances_suffice_and_the_last_stage_is_everything(
-            strategy in any_strategy(), instances in 1_u32..=64, shadow in any::<bool>(), first in any::<bool>()
-        ) {
-            let mut request = Request { instances, ..request(strategy) };
-            if shadow { request.shadow = Some(Shadow::new(Share::percent(10), Millis(3))); }
-            if first { request.stable = None; }
-            let plan = compile(request).unwrap();
-            prop_assert!(plan.stages.last().unwrap().share.is_all());
-            prop_assert_eq!(plan.stages.last().unwrap().instances, instances);
-            for pair in plan.stages.windows(2) {
-                prop_assert!(pair[0].share < pair[1].share || pair[0].share == Share::NONE);
-                prop_assert!(pair[0].instances <= pair[1].instances);
-            }
-            for stage in &plan.stages {
-                prop_assert!(Share::ratio(stage.instances, instances) >= stage.share, "capacity below share");
-                prop_assert!(stage.gates.iter().any(|g| g.rule == Rule::Instances));
-            }
-        }
-    }
-}
+pub(crate) mod tests;

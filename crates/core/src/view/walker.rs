@@ -6,8 +6,8 @@ use crate::{
     deployment::{Effect, Event, Input, Outcome, Recorded, StateName, Verb, decide, fold, owed},
     gate::{Instance, Reading, ReleaseReading, standard_gates},
     judge::Judge,
-    model::{Actor, Artifact, Criticality, Millis, Release, Share, TargetSpec, Timestamp},
-    plan::{Limits, Request, Step, StrategySpec, compile},
+    model::{Actor, Artifact, Millis, Release, Share, TargetSpec, Timestamp},
+    plan::{Request, Step, StrategySpec, compile},
 };
 
 pub(crate) const START: Timestamp = Timestamp(1_767_348_000_000);
@@ -36,28 +36,13 @@ fn release(tag: &str) -> Release {
 pub(crate) fn request(strategy: StrategySpec) -> Request {
     Request {
         deployment: "d1".to_owned(),
-        service: "shop".to_owned(),
-        environment: "production".to_owned(),
-        criticality: Criticality::Medium,
         turn: 2,
-        release: release("new-2"),
         stable: Some(release("old-1")),
-        strategy,
-        shadow: None,
         gates: standard_gates(),
         instances: 4,
         watch: Millis::minutes(5),
         lease: Some(Millis::minutes(10)),
-        limits: Limits::default(),
-        judge: crate::judge::Settings::default(),
-        metrics: Vec::new(),
-        incident: None,
-        confidence: None,
-        way_back: false,
-        again: false,
-        lifted: false,
-        supersedes: false,
-        notes: Vec::new(),
+        ..Request::new("shop", release("new-2"), strategy)
     }
 }
 

@@ -8,6 +8,7 @@ use tidegate_core::model::{Artifact, Release};
 use super::{EffectError, KubernetesTarget, root};
 use crate::{
     kinds::Kind,
+    manifest::name,
     spec::{Adopted, Known, KubernetesSpec},
     view::Workload,
 };
@@ -108,8 +109,4 @@ pub(super) fn owner<'v>(object: &'v Value, kind: &str) -> Option<&'v str> {
     let owners = object.pointer("/metadata/ownerReferences").and_then(Value::as_array)?;
     let owner = owners.iter().find(|owner| owner.get("kind").and_then(Value::as_str) == Some(kind))?;
     owner.get("name").and_then(Value::as_str)
-}
-
-fn name(object: &Value) -> &str {
-    object.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default()
 }

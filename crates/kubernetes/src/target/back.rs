@@ -7,7 +7,6 @@ use tidegate_core::{deployment::Outcome, model::Share};
 use super::{EffectError, LOOK, Rollout, root::Serves};
 use crate::{
     fence::Fence,
-    kinds::Kind,
     replicas,
     spec::{Known, Traffic},
     view::Workload,
@@ -88,7 +87,6 @@ impl Rollout<'_> {
     /// The stable release's Deployment, asked directly: what is kept of the namespace may be old. Nothing when nobody answers,
     /// which keeps nothing back.
     async fn standing(&self, stable: &Known<'_>) -> Option<Workload> {
-        let found = self.cluster.back().get(Kind::Deployment, self.namespace(), stable.deployment()).await;
-        found.ok().flatten().map(|object| Workload::of(&object))
+        self.workload_now(self.cluster.back(), stable).await.ok().flatten()
     }
 }

@@ -171,7 +171,7 @@ impl Rollout<'_> {
             self.not_broken(known, &now)?;
             if let Err(late) = progress.look(now.ready, instances, &known.name) {
                 // A watch can be silent without a word; the object cannot.
-                let now = self.workload_now(lane, known).await?;
+                let now = self.workload_now(lane, known).await?.unwrap_or_default();
                 return if now.wanted == instances && now.ready >= instances { Ok(()) } else { Err(late) };
             }
             tokio::time::sleep(LOOK).await;
@@ -244,10 +244,14 @@ impl Rollout<'_> {
         Ok(view.deployment(known.deployment())?.unwrap_or_default())
     }
 
-    /// The Deployment, asked directly.
-    async fn workload_now(&self, lane: &Lane, known: &Known<'_>) -> Result<Workload, EffectError> {
+    /// The Deployment, asked directly; `None` when there is none.
+    pub(super) async fn workload_now(
+        &self,
+        lane: &Lane,
+        known: &Known<'_>,
+    ) -> Result<Option<Workload>, EffectError> {
         let found = lane.get(Kind::Deployment, self.namespace(), known.deployment()).await?;
-        Ok(found.as_ref().map(Workload::of).unwrap_or_default())
+        Ok(found.as_ref().map(Workload::of))
     }
 
     fn not_broken(&self, known: &Known<'_>, now: &Workload) -> Result<(), EffectError> {
@@ -286,7 +290,7 @@ impl Rollout<'_> {
         };
         if share > Share::NONE
             && self.workload(&self.new)?.ready == 0
-            && self.workload_now(lane, &self.new).await?.ready == 0
+            && self.workload_now(lane, &self.new).await?.unwrap_or_default().ready == 0
         {
             return Err(EffectError::Unready(format!(
                 "no pod of {} is ready any more: it gets no traffic",

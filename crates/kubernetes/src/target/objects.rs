@@ -60,12 +60,7 @@ impl Rollout<'_> {
             let Some(replicas) = replicas.filter(|replicas| *replicas != Workload::of(object).wanted) else {
                 return Ok(Vec::new());
             };
-            let version = object.pointer("/metadata/resourceVersion");
-            Ok(vec![
-                json!({"op": "test", "path": "/metadata/resourceVersion", "value": version}),
-                fence.stamp(object),
-                json!({"op": "add", "path": "/spec/replicas", "value": replicas}),
-            ])
+            Ok(scaled(object, replicas, fence))
         })
         .await?;
         Ok(())
@@ -119,4 +114,9 @@ impl Rollout<'_> {
         .await?;
         Ok(())
     }
+}
+
+/// The changes that give a Deployment so many pods.
+pub(super) fn scaled(object: &Value, replicas: u32, fence: Fence<'_>) -> Vec<Value> {
+    fence.patch(object, [json!({"op": "add", "path": "/spec/replicas", "value": replicas})])
 }

@@ -5,12 +5,14 @@ use tidegate_core::{deployment::Outcome, model::Share};
 
 use super::{
     EffectError, LOOK, Rollout,
+    objects::scaled,
     root::{self, Serves},
 };
 use crate::{
     cluster::Lane,
     fence::Fence,
     kinds::Kind,
+    manifest::name,
     spec::{Known, RELEASE, SERVICE, Traffic},
     view::Workload,
 };
@@ -123,14 +125,7 @@ impl Rollout<'_> {
         let release =
             object.pointer("/metadata/labels").and_then(|labels| labels.get(RELEASE)).and_then(Value::as_str);
         tracing::info!(service = self.plan.service, release, "a release that was left behind loses its pods");
-        self.edit(lane, Kind::Deployment, name(object), |object| {
-            Ok(vec![
-                serde_json::json!({"op": "test", "path": "/metadata/resourceVersion", "value": object.pointer("/metadata/resourceVersion")}),
-                fence.stamp(object),
-                serde_json::json!({"op": "add", "path": "/spec/replicas", "value": 0}),
-            ])
-        })
-        .await?;
+        self.edit(lane, Kind::Deployment, name(object), |object| Ok(scaled(object, 0, fence))).await?;
         Ok(())
     }
 
@@ -146,8 +141,4 @@ impl Rollout<'_> {
         }
         Ok(())
     }
-}
-
-fn name(object: &Value) -> &str {
-    object.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default()
 }

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use crate::{
-    fence::{Fence, annotation},
+    fence::{Fence, annotation, at_version},
     spec::Known,
 };
 
@@ -60,18 +60,17 @@ pub(super) fn changes(root: &Value, serves: Serves<'_>, fence: Fence<'_>) -> Vec
         return Vec::new();
     }
     let kept = json!({"op": "add", "path": KEPT, "value": Value::Object(base(root)).to_string()});
-    vec![
-        json!({"op": "test", "path": "/metadata/resourceVersion", "value": root.pointer("/metadata/resourceVersion")}),
-        fence.stamp(root),
-        kept,
-        json!({"op": "add", "path": "/spec/selector", "value": selector_wanted}),
-    ]
+    fence.patch(root, [kept, selects(&selector_wanted)])
 }
 
-/// The changes that make a Service select these pods.
+/// The changes that make a Service select these pods; without a fence nobody's order is outdated by them.
 pub(super) fn select(object: &Value, selector: &Map<String, Value>, fence: Option<Fence<'_>>) -> Vec<Value> {
-    let version = object.pointer("/metadata/resourceVersion");
-    let test = json!({"op": "test", "path": "/metadata/resourceVersion", "value": version});
-    let select = json!({"op": "add", "path": "/spec/selector", "value": selector});
-    std::iter::once(test).chain(fence.map(|fence| fence.stamp(object))).chain([select]).collect()
+    match fence {
+        Some(fence) => fence.patch(object, [selects(selector)]),
+        None => vec![at_version(object), selects(selector)],
+    }
+}
+
+fn selects(selector: &Map<String, Value>) -> Value {
+    json!({"op": "add", "path": "/spec/selector", "value": selector})
 }

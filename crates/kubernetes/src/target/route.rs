@@ -203,14 +203,12 @@ impl Rollout<'_> {
 
 /// The changes with the fence beside them; the fence alone when an older order could still come.
 fn stamped(object: &Value, mut changes: Vec<Value>, fence: Fence<'_>) -> Vec<Value> {
-    if changes.is_empty() {
-        if fence.is_on(object) {
-            return changes;
-        }
-        let version = object.pointer("/metadata/resourceVersion");
+    if !changes.is_empty() {
+        changes.push(fence.stamp(object));
         changes
-            .push(serde_json::json!({"op": "test", "path": "/metadata/resourceVersion", "value": version}));
+    } else if fence.is_on(object) {
+        changes
+    } else {
+        fence.patch(object, [])
     }
-    changes.push(fence.stamp(object));
-    changes
 }

@@ -45,13 +45,9 @@ impl<'a> Rollout<'a> {
             if Workload::of(object).paused {
                 return Ok(Vec::new());
             }
-            let version = object.pointer("/metadata/resourceVersion");
-            Ok(vec![
-                json!({"op": "test", "path": "/metadata/resourceVersion", "value": version}),
-                fence.stamp(object),
-                json!({"op": "add", "path": HELD_PATH, "value": "true"}),
-                json!({"op": "add", "path": "/spec/paused", "value": true}),
-            ])
+            let held = json!({"op": "add", "path": HELD_PATH, "value": "true"});
+            let paused = json!({"op": "add", "path": "/spec/paused", "value": true});
+            Ok(fence.patch(object, [held, paused]))
         })
         .await?;
         let same = self.is_as_adopted(lane, stable).await;
@@ -77,16 +73,10 @@ impl<'a> Rollout<'a> {
             if annotation(object, HELD).is_none() {
                 return Ok(Vec::new());
             }
-            let version = object.pointer("/metadata/resourceVersion");
-            let mut changes = vec![
-                json!({"op": "test", "path": "/metadata/resourceVersion", "value": version}),
-                fence.stamp(object),
-                json!({"op": "remove", "path": HELD_PATH}),
-            ];
-            if Workload::of(object).paused {
-                changes.push(json!({"op": "remove", "path": "/spec/paused"}));
-            }
-            Ok(changes)
+            let held = json!({"op": "remove", "path": HELD_PATH});
+            let paused = json!({"op": "remove", "path": "/spec/paused"});
+            let paused = Workload::of(object).paused.then_some(paused);
+            Ok(fence.patch(object, std::iter::once(held).chain(paused)))
         })
         .await?;
         for _ in 0..OBSERVED_LOOKS {

@@ -3,6 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::{RouteError, found, title};
+use crate::fence::at_version;
 
 /// A patch that begins with a test of the object's version; empty when nothing differs.
 ///
@@ -12,16 +13,15 @@ pub(crate) fn versioned(object: &Value, operations: Vec<Value>) -> Result<Vec<Va
         return Ok(operations);
     }
     let version = object.pointer("/metadata/resourceVersion");
-    let Some(version) = version.filter(|version| version.is_string()) else {
+    if !version.is_some_and(Value::is_string) {
         return Err(RouteError::Malformed {
             object: title(object),
             field: "/metadata/resourceVersion".to_owned(),
             expected: "the version as the API server gave it",
             found: found(version),
         });
-    };
-    let test = json!({"op": "test", "path": "/metadata/resourceVersion", "value": version});
-    Ok(std::iter::once(test).chain(operations).collect())
+    }
+    Ok(std::iter::once(at_version(object)).chain(operations).collect())
 }
 
 /// A key as a step of a JSON pointer (RFC 6901).

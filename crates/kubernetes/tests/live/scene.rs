@@ -8,9 +8,8 @@ use tidegate_bed::{Access, ControlPlane};
 use tidegate_core::{
     deployment::{Effect, Outcome},
     gate::{Gate, Reading, Rule},
-    judge,
-    model::{Artifact, Criticality, Millis, Release, Share},
-    plan::{Limits, Plan, Request, Step, StrategySpec, compile},
+    model::{Artifact, Millis, Release, Share},
+    plan::{Plan, Request, Step, StrategySpec, compile},
 };
 use tidegate_engine::Order;
 use tidegate_kubernetes::{Bound, KubernetesSpec, KubernetesTarget, Traffic, pinned};
@@ -216,28 +215,12 @@ impl Scene {
     pub(crate) fn plan(&self, release: Release, stable: Option<Release>) -> Arc<Plan> {
         let request = Request {
             deployment: format!("shop-{}", self.turn),
-            service: "shop".to_owned(),
-            environment: "production".to_owned(),
-            criticality: Criticality::Medium,
             turn: self.turn,
-            release,
             stable,
-            strategy: self.strategy.clone(),
-            shadow: None,
             gates: vec![Gate::new("instances", Rule::Instances)],
             instances: self.replicas,
             watch: Millis::secs(1),
-            lease: None,
-            limits: Limits::default(),
-            judge: judge::Settings::default(),
-            metrics: Vec::new(),
-            incident: None,
-            confidence: None,
-            way_back: false,
-            again: false,
-            lifted: false,
-            supersedes: false,
-            notes: Vec::new(),
+            ..Request::new("shop", release, self.strategy.clone())
         };
         Arc::new(compile(request).expect("a plan"))
     }

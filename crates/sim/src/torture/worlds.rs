@@ -4,7 +4,7 @@ use tidegate_core::{
     deployment::{StateName, Verb},
     gate::{Gate, Mode, Rule, standard_gates},
     judge::Settings,
-    model::{Artifact, Criticality, Millis, Release, Share, TargetSpec},
+    model::{Artifact, Millis, Release, Share, TargetSpec},
     plan::{Batch, Limits, Request, Shadow, Step, StrategySpec},
 };
 use tidegate_engine::QueuePolicy;
@@ -55,15 +55,6 @@ pub(super) fn sequential(mut gates: Vec<Gate>) -> Vec<Gate> {
 /// A request for the service `shop`, with short times.
 pub(super) fn request(tag: &str, strategy: StrategySpec) -> Request {
     Request {
-        deployment: String::new(),
-        service: "shop".to_owned(),
-        environment: "production".to_owned(),
-        criticality: Criticality::Medium,
-        turn: 1,
-        release: release(tag),
-        stable: None,
-        strategy,
-        shadow: None,
         gates: gates(),
         instances: 4,
         watch: Millis::secs(20),
@@ -76,15 +67,7 @@ pub(super) fn request(tag: &str, strategy: StrategySpec) -> Request {
             retire_max: Millis::secs(10),
             ..Limits::default()
         },
-        judge: Settings::default(),
-        metrics: Vec::new(),
-        incident: None,
-        confidence: None,
-        way_back: false,
-        again: false,
-        lifted: false,
-        supersedes: false,
-        notes: Vec::new(),
+        ..Request::new("shop", release(tag), strategy)
     }
 }
 

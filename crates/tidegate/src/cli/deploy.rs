@@ -316,7 +316,7 @@ async fn planned(common: &Common, what: &WhatArgs) -> Result<Plan, Fault> {
 
 /// Where nothing was deployed yet, what serves on Kubernetes is the stable release.
 async fn adopt(request: &mut Request) -> Result<(), Fault> {
-    if request.stable.is_some() || request.release.spec.kind != "kubernetes" {
+    if request.stable.is_some() || request.release.spec.kind != tidegate_kubernetes::KIND {
         return Ok(());
     }
     // A clock that nobody asks: nothing is measured.

@@ -33,16 +33,9 @@ pub(crate) struct Judged {
 
 /// Reads and checks the file at `path`.
 pub(crate) fn load_judged(path: &Path) -> Result<Judged, Rejected> {
+    let source = super::plain_lines(&read_file(path, MISSING)?);
     let mut findings = Findings::new(&path.display().to_string());
-    let source = match read_file(path, MISSING) {
-        Ok(source) => super::plain_lines(&source),
-        Err((complaint, place)) => {
-            findings.add(place, "", complaint);
-            String::new()
-        }
-    };
-    let read = if findings.is_empty() { checked(&source, &mut findings) } else { None };
-    match read {
+    match checked(&source, &mut findings) {
         Some(judged) if findings.is_empty() => Ok(judged),
         _ => Err(Rejected { findings: findings.sorted(), source }),
     }

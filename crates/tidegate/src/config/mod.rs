@@ -89,15 +89,7 @@ pub(crate) fn find(start: &Path) -> Option<PathBuf> {
 
 /// Reads and checks the file at `path`.
 pub(crate) fn load(path: &Path) -> Result<Config, Rejected> {
-    let name = path.display().to_string();
-    match read_file(path, MISSING) {
-        Ok(source) => parse(path, &source),
-        Err((complaint, place)) => {
-            let mut findings = Findings::new(&name);
-            findings.add(place, "", complaint);
-            Err(Rejected { findings: findings.sorted(), source: String::new() })
-        }
-    }
+    parse(path, &read_file(path, MISSING)?)
 }
 
 /// Checks a text as if it stood in the file at `path`.
@@ -217,15 +209,8 @@ fn fill_lease(service: &mut Value) -> Result<(), serde_json::Error> {
 
 /// The first object of this kind in a manifest of Kubernetes, which may hold several.
 pub(crate) fn manifest(path: &Path, kind: &str) -> Result<Value, Rejected> {
-    let name = path.display().to_string();
-    let mut findings = Findings::new(&name);
-    let source = match read_file(path, "write it, or name the one that is there") {
-        Ok(source) => plain_lines(&source),
-        Err((complaint, place)) => {
-            findings.add(place, "", complaint);
-            return Err(Rejected { findings: findings.sorted(), source: String::new() });
-        }
-    };
+    let source = plain_lines(&read_file(path, "write it, or name the one that is there")?);
+    let mut findings = Findings::new(&path.display().to_string());
     let mut kinds = Vec::new();
     let mut start = 0;
     for part in source.split("\n---") {
@@ -248,8 +233,17 @@ pub(crate) fn manifest(path: &Path, kind: &str) -> Result<Value, Rejected> {
     Err(Rejected { findings: findings.sorted(), source })
 }
 
-/// The file's text; reads no more than the bound, whatever the file is. `missing` is what to do when it is not there.
-fn read_file(path: &Path, missing: &str) -> Result<String, (Complaint, Place)> {
+/// The file's text. `missing` is what to do when it is not there.
+fn read_file(path: &Path, missing: &str) -> Result<String, Rejected> {
+    text_of(path, missing).map_err(|(complaint, place)| {
+        let mut findings = Findings::new(&path.display().to_string());
+        findings.add(place, "", complaint);
+        Rejected { findings: findings.sorted(), source: String::new() }
+    })
+}
+
+/// The file's text; reads no more than the bound, whatever the file is.
+fn text_of(path: &Path, missing: &str) -> Result<String, (Complaint, Place)> {
     let whole = |complaint| (complaint, Place::default());
     // Asked before it is opened: opening a pipe would wait for somebody to write into it.
     let kind = std::fs::metadata(path).map_err(|error| whole(unreadable(path, &error, missing)))?;

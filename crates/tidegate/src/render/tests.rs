@@ -8,7 +8,7 @@ use tidegate_core::{
         outlook::{Load, Outlook},
     },
     model::{Actor, Artifact, Criticality, Millis, Release, Share, TargetSpec, Timestamp},
-    plan::{Limits, Plan, Request, Shadow, Step, StrategySpec, compile},
+    plan::{Plan, Request, Shadow, Step, StrategySpec, compile},
     view::{self, Summary, users},
 };
 
@@ -27,30 +27,18 @@ fn release(tag: &str) -> Release {
 
 fn request() -> Request {
     let step = |percent, approval| Step { share: Share::percent(percent), bake: Millis::secs(60), approval };
+    let strategy = StrategySpec::Canary { steps: vec![step(5, false), step(50, true)] };
     Request {
         deployment: "shop-2".to_owned(),
-        service: "shop".to_owned(),
-        environment: "production".to_owned(),
         criticality: Criticality::High,
         turn: 2,
-        release: release("abc123-1767348000"),
         stable: Some(release("9f8e7d-1767260000")),
-        strategy: StrategySpec::Canary { steps: vec![step(5, false), step(50, true)] },
         shadow: Some(Shadow::new(Share::percent(10), Millis::secs(30))),
         gates: standard_gates(),
         instances: 4,
         watch: Millis::minutes(5),
         lease: Some(Millis::minutes(10)),
-        limits: Limits::default(),
-        judge: tidegate_core::judge::Settings::default(),
-        metrics: Vec::new(),
-        incident: None,
-        confidence: None,
-        way_back: false,
-        again: false,
-        lifted: false,
-        supersedes: false,
-        notes: Vec::new(),
+        ..Request::new("shop", release("abc123-1767348000"), strategy)
     }
 }
 

@@ -7,7 +7,7 @@ use http_body_util::{BodyExt, Full, Limited};
 use hyper::{Method, Request, Response, StatusCode, body::Incoming, header};
 use serde::{Serialize, de::DeserializeOwned};
 use sha2::{Digest as _, Sha256};
-use tidegate_core::deployment::Verb;
+use tidegate_core::{deployment::Verb, plan};
 use tidegate_engine::{
     Submission, SubmitError, TellError,
     confidence::{self, LabelError},
@@ -15,7 +15,10 @@ use tidegate_engine::{
 };
 use tidegate_proxy::protocol::Refused;
 
-use super::{Action, Glimpse, Labelled, ServerStatus, Shared, Submit, Submitted, Tell, Told, mortal::Point};
+use super::{
+    Action, Glimpse, Labelled, ServerStatus, Shared, Submit, Submitted, Tell, Told, mortal::Point,
+    targets::Targets,
+};
 use crate::{cli::now, fault::chain};
 
 /// Largest request that is read.
@@ -77,25 +80,25 @@ async fn submit(shared: &Shared, submit: Submit) -> Result<Answer, Refusal> {
         }
     };
     let mut request = request;
-    let (service, environment) = (&request.service, &request.environment);
-    let last_good = shared
-        .engine
-        .last_good(service, environment)
-        .await
-        .map_err(|why| (StatusCode::SERVICE_UNAVAILABLE, chain(&why)))?;
-    if last_good.is_none() {
-        // What serves already becomes the stable release; the engine asks for it only where it knows of none.
-        request.stable = shared
-            .targets
-            .found(service, &request.release)
-            .await
-            .map_err(|why| (StatusCode::UNPROCESSABLE_ENTITY, why))?;
+    if Targets::can_find(&request.release) {
+        adopt(shared, &mut request).await?;
     }
     let submission = Submission { request, queue, key, actor, reason };
     let deployment =
         shared.engine.submit(submission).await.map_err(|error| (submit_status(&error), chain(&error)))?;
     shared.fate.reach(Point::Submitted, None);
     Ok(json(StatusCode::OK, &Submitted { deployment }))
+}
+
+/// What serves already becomes the stable release of a service that nothing was deployed for yet.
+async fn adopt(shared: &Shared, request: &mut plan::Request) -> Result<(), Refusal> {
+    let (service, environment) = (&request.service, &request.environment);
+    let last_good = shared.engine.last_good(service, environment).await;
+    if last_good.map_err(|why| (StatusCode::SERVICE_UNAVAILABLE, chain(&why)))?.is_none() {
+        let found = shared.targets.found(service, &request.release).await;
+        request.stable = found.map_err(|why| (StatusCode::UNPROCESSABLE_ENTITY, why))?;
+    }
+    Ok(())
 }
 
 async fn tell(shared: &Shared, id: &str, tell: Tell) -> Result<Answer, Refusal> {

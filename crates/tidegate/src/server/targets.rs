@@ -22,12 +22,14 @@ impl Targets {
         Self { local, kubernetes }
     }
 
+    /// Whether the release's target can tell what serves already.
+    pub(super) fn can_find(release: &Release) -> bool {
+        release.spec.kind == tidegate_kubernetes::KIND
+    }
+
     /// The release that serves already, when the target can tell and it is not one of ours.
     pub(super) async fn found(&self, service: &str, release: &Release) -> Result<Option<Release>, String> {
-        match release.spec.kind.as_str() {
-            "kubernetes" => self.kubernetes.found(service, release).await,
-            _ => Ok(None),
-        }
+        if Self::can_find(release) { self.kubernetes.found(service, release).await } else { Ok(None) }
     }
 }
 
@@ -46,7 +48,7 @@ impl World for Targets {
 
     fn perform(&self, order: Order) -> BoxFuture<Outcome> {
         match order.plan.release.spec.kind.as_str() {
-            "kubernetes" => self.kubernetes.perform(order),
+            tidegate_kubernetes::KIND => self.kubernetes.perform(order),
             _ => self.local.perform(order),
         }
     }
