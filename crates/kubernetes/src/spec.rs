@@ -64,6 +64,9 @@ pub struct Adopted {
     pub deployment: String,
     /// What tells its present pods from all others: the value of their label `pod-template-hash`.
     pub hash: String,
+    /// Its revision then, as its controller counts: while it is this one, its pods are these.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revision: Option<String>,
     /// The labels that it selects its pods by.
     pub selector: Map<String, Value>,
 }
