@@ -12,7 +12,7 @@ use crate::{
     kinds::Kind,
     manifest::name,
     spec::{Adopted, Known, KubernetesSpec},
-    view::Workload,
+    view::{Remembered, Workload},
 };
 
 impl KubernetesTarget {
@@ -30,8 +30,11 @@ impl KubernetesTarget {
         let view = cluster.view(&spec.namespace);
         view.listed().await;
         let root = match view.object(Kind::Service, &spec.service) {
-            Some(known) => known,
-            None => lane.get(Kind::Service, &spec.namespace, &spec.service).await?.map(Arc::new),
+            Remembered::Object(object) => Some(object),
+            Remembered::Nothing => None,
+            Remembered::Unsure => {
+                lane.get(Kind::Service, &spec.namespace, &spec.service).await?.map(Arc::new)
+            }
         };
         let base = root.map(|root| root::base(&root)).unwrap_or_default();
         if base.is_empty() {
@@ -90,7 +93,7 @@ async fn present_hash(lane: &Lane, object: &Value) -> Result<Option<String>, Eff
     })
 }
 
-/// The ReplicaSet that the Deployment's condition `Progressing` names.
+/// The `ReplicaSet` that the Deployment's condition `Progressing` names.
 fn last_set(object: &Value) -> Option<&str> {
     let conditions = object.pointer("/status/conditions").and_then(Value::as_array)?;
     let text = |condition: &Value, key: &str| condition.get(key).and_then(Value::as_str).map(str::to_owned);
