@@ -66,7 +66,7 @@ impl KubernetesTarget {
 fn serves(object: &Value, selector: &Map<String, Value>) -> bool {
     let labels = object.pointer("/spec/template/metadata/labels");
     let has = |(key, value): (&String, &Value)| labels.and_then(|labels| labels.get(key)) == Some(value);
-    Workload::of(object).present > 0 && selector.iter().all(has)
+    selector.iter().all(has) && Workload::of(object).present > 0
 }
 
 /// What tells the Deployment's present pods from all others, when they are of one template only.
