@@ -187,6 +187,7 @@ impl<J: Journal, W: World> Run<J, W> {
             attempt: debt.attempt,
             epoch: self.epoch.0,
             plan: Arc::clone(&self.plan),
+            reach: debt.reach,
             effect: debt.effect,
         };
         async move {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use tidegate_core::{
-    deployment::{Effect, Outcome, Recorded},
+    deployment::{Effect, Outcome, Reach, Recorded},
     model::Timestamp,
     plan::Plan,
 };
@@ -42,6 +42,8 @@ pub struct Order {
     pub epoch: u64,
     /// The plan.
     pub plan: Arc<Plan>,
+    /// The part of the target that it concerns.
+    pub reach: Reach,
     /// What.
     pub effect: Effect,
 }

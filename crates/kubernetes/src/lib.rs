@@ -31,7 +31,7 @@ mod view;
 
 pub use fault::ClusterError;
 pub use role::role;
-pub use spec::{Bound, KIND, KubernetesSpec, SpecError, TemplateError, Traffic, pinned};
+pub use spec::{Adopted, Bound, Cell, Here, KIND, KubernetesSpec, SpecError, TemplateError, Traffic, pinned};
 pub use target::KubernetesTarget;
 
 use tidegate_core::model::Share;

@@ -59,6 +59,40 @@ pub struct KubernetesSpec {
     pub back_percent: u8,
     /// Releases of the service whose Deployments are kept without pods.
     pub keep_releases: u32,
+    /// Where everything is, when it is in several places: each has all of it, and what is said here stands for what is said above.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub cells: Vec<Cell>,
+}
+
+/// One of several places that a release runs in.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cell {
+    /// Its name.
+    pub name: String,
+    /// Its kubeconfig, as above.
+    pub kubeconfig: Option<PathBuf>,
+    /// Its context, as above.
+    pub context: Option<String>,
+    /// Its namespace.
+    pub namespace: String,
+    /// Its wave, from 0.
+    pub wave: u16,
+    /// What this release is there.
+    #[serde(default)]
+    pub here: Here,
+}
+
+/// What a release is in a cell.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Here {
+    /// A Deployment of ours.
+    #[default]
+    Ours,
+    /// The one that was there before.
+    Adopted(Adopted),
+    /// Nothing ran there.
+    Nothing,
 }
 
 /// A Deployment that was there before.
@@ -168,9 +202,43 @@ impl KubernetesSpec {
         target_spec::write(self, KIND)
     }
 
+    /// The same for each place that it runs in, with the cell's name and wave where there are several.
+    pub(crate) fn places(&self) -> Vec<Place> {
+        if self.cells.is_empty() {
+            return vec![Place { cell: String::new(), wave: 0, spec: Some(self.clone()) }];
+        }
+        let place = |cell: &Cell| {
+            let spec = |adopted: Option<&Adopted>| Self {
+                kubeconfig: cell.kubeconfig.clone(),
+                context: cell.context.clone(),
+                namespace: cell.namespace.clone(),
+                adopted: adopted.cloned(),
+                cells: Vec::new(),
+                ..self.clone()
+            };
+            let spec = match &cell.here {
+                Here::Ours => Some(spec(None)),
+                Here::Adopted(adopted) => Some(spec(Some(adopted))),
+                Here::Nothing => None,
+            };
+            Place { cell: cell.name.clone(), wave: cell.wave, spec }
+        };
+        self.cells.iter().map(place).collect()
+    }
+
     pub(crate) fn address(&self) -> Address {
         Address { kubeconfig: self.kubeconfig.clone(), context: self.context.clone() }
     }
+}
+
+/// What a release is in one place.
+#[derive(Clone, Debug)]
+pub(crate) struct Place {
+    /// The cell's name; empty where there is only one place.
+    pub(crate) cell: String,
+    pub(crate) wave: u16,
+    /// `None`: nothing of the release is there.
+    pub(crate) spec: Option<KubernetesSpec>,
 }
 
 /// A release with its description: what objects it has and how its pods are told from others.
@@ -184,12 +252,16 @@ pub(crate) struct Known<'a> {
 }
 
 impl<'a> Known<'a> {
-    pub(crate) fn of(service: &'a str, release: &'a Release) -> Result<Self, SpecError> {
+    pub(crate) fn new(
+        service: &'a str,
+        release: &'a Release,
+        spec: KubernetesSpec,
+    ) -> Result<Self, SpecError> {
         let name = format!("{service}-{}", release.tag);
         if name.len() > NAME_MAX {
             return Err(SpecError::NameTooLong { name });
         }
-        Ok(Self { service, release, spec: KubernetesSpec::of(release)?, name })
+        Ok(Self { service, release, spec, name })
     }
 
     /// The name of the Service that reaches the release under way.

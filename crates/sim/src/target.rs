@@ -358,7 +358,10 @@ pub(crate) const fn generation(effect: &Effect) -> Option<u64> {
 mod tests {
     use std::sync::Arc;
 
-    use tidegate_core::{deployment::table::sample_plan, model::Millis};
+    use tidegate_core::{
+        deployment::{Reach, table::sample_plan},
+        model::Millis,
+    };
 
     use super::*;
 
@@ -368,6 +371,7 @@ mod tests {
             attempt: 0,
             epoch,
             plan: Arc::new(sample_plan()),
+            reach: Reach::All,
             effect: Effect::Shift { share: Share::percent(percent), mirror: Share::NONE, generation },
         }
     }

@@ -7,7 +7,7 @@ use tidegate_core::{
     gate::{Conditions, Gate, Mode, OnFailure, OnInconclusive, OnNoEvidence, Rule},
     judge::Metric,
     model::{Artifact, Millis, Release, Share},
-    plan::{Batch, Limits, Request, Shadow, Step, StrategySpec},
+    plan::{Batch, Limits, Request, Shadow, Step, StrategySpec, Waves},
 };
 use tidegate_engine::QueuePolicy;
 use tidegate_proxy::protocol as wire;
@@ -34,9 +34,9 @@ pub(crate) fn request(
     release: Release,
 ) -> Result<Request, Fault> {
     let strategy = strategy(&service.strategy)?;
-    let notes = match &service.run.kind {
-        config::RunKind::Kubernetes(asked) => kubernetes::notes(asked, &strategy),
-        config::RunKind::Command(_) | config::RunKind::Container(_) => Vec::new(),
+    let (notes, waves) = match &service.run.kind {
+        config::RunKind::Kubernetes(asked) => (kubernetes::notes(asked, &strategy), kubernetes::waves(asked)),
+        config::RunKind::Command(_) | config::RunKind::Container(_) => (Vec::new(), Waves::default()),
     };
     Ok(Request {
         environment: service.environment.clone(),
@@ -58,6 +58,7 @@ pub(crate) fn request(
         limits: limits(service),
         judge: service.judgement.settings(),
         metrics: metrics(root, service)?,
+        waves,
         notes,
         ..Request::new(name, release, strategy)
     })

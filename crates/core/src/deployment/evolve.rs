@@ -44,6 +44,7 @@ impl State {
             alerted: Vec::new(),
             seen: Vec::new(),
             cause: None,
+            failed_in: None,
         }
     }
 }
@@ -118,6 +119,7 @@ fn apply(plan: &Plan, state: &mut State, event: &Event, at: Timestamp, fresh: Tr
         Event::Resumed => resume(state, at),
         Event::RollbackBegan { cause } => {
             state.cause = Some(cause.clone());
+            state.failed_in = state.stage();
             state.phase = Phase::RollingBack { step: Step::Traffic, tries: fresh };
         }
         Event::Restored => {

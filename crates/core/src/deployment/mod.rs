@@ -17,6 +17,6 @@ pub use decide::{Refusal, decide, look, look_first};
 pub use event::{ApprovalReason, Cause, Event, Recorded};
 pub use evolve::{evolve, fold};
 pub use input::{Input, Outcome, Verb};
-pub use owed::{Effect, Key, Owed, What, owed};
+pub use owed::{Effect, Key, Owed, Reach, What, owed};
 pub use review::{Review, review};
 pub use state::{Phase, Resume, State, StateName, Step, Try};

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::state::{Phase, Resume, State, Step, Try};
 use crate::{
     model::{Millis, Share, Timestamp},
-    plan::Plan,
+    plan::{Back, Plan},
 };
 
 /// One thing that must happen next.
@@ -22,8 +22,32 @@ pub struct Owed {
     pub not_before: Timestamp,
     /// A try without an answer for this long has failed.
     pub within: Millis,
+    /// The part of the target that it concerns.
+    pub reach: Reach,
     /// What.
     pub effect: Effect,
+}
+
+/// The part of a target that an effect concerns: a target of several cells is rolled out in waves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reach {
+    /// Everything.
+    All,
+    /// The cells of this wave.
+    Wave(u16),
+    /// The cells of this wave and of those after it.
+    From(u16),
+}
+
+impl Reach {
+    /// Whether the cells of a wave are concerned.
+    pub const fn covers(self, wave: u16) -> bool {
+        match self {
+            Self::All => true,
+            Self::Wave(only) => wave == only,
+            Self::From(first) => wave >= first,
+        }
+    }
 }
 
 /// Names an intention inside a deployment.
@@ -146,7 +170,8 @@ pub fn owed(plan: &Plan, state: &State) -> Vec<Owed> {
     let limits = &plan.limits;
     let once = |tries: Try, what, within, effect| {
         let key = Key { intent: tries.intent, what };
-        vec![Owed { key, attempt: tries.attempt, not_before: tries.not_before, within, effect }]
+        let reach = reach(plan, state, what);
+        vec![Owed { key, attempt: tries.attempt, not_before: tries.not_before, within, reach, effect }]
     };
     let generation = |tries: Try| plan.generation(tries.intent);
     match &state.phase {
@@ -230,6 +255,21 @@ pub(super) const fn expected(phase: &Phase) -> Option<What> {
     }
 }
 
+/// What an effect concerns: forward the stage's wave, unless a person hurries; on the way back what the plan says. What is
+/// measured is both releases wherever they are: one verdict.
+fn reach(plan: &Plan, state: &State, what: What) -> Reach {
+    let wave = |stage: usize| plan.stage(stage).map_or(0, |stage| stage.wave);
+    match what {
+        _ if state.hurried => Reach::All,
+        What::Scale | What::Shift => Reach::Wave(wave(state.stage().unwrap_or(0))),
+        What::Restore | What::Retire => match state.failed_in {
+            Some(stage) if plan.back == Back::Wave => Reach::From(wave(stage)),
+            Some(_) | None => Reach::All,
+        },
+        What::Check | What::Read | What::Build | What::Measure | What::Promote | What::Wake => Reach::All,
+    }
+}
+
 /// One more look at the counters.
 pub(super) fn measure(plan: &Plan) -> Owed {
     Owed {
@@ -237,6 +277,7 @@ pub(super) fn measure(plan: &Plan) -> Owed {
         attempt: 0,
         not_before: Timestamp(i64::MIN),
         within: plan.limits.call_max,
+        reach: Reach::All,
         effect: Effect::Measure { every: plan.limits.look_every },
     }
 }
@@ -247,6 +288,7 @@ const fn wake(at: Timestamp) -> Owed {
         attempt: 0,
         not_before: at,
         within: Millis::ZERO,
+        reach: Reach::All,
         effect: Effect::Wake { at },
     }
 }

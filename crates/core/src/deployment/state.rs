@@ -45,6 +45,8 @@ pub struct State {
     pub seen: Vec<Judgement>,
     /// Why it turned back, once it did.
     pub cause: Option<Cause>,
+    /// The stage in which it turned back; `None` before and after all stages.
+    pub failed_in: Option<usize>,
 }
 
 /// Where a deployment is, with what that place needs to remember.

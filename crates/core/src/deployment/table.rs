@@ -21,7 +21,7 @@ use crate::{
     gate::{Gate, Instance, OnFailure, Reading, ReleaseReading, Rule},
     judge::{Judge, Settings},
     model::{Actor, Artifact, Criticality, Millis, Release, Share, Strategy, TargetSpec, Timestamp},
-    plan::{Limits, PLAN_VERSION, Plan, Stage},
+    plan::{Back, Limits, PLAN_VERSION, Plan, Stage},
 };
 
 /// One thing that can happen in a state.
@@ -72,6 +72,7 @@ pub fn sample_plan() -> Plan {
         bake: Millis::secs(60),
         gates: gates.clone(),
         approval,
+        wave: 0,
     };
     Plan {
         version: PLAN_VERSION,
@@ -84,6 +85,7 @@ pub fn sample_plan() -> Plan {
         stable: Some(release("old")),
         strategy: Strategy::Canary,
         stages: vec![stage(5, 1, true), stage(50, 2, false), stage(100, 4, true)],
+        back: Back::All,
         watch: Millis::minutes(5),
         watch_gates: gates,
         lease: Some(Millis::minutes(10)),

@@ -9,7 +9,7 @@ use alloc::{
 
 use serde::{Deserialize, Serialize};
 
-use super::{Known, Limits, PLAN_VERSION, Plan, Stage, assess::assess};
+use super::{Back, Known, Limits, PLAN_VERSION, Plan, Stage, assess::assess};
 use crate::{
     gate::{Conditions, Gate, OnInconclusive, OnNoEvidence, Rule},
     judge,
@@ -72,6 +72,9 @@ pub struct Request {
     /// taking the request and asking the others asks them after its restart.
     #[serde(default)]
     pub supersedes: bool,
+    /// Waves that the target's cells are in; nothing and one are the same. Each goes through all steps before the next.
+    #[serde(default, skip_serializing_if = "Waves::is_one")]
+    pub waves: Waves,
     /// What the target says of the plan beforehand: shares that it can only come near to, and the like.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<String>,
@@ -104,8 +107,25 @@ impl Request {
             again: false,
             lifted: false,
             supersedes: false,
+            waves: Waves::default(),
             notes: Vec::new(),
         }
+    }
+}
+
+/// The waves in which a target's cells are rolled out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Waves {
+    /// How many; 0 counts as 1.
+    pub count: u16,
+    /// What turns back when a stage fails.
+    pub back: Back,
+}
+
+impl Waves {
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+    const fn is_one(&self) -> bool {
+        self.count <= 1
     }
 }
 
@@ -343,7 +363,9 @@ pub fn compile(request: Request) -> Result<Plan, PlanError> {
             first(&request)
         }
         (Some(_), true) => vec![way_back(&request)],
-        (Some(_), false) => with_shadow(&request, stages(&request)?),
+        (Some(_), false) => {
+            in_waves(request.waves.count, with_shadow(&request, stages(&request)?), &mut notes)
+        }
     };
     let (watch, watch_gates) = watch(&request, &mut notes);
     let confidence = assess(&request, &mut stages, &mut notes)?;
@@ -358,6 +380,7 @@ pub fn compile(request: Request) -> Result<Plan, PlanError> {
         stable: request.stable,
         strategy,
         stages,
+        back: request.waves.back,
         watch,
         watch_gates,
         lease: request.lease,
@@ -381,6 +404,30 @@ fn stages(request: &Request) -> Result<Vec<Stage>, PlanError> {
             Ok(vec![stage(request, "switch".to_string(), Share::ALL, request.instances, *bake)])
         }
     }
+}
+
+/// The same stages for each wave. What is counted is counted in all cells together, so no number of requests is expected of a
+/// share that only some of them have.
+fn in_waves(count: u16, mut stages: Vec<Stage>, notes: &mut Vec<String>) -> Vec<Stage> {
+    if count <= 1 {
+        return stages;
+    }
+    let rate = |gate: &Gate| matches!(gate.rule, Rule::RequestRate { .. });
+    if stages.iter().flat_map(|stage| &stage.gates).any(rate) {
+        notes.push(
+            "`request_rate` is not asked: the share is that of a wave, requests are counted in all"
+                .to_string(),
+        );
+    }
+    for stage in &mut stages {
+        stage.gates.retain(|gate| !rate(gate));
+    }
+    let named = |wave: u16, stage: &Stage| Stage {
+        name: format!("wave {} of {count}: {}", wave + 1, stage.name),
+        wave,
+        ..stage.clone()
+    };
+    (0..count).flat_map(|wave| stages.iter().map(move |stage| named(wave, stage))).collect()
 }
 
 fn canary(request: &Request, steps: &[Step]) -> Result<Vec<Stage>, PlanError> {
@@ -508,7 +555,7 @@ fn watch(request: &Request, notes: &mut Vec<String>) -> (Millis, Vec<Gate>) {
 
 fn stage(request: &Request, name: String, share: Share, instances: u32, bake: Millis) -> Stage {
     let gates = gates_of(request);
-    Stage { name, share, mirror: Share::NONE, instances, bake, gates, approval: false }
+    Stage { name, share, mirror: Share::NONE, instances, bake, gates, approval: false, wave: 0 }
 }
 
 fn gates_of(request: &Request) -> Vec<Gate> {

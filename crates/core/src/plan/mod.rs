@@ -9,7 +9,7 @@ use alloc::{string::String, vec::Vec};
 use serde::{Deserialize, Serialize};
 
 pub use assess::{Assessment, Known};
-pub use compile::{Batch, Incident, PlanError, Request, Shadow, Step, StrategySpec, compile};
+pub use compile::{Batch, Incident, PlanError, Request, Shadow, Step, StrategySpec, Waves, compile};
 
 use crate::{
     gate::Gate,
@@ -41,8 +41,11 @@ pub struct Plan {
     pub stable: Option<Release>,
     /// Which strategy the stages come from.
     pub strategy: Strategy,
-    /// The stages, in order; at least one, shares rising, the last one everything.
+    /// The stages, in order; at least one, shares rising within a wave, the last one of each everything.
     pub stages: Vec<Stage>,
+    /// What turns back when a stage fails, where there are several waves.
+    #[serde(default, skip_serializing_if = "Back::is_all")]
+    pub back: Back,
     /// How long the release is watched after promotion, with the last good release kept warm.
     pub watch: Millis,
     /// Gates of the watch.
@@ -83,6 +86,33 @@ pub struct Stage {
     pub gates: Vec<Gate>,
     /// Whether a person must agree before the stage starts.
     pub approval: bool,
+    /// The wave of cells that the stage is of, from 0: its share is theirs. Waves before it have everything, those after it nothing.
+    #[serde(default, skip_serializing_if = "is_first")]
+    pub wave: u16,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+const fn is_first(wave: &u16) -> bool {
+    *wave == 0
+}
+
+/// What turns back when a stage fails, where a target has several waves of cells.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Back {
+    /// Every cell.
+    #[default]
+    All,
+    /// The cells of the wave that failed, and those after it. Waves before it, which were good, keep the new release until the
+    /// next deployment.
+    Wave,
+}
+
+impl Back {
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+    const fn is_all(&self) -> bool {
+        matches!(self, Self::All)
+    }
 }
 
 /// Bounds on everything that may take long; each says what happens at its end.

@@ -11,7 +11,7 @@ use crate::{
     fence::annotation,
     kinds::Kind,
     manifest::name,
-    spec::{Adopted, Known, KubernetesSpec},
+    spec::{Adopted, Cell, Here, Known, KubernetesSpec},
     view::{Remembered, Workload},
 };
 
@@ -22,9 +22,29 @@ impl KubernetesTarget {
         self.adoptable(service, release).await.map_err(|why| tidegate_adapters::chain(&why))
     }
 
+    /// Each place for itself; what serves in none of them is nothing.
     async fn adoptable(&self, service: &str, release: &Release) -> Result<Option<Release>, EffectError> {
-        let new = Known::of(service, release)?;
-        let spec = &new.spec;
+        let spec = KubernetesSpec::of(release)?;
+        let mut found = Vec::new();
+        for place in spec.places() {
+            let Some(like) = place.spec else { continue };
+            let new = Known::new(service, release, like)?;
+            found.push((place.cell, self.serving(&new.spec).await?));
+        }
+        let Some(first) = found.iter().find_map(|(_, adopted)| adopted.clone()) else { return Ok(None) };
+        let cells = spec.cells.iter().zip(found).map(|(cell, (_, adopted))| {
+            let here = adopted.and_then(|adopted| adopted.spec.adopted).map_or(Here::Nothing, Here::Adopted);
+            Cell { here, ..cell.clone() }
+        });
+        let own = KubernetesSpec { cells: cells.collect(), ..first.spec };
+        let text = own.target_spec().map_err(|why| EffectError::Wrong(why.to_string()))?;
+        // Its own moment is not known; the hash tells it from everything else, and a tag needs seconds.
+        let artifact = Artifact::Image { reference: first.image };
+        Ok(Some(Release { tag: format!("{}-0", first.hash), commit: None, artifact, spec: text }))
+    }
+
+    /// The one Deployment whose pods the users' Service reaches in one place.
+    async fn serving(&self, spec: &KubernetesSpec) -> Result<Option<Found>, EffectError> {
         let cluster = self.cluster(&spec.address()).await?;
         let lane = cluster.forward();
         let view = cluster.view(&spec.namespace);
@@ -107,8 +127,17 @@ pub(super) fn revision(object: &Value) -> Option<&str> {
     annotation(object, "deployment.kubernetes.io/revision").filter(|_| observed)
 }
 
+/// A Deployment that serves.
+#[derive(Clone)]
+struct Found {
+    /// It as a release's description.
+    spec: KubernetesSpec,
+    hash: String,
+    image: String,
+}
+
 /// The Deployment as a release. Its pods stay what they are.
-fn adopted(like: &KubernetesSpec, object: &Value, hash: Option<String>) -> Result<Release, EffectError> {
+fn adopted(like: &KubernetesSpec, object: &Value, hash: Option<String>) -> Result<Found, EffectError> {
     let (name, namespace) = (name(object), &like.namespace);
     let number = |path: &str| object.pointer(path).and_then(Value::as_u64).unwrap_or_default();
     let moving = number("/metadata/generation") != number("/status/observedGeneration")
@@ -131,14 +160,7 @@ fn adopted(like: &KubernetesSpec, object: &Value, hash: Option<String>) -> Resul
         adopted: Some(Adopted { deployment: name.to_owned(), hash: hash.clone(), revision, selector }),
         ..like.clone()
     };
-    let text = spec.target_spec().map_err(|why| EffectError::Wrong(why.to_string()))?;
-    // Its own moment is not known; the hash tells it from everything else, and a tag needs seconds.
-    Ok(Release {
-        tag: format!("{hash}-0"),
-        commit: None,
-        artifact: Artifact::Image { reference: image },
-        spec: text,
-    })
+    Ok(Found { spec, hash, image })
 }
 
 /// `a=b,c=d`, as lists are asked for.

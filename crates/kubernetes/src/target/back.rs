@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tidegate_core::{deployment::Outcome, model::Share};
+use tidegate_core::model::Share;
 
 use super::{EffectError, LOOK, Rollout, root::Serves};
 use crate::{
@@ -16,9 +16,9 @@ const PAUSE_MAX: Duration = Duration::from_secs(1);
 
 impl Rollout<'_> {
     /// All traffic belongs to the stable release, as fast as its pods can carry it.
-    pub(super) async fn restore(&self, generation: u64) -> Result<Outcome, EffectError> {
+    pub(super) async fn restore(&self, generation: u64) -> Result<(), EffectError> {
         // A service's first release leaves nobody to return to: its pods go, and that is the next effect.
-        let Some(stable) = &self.stable else { return Ok(Outcome::Done) };
+        let Some(stable) = &self.stable else { return Ok(()) };
         let (lane, fence) = (self.cluster.back(), self.fence(generation));
         let (all, enough) = (stable.spec.replicas, stable.spec.back_percent);
         let mut given = self.plan.stages.iter().map(|stage| stage.share).max().unwrap_or(Share::ALL);
@@ -56,7 +56,7 @@ impl Rollout<'_> {
             served?;
             routed?;
             if back {
-                return Ok(Outcome::Done);
+                return Ok(());
             }
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(PAUSE_MAX);

@@ -3,10 +3,7 @@
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
-use tidegate_core::{
-    deployment::Outcome,
-    model::{Share, Strategy},
-};
+use tidegate_core::model::{Share, Strategy};
 
 use super::{
     EffectError, LOOK, Rollout,
@@ -26,7 +23,7 @@ use crate::{
 impl Rollout<'_> {
     /// The namespace, the Service and the route are there and ours to change, the stable release serves, and the API server
     /// would take the new one.
-    pub(super) async fn check(&self) -> Result<Outcome, EffectError> {
+    pub(super) async fn check(&self) -> Result<(), EffectError> {
         let lane = self.cluster.forward();
         let fence = self.fence(self.plan.generation(0));
         // Asked, not remembered: whoever has just mended something deploys at once.
@@ -49,7 +46,7 @@ impl Rollout<'_> {
         // A role that does not allow to watch shows now, not in the middle.
         self.workload(&self.new)?;
         self.cluster.view(self.namespace()).pods(self.new.service, &self.new.release.tag)?;
-        Ok(Outcome::Done)
+        Ok(())
     }
 
     async fn namespace_is_there(&self, lane: &Lane) -> Result<(), EffectError> {
@@ -109,7 +106,7 @@ impl Rollout<'_> {
     }
 
     /// The Deployment is there, the preview Service reaches its pods, and users' requests reach the stable release only.
-    pub(super) async fn build(&self) -> Result<Outcome, EffectError> {
+    pub(super) async fn build(&self) -> Result<(), EffectError> {
         let lane = self.cluster.forward();
         let fence = self.fence(self.plan.generation(0));
         if let Some(stable) = &self.stable {
@@ -124,12 +121,12 @@ impl Rollout<'_> {
             self.preview(lane, &self.new, fence).await?;
         }
         self.create(lane, fence).await?;
-        Ok(Outcome::Done)
+        Ok(())
     }
 
     /// The new release's Deployment, with the first stage's pods where they take no traffic by being there.
     async fn create(&self, lane: &Lane, fence: Fence<'_>) -> Result<(), EffectError> {
-        let first = self.plan.stage(0).filter(|stage| !self.shares_pods(stage.share));
+        let first = self.plan.stage(0).filter(|stage| self.wave == 0 && !self.shares_pods(stage.share));
         let instances = first.map_or(0, |stage| stage.instances);
         if self.object(lane, Kind::Deployment, self.new.deployment()).await?.is_some() {
             return self.ensure(lane, &self.new, None, fence).await;
@@ -148,7 +145,7 @@ impl Rollout<'_> {
         instances: u32,
         generation: u64,
         share: Share,
-    ) -> Result<Outcome, EffectError> {
+    ) -> Result<(), EffectError> {
         let lane = self.cluster.forward();
         match &self.stable {
             Some(stable) if self.shares_pods(share) => {
@@ -162,7 +159,7 @@ impl Rollout<'_> {
                 }
             }
         }
-        Ok(Outcome::Done)
+        Ok(())
     }
 
     /// Whether the share is made by the numbers of pods alone.
@@ -333,9 +330,8 @@ impl Rollout<'_> {
 
     /// All of it belongs to the new release. Behind a route the users' Service stays with the stable release until the watch is
     /// over: turning back is then the route's matter alone.
-    pub(super) async fn promote(&self, generation: u64) -> Result<Outcome, EffectError> {
-        self.shift_by(Share::ALL, Share::NONE, self.fence(generation).at_the_end(self.plan)).await?;
-        Ok(Outcome::Done)
+    pub(super) async fn promote(&self, generation: u64) -> Result<(), EffectError> {
+        self.shift_by(Share::ALL, Share::NONE, self.fence(generation).at_the_end(self.plan)).await
     }
 }
 

@@ -21,7 +21,7 @@ use crate::{
     fault::ClusterError,
     fence::{Fence, FenceError},
     kinds::Kind,
-    spec::{Known, SpecError},
+    spec::{Known, KubernetesSpec, Place, SpecError},
     traffic::RouteError,
     view::{Blind, Following, Remembered},
 };
@@ -30,6 +30,7 @@ use serde_json::Value;
 use tidegate_adapters::{clock::Clock, metrics::Metrics};
 use tidegate_core::{
     deployment::{Effect, Outcome},
+    model::Release,
     plan::Plan,
 };
 use tidegate_engine::{Order, journal::BoxFuture};
@@ -80,13 +81,16 @@ impl From<Blind> for EffectError {
 }
 
 impl EffectError {
-    fn outcome(&self) -> Outcome {
-        let permanent = match self {
+    const fn is_permanent(&self) -> bool {
+        match self {
             Self::Cluster(error) => error.is_permanent(),
             Self::Spec(_) | Self::Fence(_) | Self::Route(_) | Self::Unready(_) | Self::Wrong(_) => true,
             Self::Unknown(_) | Self::Unread(_) => false,
-        };
-        Outcome::Failed { reason: tidegate_adapters::chain(self), permanent }
+        }
+    }
+
+    fn outcome(&self) -> Outcome {
+        Outcome::Failed { reason: tidegate_adapters::chain(self), permanent: self.is_permanent() }
     }
 }
 
@@ -113,39 +117,63 @@ impl KubernetesTarget {
         self.metrics.forget(deployment);
     }
 
+    /// In every place that the order concerns at once: trouble in one keeps no other from turning back.
     async fn effect(&self, order: &Order) -> Result<Outcome, EffectError> {
-        let rollout = self.rollout(&order.plan, order.epoch).await?;
-        // The way back waits for no watch.
-        if !matches!(order.effect, Effect::Build | Effect::Restore { .. }) {
-            rollout.cluster.view(rollout.namespace()).listed().await;
+        let spec = KubernetesSpec::of(&order.plan.release)?;
+        let stable = order.plan.stable.as_ref().map(KubernetesSpec::of).transpose()?;
+        let stable = stable.map(|spec| spec.places()).unwrap_or_default();
+        let places = spec.places();
+        let concerned = places.iter().filter(|place| order.reach.covers(place.wave));
+        let done = concerned.map(|place| async {
+            let done = async { self.rollout(order, place, &stable).await?.perform(&order.effect).await };
+            (place.cell.as_str(), done.await)
+        });
+        together(futures_util::future::join_all(done).await)?;
+        if !matches!(order.effect, Effect::Shift { .. } | Effect::Measure { .. }) {
+            return Ok(Outcome::Done);
         }
-        match order.effect {
-            Effect::Check => rollout.check().await,
-            Effect::Build => rollout.build().await,
-            Effect::Scale { instances, generation, share } => {
-                rollout.scale(instances, generation, share).await
-            }
-            Effect::Shift { share, mirror, generation } => {
-                rollout.shift(share, mirror, generation).await?;
-                self.reading(&rollout).map(Outcome::Read)
-            }
-            Effect::Measure { .. } => {
-                rollout.look_after().await?;
-                self.reading(&rollout).map(Outcome::Read)
-            }
-            Effect::Promote { generation } => rollout.promote(generation).await,
-            Effect::Restore { generation } => rollout.restore(generation).await,
-            Effect::Retire { new, generation } => rollout.retire(new, generation).await,
-            Effect::Wake { .. } => Ok(Outcome::Done),
+        let mut rollouts = Vec::with_capacity(places.len());
+        for place in &places {
+            rollouts.push(self.rollout(order, place, &stable).await?);
         }
+        self.reading(&order.plan, &rollouts).map(Outcome::Read)
     }
 
-    async fn rollout<'a>(&'a self, plan: &'a Plan, epoch: u64) -> Result<Rollout<'a>, EffectError> {
-        let new = Known::of(&plan.service, &plan.release)?;
-        let stable = plan.stable.as_ref().map(|stable| Known::of(&plan.service, stable)).transpose()?;
+    async fn rollout<'a>(
+        &'a self,
+        order: &'a Order,
+        place: &Place,
+        stable: &[Place],
+    ) -> Result<Rollout<'a>, EffectError> {
+        let Order { plan, epoch, .. } = order;
+        let known = |release: &'a Release, place: &Place| {
+            let spec = place.spec.clone();
+            spec.map(|spec| Known::new(&plan.service, release, spec)).transpose()
+        };
+        let Some(new) = known(&plan.release, place)? else {
+            // What runs in some of the cells only cannot be brought to the others: its objects are not ours.
+            return Err(EffectError::Wrong(format!(
+                "release {} was never in cell {}",
+                plan.release.tag, place.cell
+            )));
+        };
+        let there = stable.iter().find(|stable| stable.cell == place.cell);
+        let stable =
+            plan.stable.as_ref().zip(there).map(|(release, place)| known(release, place)).transpose()?;
         let cluster = self.cluster(&new.spec.address()).await?;
         let preview_name = new.preview();
-        Ok(Rollout { plan, new, stable, preview_name, cluster, owner: &self.owner, epoch })
+        let (cell, wave) = (place.cell.clone(), place.wave);
+        Ok(Rollout {
+            plan,
+            new,
+            stable: stable.flatten(),
+            preview_name,
+            cell,
+            wave,
+            cluster,
+            owner: &self.owner,
+            epoch: *epoch,
+        })
     }
 
     async fn cluster(&self, address: &Address) -> Result<Arc<Cluster>, ClusterError> {
@@ -159,18 +187,52 @@ impl KubernetesTarget {
     }
 }
 
-/// One order's view of its deployment.
+/// What several places answered together: what went wrong in each is said, and only what cannot be helped anywhere is final.
+fn together(answers: Vec<(&str, Result<(), EffectError>)>) -> Result<(), EffectError> {
+    let mut failed: Vec<_> =
+        answers.into_iter().filter_map(|(cell, answer)| Some((cell, answer.err()?))).collect();
+    if failed.len() < 2 && failed.first().is_none_or(|(cell, _)| cell.is_empty()) {
+        return failed.pop().map_or(Ok(()), |(_, why)| Err(why));
+    }
+    let permanent = failed.iter().all(|(_, why)| why.is_permanent());
+    let say = |(cell, why): &(&str, EffectError)| format!("cell {cell}: {}", tidegate_adapters::chain(why));
+    let said = failed.iter().map(say).collect::<Vec<_>>().join("; ");
+    Err(if permanent { EffectError::Wrong(said) } else { EffectError::Unread(said) })
+}
+
+/// One order's view of its deployment in one place.
 struct Rollout<'a> {
     plan: &'a Plan,
     new: Known<'a>,
     stable: Option<Known<'a>>,
     preview_name: String,
+    /// The cell; empty where there is only one place.
+    cell: String,
+    wave: u16,
     cluster: Arc<Cluster>,
     owner: &'a str,
     epoch: u64,
 }
 
 impl Rollout<'_> {
+    async fn perform(&self, effect: &Effect) -> Result<(), EffectError> {
+        // The way back waits for no watch.
+        if !matches!(effect, Effect::Build | Effect::Restore { .. }) {
+            self.cluster.view(self.namespace()).listed().await;
+        }
+        match *effect {
+            Effect::Check => self.check().await,
+            Effect::Build => self.build().await,
+            Effect::Scale { instances, generation, share } => self.scale(instances, generation, share).await,
+            Effect::Shift { share, mirror, generation } => self.shift(share, mirror, generation).await,
+            Effect::Measure { .. } => self.look_after().await,
+            Effect::Promote { generation } => self.promote(generation).await,
+            Effect::Restore { generation } => self.restore(generation).await,
+            Effect::Retire { new, generation } => self.retire(new, generation).await,
+            Effect::Wake { .. } => Ok(()),
+        }
+    }
+
     fn namespace(&self) -> &str {
         &self.new.spec.namespace
     }

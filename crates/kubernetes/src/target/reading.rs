@@ -1,9 +1,12 @@
 //! What is seen of both releases at one moment.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use tidegate_adapters::metrics::{InstanceAddress, Instances};
-use tidegate_core::gate::{Instance, Reading, ReleaseReading};
+use tidegate_core::{
+    gate::{Instance, Reading, ReleaseReading},
+    plan::Plan,
+};
 
 use super::{EffectError, KubernetesTarget, Rollout};
 use crate::{
@@ -13,28 +16,51 @@ use crate::{
 
 impl KubernetesTarget {
     /// Pods as the watches have them, and what the plan's metrics say. The cluster counts no requests: metrics do.
-    pub(super) fn reading(&self, rollout: &Rollout<'_>) -> Result<Reading, EffectError> {
+    pub(super) fn reading(&self, plan: &Plan, rollouts: &[Rollout<'_>]) -> Result<Reading, EffectError> {
         let at = self.clock.now();
-        let (new, new_addresses) = rollout.seen_of(&rollout.new)?;
-        let stable = rollout.stable.as_ref().map(|stable| rollout.seen_of(stable)).transpose()?;
+        let mut new = (ReleaseReading::default(), Vec::new());
+        let mut stable: Option<(ReleaseReading, Vec<InstanceAddress>)> = None;
+        let mut pods = [BTreeSet::new(), BTreeSet::new()];
+        for rollout in rollouts {
+            rollout.add(&rollout.new, &mut new)?;
+            pods[0].insert(rollout.new.pods());
+            if let Some(known) = &rollout.stable {
+                rollout.add(known, stable.get_or_insert_default())?;
+                pods[1].insert(known.pods());
+            }
+        }
         let (stable, stable_addresses) = stable.unzip();
         let instances = Instances {
-            new: new_addresses,
+            new: new.1,
             stable: stable_addresses.unwrap_or_default(),
-            pods: [rollout.new.pods(), rollout.stable.as_ref().map_or_else(String::new, Known::pods)],
+            pods: pods.map(|names| names.into_iter().collect::<Vec<_>>().join("|")),
         };
         Ok(Reading {
             at,
             boot: "kubernetes".to_owned(),
-            new,
+            new: new.0,
             stable,
             mirror: None,
-            metrics: self.metrics.read(rollout.plan, &instances, at),
+            metrics: self.metrics.read(plan, &instances, at),
         })
     }
 }
 
 impl Rollout<'_> {
+    /// Adds what is seen of a release in this place; where there are several, its pods are named with the cell.
+    fn add(
+        &self,
+        known: &Known<'_>,
+        to: &mut (ReleaseReading, Vec<InstanceAddress>),
+    ) -> Result<(), EffectError> {
+        let (reading, addresses) = self.seen_of(known)?;
+        let name = |id: String| if self.cell.is_empty() { id } else { format!("{}/{id}", self.cell) };
+        to.0.wanted += reading.wanted;
+        to.0.instances.extend(reading.instances.into_iter().map(|one| Instance { id: name(one.id), ..one }));
+        to.1.extend(addresses.into_iter().map(|one| InstanceAddress { id: name(one.id), ..one }));
+        Ok(())
+    }
+
     fn seen_of(&self, known: &Known<'_>) -> Result<(ReleaseReading, Vec<InstanceAddress>), EffectError> {
         let view = self.cluster.view(self.namespace());
         let workload = view.deployment(known.deployment())?.unwrap_or_default();

@@ -1,7 +1,6 @@
 //! The end: a release that nothing points to any more loses its pods, and old ones are removed.
 
 use serde_json::Value;
-use tidegate_core::deployment::Outcome;
 
 use super::{
     EffectError, LOOK, Rollout,
@@ -20,7 +19,7 @@ use crate::{
 impl Rollout<'_> {
     /// Takes a release out of the routes, then its pods, and with them whatever else of the service has pods beside the one
     /// that stays. What a route or the users' Service still points to keeps its pods, whatever was asked.
-    pub(super) async fn retire(&self, new: bool, generation: u64) -> Result<Outcome, EffectError> {
+    pub(super) async fn retire(&self, new: bool, generation: u64) -> Result<(), EffectError> {
         let (lane, fence) = (self.cluster.forward(), self.fence(generation).at_the_end(self.plan));
         let (stays, leaves) = match (new, &self.stable) {
             (true, stable) => (stable.as_ref(), Some(&self.new)),
@@ -50,7 +49,7 @@ impl Rollout<'_> {
         }
         let kept = self.prune(lane, stays, fence).await?;
         tracing::debug!(service = self.plan.service, kept, "old releases kept without pods");
-        Ok(Outcome::Done)
+        Ok(())
     }
 
     /// Nothing that users come in by points to the release.

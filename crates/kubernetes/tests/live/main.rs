@@ -7,6 +7,7 @@
 )]
 
 mod bad_input;
+mod cells;
 mod faults;
 mod permission;
 mod rollout;

@@ -6,13 +6,13 @@ use serde_json::{Value, json};
 use tidegate_adapters::clock::Clock;
 use tidegate_bed::{Access, ControlPlane};
 use tidegate_core::{
-    deployment::{Effect, Outcome},
+    deployment::{Effect, Outcome, Reach},
     gate::{Gate, Reading, Rule},
     model::{Artifact, Millis, Release, Share},
     plan::{Plan, Request, Step, StrategySpec, compile},
 };
 use tidegate_engine::Order;
-use tidegate_kubernetes::{Bound, KubernetesSpec, KubernetesTarget, Traffic, pinned};
+use tidegate_kubernetes::{Bound, Cell, KubernetesSpec, KubernetesTarget, Traffic, pinned};
 
 /// Longest wait of a test for anything.
 pub(crate) const SOON: Duration = Duration::from_mins(1);
@@ -28,6 +28,10 @@ pub(crate) struct Scene {
     pub(crate) turn: u64,
     pub(crate) context: Option<String>,
     pub(crate) keep: u32,
+    /// Where the release is, when it is in several places.
+    pub(crate) cells: Vec<Cell>,
+    /// The part of them that an order concerns.
+    pub(crate) reach: Reach,
     /// Kept for as long as the scene.
     pub(crate) data: tempfile::TempDir,
 }
@@ -57,6 +61,8 @@ impl Scene {
             turn: 1,
             context: None,
             keep: 3,
+            cells: Vec::new(),
+            reach: Reach::All,
             data,
         };
         scene.users_objects();
@@ -198,6 +204,7 @@ impl Scene {
             progress_ms: 10_000,
             back_percent: 50,
             keep_releases: self.keep,
+            cells: self.cells.clone(),
         };
         Release {
             tag: tag.to_owned(),
@@ -227,7 +234,14 @@ impl Scene {
     }
 
     pub(crate) async fn order(&self, plan: &Arc<Plan>, epoch: u64, effect: Effect) -> Outcome {
-        let order = Order { key: "test".to_owned(), attempt: 0, epoch, plan: Arc::clone(plan), effect };
+        let order = Order {
+            key: "test".to_owned(),
+            attempt: 0,
+            epoch,
+            plan: Arc::clone(plan),
+            reach: self.reach,
+            effect,
+        };
         tokio::time::timeout(SOON, self.target.perform(order)).await.expect("an answer")
     }
 

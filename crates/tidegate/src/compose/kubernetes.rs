@@ -1,12 +1,12 @@
 //! From a configuration to a release on Kubernetes.
 
-use std::path::Path;
+use std::{collections::BTreeSet, path::Path};
 
 use tidegate_core::{
     model::{Artifact, Release, Share},
-    plan::{Batch as PlanBatch, StrategySpec},
+    plan::{Batch as PlanBatch, StrategySpec, Waves},
 };
-use tidegate_kubernetes::{Bound, KubernetesSpec, Traffic, achieved, pinned};
+use tidegate_kubernetes::{Bound, Cell, Here, KubernetesSpec, Traffic, achieved, pinned};
 
 use crate::{
     config::{self, Kubernetes},
@@ -40,12 +40,13 @@ pub(super) fn release(
         port: kubernetes.port,
         preview: kubernetes.preview.clone().unwrap_or_default(),
         traffic: traffic(&kubernetes.traffic),
-        testers: Vec::new(),
+        testers: kubernetes.testers.clone(),
         surge: bound(kubernetes.surge),
         unavailable: bound(kubernetes.unavailable),
         progress_ms: kubernetes.progress_ms,
         back_percent: u8::try_from(kubernetes.way_back_bp.div_ceil(100)).unwrap_or(100),
         keep_releases: service.keep_releases,
+        cells: cells(root, kubernetes),
     };
     let artifact = Artifact::Image { reference };
     Ok(Release {
@@ -54,6 +55,34 @@ pub(super) fn release(
         artifact,
         spec: spec.target_spec().map_err(Fault::internal)?,
     })
+}
+
+/// The places that the service is in, their waves without gaps from 0.
+fn cells(root: &Path, kubernetes: &Kubernetes) -> Vec<Cell> {
+    let waves = waves_of(kubernetes);
+    let cell = |(name, cell): (&String, &config::Cell)| Cell {
+        name: name.clone(),
+        kubeconfig: cell.kubeconfig.as_ref().or(kubernetes.kubeconfig.as_ref()).map(|file| root.join(file)),
+        context: cell.context.clone().or_else(|| kubernetes.context.clone()),
+        namespace: cell.namespace.clone().unwrap_or_else(|| kubernetes.namespace.clone()),
+        wave: waves
+            .iter()
+            .position(|wave| *wave == cell.wave)
+            .map_or(0, |at| u16::try_from(at).unwrap_or(u16::MAX)),
+        here: Here::Ours,
+    };
+    kubernetes.cells.iter().map(cell).collect()
+}
+
+/// The numbers of the waves that have cells, in order.
+fn waves_of(kubernetes: &Kubernetes) -> Vec<u16> {
+    let waves: BTreeSet<u16> = kubernetes.cells.values().map(|cell| cell.wave).collect();
+    waves.into_iter().collect()
+}
+
+/// In how many waves the plan goes, and what turns back.
+pub(super) fn waves(kubernetes: &Kubernetes) -> Waves {
+    Waves { count: u16::try_from(waves_of(kubernetes).len()).unwrap_or(u16::MAX), back: kubernetes.turn_back }
 }
 
 /// The Role that is needed in the service's namespace.
@@ -80,6 +109,20 @@ fn bound(batch: config::Batch) -> Bound {
 
 /// What a reader of the plan should know where shares are made by numbers of pods.
 pub(super) fn notes(kubernetes: &Kubernetes, strategy: &StrategySpec) -> Vec<String> {
+    let waves = waves_of(kubernetes).into_iter().enumerate();
+    let wave = |(at, wave): (usize, u16)| {
+        let cells = kubernetes.cells.iter().filter(|(_, cell)| cell.wave == wave);
+        let name = |(name, cell): (&String, &config::Cell)| match &cell.region {
+            Some(region) => format!("{name} ({region})"),
+            None => name.clone(),
+        };
+        format!("wave {}: {}", at + 1, cells.map(name).collect::<Vec<_>>().join(", "))
+    };
+    waves.map(wave).chain(shares(kubernetes, strategy)).collect()
+}
+
+/// What shares of pods really are, where they make the shares of traffic.
+fn shares(kubernetes: &Kubernetes, strategy: &StrategySpec) -> Vec<String> {
     if traffic(&kubernetes.traffic) != Traffic::Service {
         return Vec::new();
     }

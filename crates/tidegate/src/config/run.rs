@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
+use tidegate_core::plan::Back;
+use tidegate_kubernetes::traffic::{HeaderValue, TesterMatch};
 pub(crate) use tidegate_proxy::protocol::{
     Container, EnvValue, ProbeKind as Probe, Readiness, Resources, StopPolicy as Stop,
 };
@@ -36,7 +38,7 @@ pub(crate) enum RunKind {
     /// A container on a Docker Engine.
     Container(Container),
     /// A Deployment on Kubernetes.
-    Kubernetes(Kubernetes),
+    Kubernetes(Box<Kubernetes>),
 }
 
 /// A Deployment on Kubernetes.
@@ -61,10 +63,17 @@ pub(crate) struct Kubernetes {
     pub(crate) context: Option<String>,
     /// The kubeconfig; `None` is the usual one.
     pub(crate) kubeconfig: Option<String>,
+    /// Several places; none is the one above.
+    pub(crate) cells: BTreeMap<String, Cell>,
+    /// What goes back when a step fails in a later wave.
+    pub(crate) turn_back: Back,
     /// Pods that carry all traffic.
     pub(crate) replicas: u32,
     /// What moves traffic.
     pub(crate) traffic: Traffic,
+    /// Whose requests always reach the new release.
+    #[serde(deserialize_with = "testers")]
+    pub(crate) testers: Vec<TesterMatch>,
     /// Pods above.
     pub(crate) surge: super::Batch,
     /// Pods below.
@@ -73,6 +82,45 @@ pub(crate) struct Kubernetes {
     pub(crate) progress_ms: u64,
     /// Smallest part of the stable pods for an instant way back.
     pub(crate) way_back_bp: u16,
+}
+
+/// One place of several; what is not said is the service's.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Cell {
+    /// The context.
+    pub(crate) context: Option<String>,
+    /// The kubeconfig.
+    pub(crate) kubeconfig: Option<String>,
+    /// The namespace.
+    pub(crate) namespace: Option<String>,
+    /// Where it is, for people.
+    pub(crate) region: Option<String>,
+    /// Its wave, from 1.
+    pub(crate) wave: u16,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawTester {
+    header: Option<String>,
+    cookie: Option<String>,
+    value: Option<String>,
+    matches: Option<String>,
+}
+
+fn testers<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<TesterMatch>, D::Error> {
+    let tester = |raw: RawTester| match (raw.header, raw.cookie, raw.value, raw.matches) {
+        (Some(name), None, Some(value), None) => {
+            Ok(TesterMatch::Header { name, value: HeaderValue::Exact(value) })
+        }
+        (Some(name), None, None, Some(regex)) => {
+            Ok(TesterMatch::Header { name, value: HeaderValue::Regex(regex) })
+        }
+        (None, Some(name), Some(value), None) => Ok(TesterMatch::Cookie { name, value }),
+        _ => Err(D::Error::custom("a header with `value` or `matches`, or a cookie with `value`")),
+    };
+    Vec::<RawTester>::deserialize(deserializer)?.into_iter().map(tester).collect()
 }
 
 /// What moves traffic; at most one, none is the Service's selector.
@@ -181,7 +229,7 @@ impl TryFrom<RawRun> for Run {
             }
             (None, None, Some(kubernetes)) => {
                 let replicas = kubernetes.replicas;
-                (RunKind::Kubernetes(kubernetes), replicas)
+                (RunKind::Kubernetes(Box::new(kubernetes)), replicas)
             }
             _ => return Err("exactly one of `command`, `container` and `kubernetes`"),
         };

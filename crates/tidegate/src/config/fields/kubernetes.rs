@@ -1,6 +1,6 @@
 //! `run.kubernetes`: which Deployment a release becomes, and what moves its traffic.
 
-use super::{Block, Form, HOUR, Kind, SECOND, field, optional, required};
+use super::{Block, Form, HOUR, Kind, SECOND, Word, field, optional, required, word};
 
 const PODS_MAX: u64 = 10_000;
 const PODS: Kind = Kind::Batch { min: 0, max: 10_000 };
@@ -44,8 +44,23 @@ pub(super) static KUBERNETES: Block = Block::of(
             "`KUBECONFIG`, else `~/.kube/config`, else the service account of the pod that Tidegate runs in",
             "The kubeconfig.",
         ),
+        field(
+            "cells",
+            Kind::Map { key: Form::Name, of: &Kind::Block(&CELL), min: 0, max: 50 },
+            "{}",
+            "Several clusters, regions or namespaces by name, each with all of the release: one plan, one verdict. Without any there is \
+             one, named beside this.",
+        ),
+        field("turn_back", Kind::Word(TURN_BACK), "all", "What goes back when a step fails in a later wave."),
         field("replicas", Kind::Whole { min: 1, max: PODS_MAX }, "1", "Pods that carry all traffic."),
         field("traffic", Kind::Block(&TRAFFIC), "{}", "What moves traffic from one release to the next."),
+        field(
+            "testers",
+            Kind::List { of: &Kind::Block(&TESTER), min: 0, max: 16 },
+            "[]",
+            "Whose requests always reach the new release while there is one, whatever the share (A/B tests, testers); any of them is \
+             enough. Needs a route.",
+        ),
         field(
             "surge",
             PODS,
@@ -73,6 +88,48 @@ pub(super) static KUBERNETES: Block = Block::of(
         ),
     ],
 );
+
+static CELL: Block = Block::of(
+    "One place of several. What is not said here is as it is said beside `cells`.",
+    &[
+        optional("context", Kind::Text(Form::Any), "the service's", "The context of the kubeconfig."),
+        optional("kubeconfig", Kind::Text(Form::File), "the service's", "The kubeconfig."),
+        optional("namespace", Kind::Text(Form::Object), "the service's", "The namespace."),
+        optional("region", Kind::Text(Form::Any), "not said", "Where it is, for people."),
+        field(
+            "wave",
+            Kind::Whole { min: 1, max: 100 },
+            "1",
+            "Its wave: the cells of a wave go through all steps of the strategy together, and then those of the next.",
+        ),
+    ],
+);
+
+static TESTER: Block = Block::of(
+    "A mark by which requests are told from others. Exactly one of `header` and `cookie`.",
+    &[
+        optional("header", Kind::Text(Form::Token), "not looked at", "A header of this name."),
+        optional("cookie", Kind::Text(Form::Token), "not looked at", "A cookie of this name, with `value`."),
+        optional("value", Kind::Text(Form::Any), "see `matches`", "Its whole value.")
+            .beside(&["header", "cookie"]),
+        optional(
+            "matches",
+            Kind::Text(Form::Any),
+            "see `value`",
+            "A regular expression for the header's value, in the router's dialect.",
+        )
+        .beside(&["header"]),
+    ],
+)
+.one_of(&["header", "cookie"], None);
+
+const TURN_BACK: &[Word] = &[
+    word("all", "every cell goes back to the stable release"),
+    word(
+        "wave",
+        "the wave that failed goes back; earlier ones keep the new release until the next deployment",
+    ),
+];
 
 static TRAFFIC: Block = Block::of(
     "What moves traffic. Without any: the Service's selector, where shares are made by numbers of pods and the achieved \

@@ -92,6 +92,22 @@ impl Checker<'_> {
                 Complaint::new(Code::Conflict, message).help("keep one of the two"),
             );
         }
+        let testers = run.get("testers").and_then(Value::as_array).into_iter().flatten();
+        for (number, tester) in testers.enumerate() {
+            let here = at(path, &format!("run.kubernetes.testers[{number}]"));
+            if named.is_empty() {
+                let complaint =
+                    Complaint::new(Code::Conflict, "testers need a route that can tell requests apart")
+                        .help("name one under `run.kubernetes.traffic`, or take `testers` out");
+                self.add(&[&here], complaint);
+            } else if tester.get("value").is_some_and(Value::is_string)
+                == tester.get("matches").is_some_and(Value::is_string)
+            {
+                let complaint = Complaint::new(Code::Conflict, "expected one of `value` and `matches`")
+                    .help("write what the header or cookie holds: `value: yes`");
+                self.add(&[&here], complaint);
+            }
+        }
         let mirrors = named.iter().any(|key| ["http_route", "virtual_service"].contains(&key.as_str()));
         if service.get("shadow").is_some_and(Value::is_object) && !mirrors {
             let complaint = Complaint::new(Code::Conflict, "a shadow phase needs a route that can copy requests")
