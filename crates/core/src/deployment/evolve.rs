@@ -163,9 +163,10 @@ fn watch_opened(plan: &Plan, state: &mut State, reading: &Reading, until: Timest
     }
 }
 
-/// Begins a stage: instances first when it needs more of them.
+/// Begins a stage: instances first when it needs more of them, or when it is the first of a wave, whose cells have none.
 fn enter(plan: &Plan, state: &mut State, stage: usize, tries: Try) {
-    let more = plan.stage(stage).is_some_and(|stage| stage.instances > state.instances);
+    let wave = state.exposed.and_then(|stage| plan.stage(stage)).map_or(0, |stage| stage.wave);
+    let more = plan.stage(stage).is_some_and(|stage| stage.instances > state.instances || stage.wave != wave);
     let step = if more { Step::Instances } else { Step::Traffic };
     state.phase = Phase::Canary { stage, step, tries };
 }

@@ -292,3 +292,54 @@ const fn wake(at: Timestamp) -> Owed {
         effect: Effect::Wake { at },
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        deployment::{
+            event::{Cause, Event, Recorded},
+            evolve::evolve,
+            table::sample_plan,
+        },
+        model::Actor,
+        plan::Stage,
+    };
+
+    /// The sample plan's three stages for each of two waves.
+    fn two_waves(back: Back) -> Plan {
+        let mut plan = sample_plan();
+        let second: Vec<Stage> = plan.stages.iter().map(|stage| Stage { wave: 1, ..stage.clone() }).collect();
+        plan.stages.extend(second);
+        Plan { back, ..plan }
+    }
+
+    fn reach_of(plan: &Plan, state: &State) -> Option<Reach> {
+        owed(plan, state).first().map(|owed| owed.reach)
+    }
+
+    #[test]
+    fn a_new_wave_starts_its_own_instances_and_what_turns_back_is_what_the_plan_says() {
+        let plan = two_waves(Back::Wave);
+        let at = Timestamp(0);
+        let evaluating = Phase::CanaryEvaluating { stage: 2, held_until: None };
+        let passed = State { phase: evaluating, exposed: Some(2), instances: 4, ..State::planned(at) };
+        let event = |event| Recorded { seq: 9, at, actor: Actor::engine(), event };
+        let next = evolve(&plan, passed.clone(), &event(Event::StagePassed { stage: 2, by_hand: false }));
+        let starts = matches!(next.phase, Phase::Canary { stage: 3, step: Step::Instances, .. });
+        assert!(starts, "it has enough, but in other cells: {:?}", next.phase);
+        assert_eq!(reach_of(&plan, &next), Some(Reach::Wave(1)));
+
+        let began = event(Event::RollbackBegan { cause: Cause::Aborted { reason: String::new() } });
+        let back = evolve(&plan, next.clone(), &began);
+        assert_eq!(reach_of(&plan, &back), Some(Reach::From(1)), "the wave that failed");
+        assert_eq!(reach_of(&two_waves(Back::All), &back), Some(Reach::All));
+        let first = evolve(&plan, passed, &began);
+        assert_eq!(reach_of(&plan, &first), Some(Reach::From(0)), "the first one: all of them");
+        let verifying = State { phase: Phase::Verifying { until: at }, ..State::planned(at) };
+        let late = evolve(&plan, verifying, &began);
+        assert_eq!(reach_of(&plan, &late), Some(Reach::All), "after promotion no wave is good for itself");
+        let hurried = State { hurried: true, ..next };
+        assert_eq!(reach_of(&plan, &hurried), Some(Reach::All), "who hurries means everything");
+    }
+}

@@ -157,3 +157,20 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn every_wave_goes_through_all_steps_before_the_next_and_expects_no_number_of_requests() {
+    let waves = Waves { count: 2, back: Back::Wave };
+    let steps = vec![Step { share: Share::percent(10), bake: Millis(5), approval: false }];
+    let plan = compile(Request { waves, ..request(StrategySpec::Canary { steps }) }).unwrap();
+    let seen: Vec<_> = plan.stages.iter().map(|one| (one.wave, one.share.basis_points())).collect();
+    assert_eq!(seen, [(0, 1_000), (0, 10_000), (1, 1_000), (1, 10_000)]);
+    assert_eq!((plan.stages[2].name.as_str(), plan.back), ("wave 2 of 2: canary 10 %", Back::Wave));
+    assert!(
+        plan.stages
+            .iter()
+            .flat_map(|one| &one.gates)
+            .all(|gate| !matches!(gate.rule, Rule::RequestRate { .. }))
+    );
+    assert!(plan.notes.iter().any(|note| note.contains("`request_rate` is not asked")), "{:?}", plan.notes);
+}

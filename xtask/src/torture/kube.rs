@@ -1,0 +1,51 @@
+//! `torture kube`: every fault at every effect on a real control plane.
+//!
+//! The cases are those of the live tests, and the sum is theirs: each puts a deployment at the door of one effect, breaks the
+//! network or a part of the control plane there, asks for the way back, and looks whether users are where it is safe within
+//! five seconds of the fault allowing it.
+
+use std::process::Stdio;
+
+use anyhow::{Context, bail};
+
+use crate::figures::Figure;
+use crate::step;
+use crate::trial::{Terms, Trial};
+
+pub(crate) const TRIAL: Trial = Trial {
+    name: "kube",
+    about: "every fault of the network and of the control plane at every effect, on a real API server",
+    run,
+};
+
+/// What a test says of its cases: `cases 28, unsafe 0, …`.
+const SUM: [&str; 4] = ["cases", "unsafe", "restarted_pods", "foreign_rules_touched"];
+
+fn run(terms: &Terms) -> anyhow::Result<Vec<Figure>> {
+    let which = if terms.short { "faults::whatever_the_network" } else { "faults::whatever" };
+    let arguments =
+        ["test", "--package", "tidegate-kubernetes", "--test", "live", "--", which, "--nocapture"];
+    let output = step::cargo(&arguments).stderr(Stdio::inherit()).output()?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    let mut sum = [0_u32; 4];
+    for line in text.lines().filter(|line| line.contains("foreign_rules_touched ")) {
+        println!("{line}");
+        for (total, name) in sum.iter_mut().zip(SUM) {
+            let (_, after) = line.split_once(&format!("{name} ")).with_context(|| line.to_owned())?;
+            let digits: String = after.chars().take_while(char::is_ascii_digit).collect();
+            *total += digits.parse::<u32>().with_context(|| line.to_owned())?;
+        }
+    }
+    let [cases, unsafe_, restarted, touched] = sum.map(f64::from);
+    if cases == 0.0 {
+        bail!("no case was run; the tests said:\n{text}");
+    }
+    let least = if terms.short { ">= 28" } else { ">= 40" };
+    let nobody = "nothing to compare with: no peer is tested so";
+    Ok(vec![
+        Figure::new("cases", cases, "", least, nobody)?,
+        Figure::new("unsafe", unsafe_, "", "<= 0", nobody)?,
+        Figure::new("restarted_pods", restarted, "", "<= 0", nobody)?,
+        Figure::new("foreign_rules_touched", touched, "", "<= 0", nobody)?,
+    ])
+}
