@@ -73,6 +73,13 @@ pub fn recognises(document: &Node) -> bool {
     objects::kind_of(document).is_some_and(objects::is_foreign)
 }
 
+/// `Rollout shop`, for a document that [`recognises`] takes.
+pub fn name_of(document: &Node) -> Option<String> {
+    let (kind, _) = objects::kind_of(document).filter(|kind| objects::is_foreign(*kind))?;
+    let name = field::Field::root("", document).text_at("metadata.name").unwrap_or_default();
+    Some(format!("{kind} {}", tidegate_yaml::finding::shown(name)))
+}
+
 /// Says the Rollouts and Canaries of these files in Tidegate's words.
 pub fn import(sources: &[Source], options: &Options) -> Imported {
     let objects = Objects::of(sources);

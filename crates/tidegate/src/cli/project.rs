@@ -18,6 +18,9 @@ pub(super) struct InitArgs {
 
 #[derive(Args)]
 pub(super) struct ValidateArgs {
+    /// The file: a tidegate.yaml, or manifests of Argo Rollouts or Flagger; default: the configuration.
+    #[arg(value_name = "FILE")]
+    path: Option<std::path::PathBuf>,
     /// Print the JSON Schema of the file for editors instead.
     #[arg(long)]
     schema: bool,
@@ -56,7 +59,14 @@ pub(super) fn validate(common: &Common, args: &ValidateArgs) -> Result<Exit, Fau
         print_json(&config::schema::schema_json())?;
         return Ok(Exit::Success);
     }
-    let path = common.config_path()?.unwrap_or_else(|| config::FILE_NAME.into());
+    if let Some(checked) = args.path.as_deref().and_then(|path| Some((path, config::foreign::check(path)?))) {
+        return foreign(common, checked.0, checked.1);
+    }
+    let named = match &args.path {
+        Some(path) => Some(path.clone()),
+        None => common.config_path()?,
+    };
+    let path = named.unwrap_or_else(|| config::FILE_NAME.into());
     match config::load(&path) {
         Ok(config) if common.json => {
             let services: Vec<&String> = config.services.keys().collect();
@@ -72,6 +82,32 @@ pub(super) fn validate(common: &Common, args: &ValidateArgs) -> Result<Exit, Fau
             Ok(Exit::Refused)
         }
         Err(rejected) => Err(Fault::refuse(rejection(&rejected))),
+    }
+}
+
+/// What manifests of another tool come to.
+fn foreign(
+    common: &Common,
+    path: &std::path::Path,
+    checked: Result<config::foreign::Checked, Rejected>,
+) -> Result<Exit, Fault> {
+    match checked {
+        Ok(checked) if common.json => {
+            print_json(&serde_json::json!({ "file": path, "valid": true, "objects": checked.objects }))?;
+            Ok(Exit::Success)
+        }
+        Ok(checked) => {
+            sayln!("{} is valid: {}", path.display(), checked.objects.join(", "));
+            sayln!("what it comes to here: tidegate import {}", path.display());
+            Ok(Exit::Success)
+        }
+        Err(rejected) if common.json => {
+            print_json(&serde_json::json!({ "file": path, "valid": false, "findings": rejected.findings }))?;
+            Ok(Exit::Refused)
+        }
+        Err(rejected) => {
+            Err(Fault::refuse(rejection(&rejected).replacen("in the configuration", "in the manifests", 1)))
+        }
     }
 }
 

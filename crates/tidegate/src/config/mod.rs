@@ -8,6 +8,7 @@
 mod complaint;
 pub(crate) mod confidence;
 mod fields;
+pub(crate) mod foreign;
 mod form;
 pub(crate) mod gates;
 pub(crate) mod init;
