@@ -33,8 +33,6 @@ pub(crate) struct About<'a> {
 #[derive(Debug, Default)]
 pub(crate) struct Run {
     pub(crate) gates: Vec<Gate>,
-    /// Whether something of it could not be taken over.
-    pub(crate) partly: bool,
 }
 
 impl Run {
@@ -58,7 +56,7 @@ type Arguments = BTreeMap<String, Argument>;
 /// Reads the analysis that `block` asks for.
 pub(crate) fn run(block: &Field<'_>, about: &About<'_>, report: &mut Report) -> Run {
     let mut templates = Vec::new();
-    let mut partly = !gather(block, about, 0, &mut templates, report);
+    gather(block, about, 0, &mut templates, report);
     let mut arguments = Arguments::new();
     for template in &templates {
         declare(template, &mut arguments, report);
@@ -72,25 +70,24 @@ pub(crate) fn run(block: &Field<'_>, about: &About<'_>, report: &mut Report) -> 
                 Some(gate) if gates.iter().any(|one| one.name == gate.name) => {
                     let theirs = format!("two metrics are called `{}`, which Argo refuses", gate.name);
                     report.error(&metric, theirs, "the second one is not written");
-                    partly = true;
                 }
                 Some(gate) => gates.push(gate),
-                None => partly = true,
+                // What is wrong with it was said.
+                None => {}
             }
         }
     }
-    Run { gates, partly }
+    Run { gates }
 }
 
-/// The specs of all templates that are named, and of those that they name; false when one is missing.
+/// The specs of all templates that are named, and of those that they name.
 fn gather<'a>(
     block: &Field<'a>,
     about: &About<'a>,
     depth: usize,
     found: &mut Vec<Field<'a>>,
     report: &mut Report,
-) -> bool {
-    let mut whole = true;
+) {
     for named in block.get("templates").map(|templates| templates.items()).unwrap_or_default() {
         let name = named.text_at("templateName").unwrap_or_default();
         let cluster = named.get("clusterScope").and_then(|scope| scope.truth()) == Some(true);
@@ -104,7 +101,6 @@ fn gather<'a>(
                 theirs,
                 "it is in none of the files: name the one that has it; its gates are not written",
             );
-            whole = false;
             continue;
         };
         if found.iter().any(|one| std::ptr::eq(one.node, spec.node)) {
@@ -112,15 +108,14 @@ fn gather<'a>(
         }
         if depth >= DEPTH_MAX || found.len() >= TEMPLATES_MAX {
             report.error(&named, "templates within templates", "too many of them; the rest is not written");
-            return false;
+            return;
         }
         if let Some(template) = template {
             known::say(template, report);
         }
         found.push(spec.clone());
-        whole &= gather(&spec, about, depth + 1, found, report);
+        gather(&spec, about, depth + 1, found, report);
     }
-    whole
 }
 
 /// The arguments that a template declares. Two templates may not give one name two values.

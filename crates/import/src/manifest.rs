@@ -8,16 +8,33 @@ use crate::{
     out::{self, Value, map, plain, text},
 };
 
-/// The pod template of a Rollout, its own or that of the workload that it names.
-pub(crate) fn template<'a>(
+/// What pods are made of.
+pub(crate) struct Workload<'a> {
+    pub(crate) template: Field<'a>,
+    selector: Option<Field<'a>>,
+    replicas: Option<Field<'a>>,
+}
+
+impl Workload<'_> {
+    /// Pods of the Deployment that was named; 1 when it does not say.
+    pub(crate) fn replicas(&self) -> u32 {
+        let written =
+            self.replicas.as_ref().and_then(Field::whole).and_then(|count| u32::try_from(count).ok());
+        written.unwrap_or(1).clamp(1, 10_000)
+    }
+}
+
+/// The pods of an object, its own or those of the workload that it names.
+pub(crate) fn workload<'a>(
     owner: &Object<'a>,
     reference: &str,
     objects: &'a Objects<'a>,
     report: &mut Report,
-) -> Option<Field<'a>> {
-    if let Some(template) = owner.field.at("spec.template").filter(|template| template.get("spec").is_some())
-    {
-        return Some(template);
+) -> Option<Workload<'a>> {
+    let own = owner.field.at("spec.template").filter(|template| template.get("spec").is_some());
+    if let Some(template) = own {
+        let of = |key: &str| owner.field.at(&format!("spec.{key}"));
+        return Some(Workload { template, selector: of("selector"), replicas: of("replicas") });
     }
     let Some(named) = owner.field.at(&format!("spec.{reference}")) else {
         report.error(&owner.field, "has no pod template", "nothing is written for it");
@@ -25,21 +42,21 @@ pub(crate) fn template<'a>(
     };
     let (kind, name) = (named.text_at("kind").unwrap_or_default(), named.text_at("name").unwrap_or_default());
     let found = objects.named(kind, name, owner.namespace).filter(|_| kind == "Deployment");
-    let template = found.and_then(|found| found.field.at("spec.template"));
-    if template.is_none() {
+    let of = |key: &str| found.and_then(|found| found.field.at(&format!("spec.{key}")));
+    let Some(template) = of("template") else {
         let ours = "name the file that has it: only a Deployment's pod template can be rolled out; nothing is written for it";
         report.error(&named, format!("takes the pod template of the {kind} `{name}`"), ours);
-    }
-    template
+        return None;
+    };
+    Some(Workload { template, selector: of("selector"), replicas: of("replicas") })
 }
 
 /// The Deployment manifest with this template.
-pub(crate) fn deployment(owner: &Object<'_>, name: &str, replicas: u32, template: &Field<'_>) -> Written {
+pub(crate) fn deployment(owner: &Object<'_>, name: &str, replicas: u32, workload: &Workload<'_>) -> Written {
+    let Workload { template, selector, .. } = workload;
     let labels = template.at("metadata.labels").map_or_else(|| map([]), |labels| Value::of(labels.node));
-    let selector = owner
-        .field
-        .at("spec.selector")
-        .map_or_else(|| map([("matchLabels", labels)]), |selector| Value::of(selector.node));
+    let selector =
+        selector.as_ref().map_or_else(|| map([("matchLabels", labels)]), |selector| Value::of(selector.node));
     let mut metadata = map([("name", text(name))]);
     if !owner.namespace.is_empty() {
         metadata.put("namespace", text(owner.namespace));

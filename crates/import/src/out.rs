@@ -51,14 +51,6 @@ impl Value {
             entries.push((key.to_owned(), value));
         }
     }
-
-    pub(crate) fn is_empty(&self) -> bool {
-        match self {
-            Self::Map(entries) => entries.is_empty(),
-            Self::List(items) => items.is_empty(),
-            Self::Plain(_) | Self::Text(_) => false,
-        }
-    }
 }
 
 /// The value as a document.
@@ -106,6 +98,12 @@ fn below(out: &mut String, value: &Value, indent: usize) {
             out.push('\n');
             block(out, value, indent, false);
         }
+        Value::Text(text) if is_paragraph(text) => {
+            out.push_str(" |-\n");
+            for line in text.lines() {
+                let _ = writeln!(out, "{}{line}", " ".repeat(if line.is_empty() { 0 } else { indent }));
+            }
+        }
         Value::List(items) if items.iter().any(|item| !matches!(item, Value::Plain(_))) => {
             out.push('\n');
             block(out, value, indent, false);
@@ -123,6 +121,14 @@ fn inline(value: &Value) -> String {
         Value::Map(_) => "{}".to_owned(),
         Value::List(items) => format!("[{}]", items.iter().map(inline).collect::<Vec<_>>().join(", ")),
     }
+}
+
+/// Whether a text of several lines may be written as lines.
+fn is_paragraph(text: &str) -> bool {
+    text.contains('\n')
+        && !text.ends_with('\n')
+        && !text.starts_with([' ', '\n'])
+        && text.chars().all(|c| c == '\n' || (' '..='~').contains(&c))
 }
 
 /// A text that reads as the same text.

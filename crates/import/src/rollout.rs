@@ -26,8 +26,8 @@ pub(crate) fn draft<'a>(
         report.error(&owner.field, "has no `spec`", "nothing is written for it");
         return None;
     };
-    let template = manifest::template(owner, "workloadRef", objects, report)?;
-    manifest::say_images(&template, report);
+    let workload = manifest::workload(owner, "workloadRef", objects, report)?;
+    manifest::say_images(&workload.template, report);
     let name = name_of(owner, report);
     let about = About { objects, options, owner };
     let replicas = replicas(&spec, report);
@@ -54,11 +54,11 @@ pub(crate) fn draft<'a>(
             return None;
         }
     };
-    let (service, port) = service(owner, strategy, &routes, &template, objects, report);
+    let (service, port) = service(owner, strategy, &routes, &workload.template, objects, report);
     on_purpose(strategy, !plan.gates.list.is_empty(), options, report);
     let (surge, unavailable) = bounds(strategy, canary.is_some());
     Some(Draft {
-        manifest: manifest::deployment(owner, &name, replicas, &template),
+        manifest: manifest::deployment(owner, &name, replicas, &workload),
         name,
         service,
         port,

@@ -50,15 +50,6 @@ impl Strategy {
         }
     }
 
-    /// Steps that gates may be asked at.
-    pub(crate) fn steps(&self) -> usize {
-        match self {
-            Self::Canary(steps) => steps.len(),
-            Self::BlueGreen { .. } => 2,
-            Self::Rolling(_) | Self::AllAtOnce => 1,
-        }
-    }
-
     /// What stands under `strategy`.
     pub(crate) fn value(&self) -> Value {
         match self {

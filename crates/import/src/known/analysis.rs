@@ -33,7 +33,7 @@ pub(super) static DRY_RUN: &[Known] = &[known("metricName", Text).required()];
 
 pub(super) static ARGS: &[Known] = &[
     known("name", Text).required(),
-    known("value", Count),
+    known("value", Text),
     known(
         "valueFrom",
         Keys(&[

@@ -151,16 +151,20 @@ impl Shape {
             Self::Keys(_) => field.is_map(),
             Self::List(_) | Self::Texts => field.is_list(),
         };
-        (!fits).then_some(match self {
-            Self::Free => "anything",
+        (!fits).then_some(self.words())
+    }
+
+    /// What it takes, in words.
+    pub(crate) const fn words(self) -> &'static str {
+        match self {
+            Self::Free => "a value",
             Self::Text => "a text",
-            Self::Whole => "a whole number",
-            Self::Count => "a whole number",
+            Self::Whole | Self::Count => "a whole number",
             Self::Truth => "`true` or `false`",
             Self::Amount => "a whole number or a percentage",
             Self::Keys(_) => "keys",
             Self::List(_) | Self::Texts => "a list",
-        })
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::{
     Known,
-    Shape::{Count, Free, Keys, List, Text, Truth},
+    Shape::{Free, Keys, List, Text, Truth, Whole},
     known,
 };
 
@@ -35,7 +35,7 @@ static AUTHENTICATION: &[Known] = &[known("sigv4", Free), known("oauth2", Free),
 static PROMETHEUS: &[Known] = &[
     known("address", Text),
     known("query", Text),
-    known("timeout", Count),
+    known("timeout", Whole),
     known("insecure", Truth),
     known("headers", List(HEADERS)),
     known("authentication", Keys(AUTHENTICATION)).error(
@@ -48,7 +48,7 @@ static PROMETHEUS: &[Known] = &[
     ),
 ];
 
-static HEADERS: &[Known] = &[known("key", Text).required(), known("value", Count)];
+static HEADERS: &[Known] = &[known("key", Text).required(), known("value", Text)];
 
 static WEB: &[Known] = &[
     known("url", Text).required(),
@@ -56,7 +56,7 @@ static WEB: &[Known] = &[
     known("headers", List(HEADERS)),
     known("body", Text),
     known("jsonBody", Free),
-    known("timeoutSeconds", Count),
+    known("timeoutSeconds", Whole),
     known("jsonPath", Text),
     known("insecure", Truth),
     known("authentication", Keys(AUTHENTICATION)).error(
