@@ -246,12 +246,21 @@ fn at_path(root: &Field<'_>, path: &str) -> Option<String> {
 
 /// Which metrics are only looked at. The names are unanchored regular expressions there.
 fn dry_runs(block: &Field<'_>, templates: &[Field<'_>], report: &mut Report) -> Vec<Regex> {
+    let metrics =
+        || templates.iter().filter_map(|template| template.get("metrics")).flat_map(|all| all.items());
     let mut all = Vec::new();
     for of in std::iter::once(block).chain(templates) {
         for rule in of.get("dryRun").map(|rules| rules.items()).unwrap_or_default() {
             let pattern = rule.text_at("metricName").unwrap_or_default();
             match Regex::new(pattern) {
-                Ok(regex) => all.push(regex),
+                Ok(regex) => {
+                    if !metrics().any(|metric| regex.is_match(metric.text_at("name").unwrap_or_default())) {
+                        let theirs =
+                            format!("`{pattern}` names no metric, which ends the analysis with an error");
+                        report.warn(&rule, theirs, "left out");
+                    }
+                    all.push(regex);
+                }
                 Err(_) => report.error(
                     &rule,
                     format!("`{pattern}` names metrics by a regular expression"),

@@ -1,6 +1,8 @@
 //! The fold of an analysis: measurements in, a verdict out.
 
 mod run;
+#[cfg(test)]
+mod tests;
 
 use alloc::{
     format,
