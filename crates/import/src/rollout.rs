@@ -116,7 +116,7 @@ fn progress(spec: &Field<'_>, report: &mut Report) -> u64 {
             "turned back; a crash loop does not begin the time anew",
         );
     } else {
-        report.warn(at, "a start without progress is marked as degraded, and stays", "turned back: users are on the last good release, and `tidegate why` says which pod did not come up");
+        report.note(at, "a start without progress is marked as degraded, and stays", "turned back: users are on the last good release, and `tidegate why` says which pod did not come up");
     }
     duration::seconds(field.as_ref()).unwrap_or(600_000).clamp(1_000, 86_400_000)
 }

@@ -46,7 +46,7 @@ pub(crate) struct Draft {
 /// The name of a service for an object.
 pub(crate) fn name_of(owner: &Object<'_>, report: &mut Report) -> String {
     let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
-    let plain: String = owner.name.chars().map(|c| if fits(c) { c } else { '-' }).collect();
+    let plain: String = owner.name.to_lowercase().chars().map(|c| if fits(c) { c } else { '-' }).collect();
     let plain = plain.trim_start_matches(|c: char| !c.is_ascii_lowercase());
     let short: String = plain.chars().take(NAME_CHARS_MAX).collect();
     let short = short.trim_end_matches('-');

@@ -32,9 +32,4 @@ pub(super) fn check(root: &Field<'_>, said: &mut Said) {
             );
         }
     }
-    for metric in analysis.get("metrics").map(|metrics| metrics.items()).unwrap_or_default() {
-        if metric.get("thresholdRange").is_none() && metric.get("threshold").is_none() {
-            said.missing(&metric, "thresholdRange", "which values are good: `min`, `max` or both");
-        }
-    }
 }
