@@ -10,6 +10,7 @@ use crate::{
     difference::Report,
     duration,
     field::Field,
+    form,
     gate::{Gate, Limits},
     known,
     objects::{Object, Objects},
@@ -19,6 +20,8 @@ use crate::{
 
 /// Templates within templates.
 const DEPTH_MAX: usize = 16;
+/// Measurements that can be counted.
+const MANY: u32 = 100_000;
 /// Templates of one analysis, nested ones too.
 const TEMPLATES_MAX: usize = 200;
 
@@ -372,6 +375,24 @@ fn limits(metric: &Field<'_>, report: &mut Report) -> Option<Limits> {
         report.error(metric, "a limit is no whole number", "the gate is not written");
         return None;
     };
+    let large =
+        [count, inconclusive, consecutive_errors, consecutive_successes].into_iter().any(|n| n > MANY);
+    if large || failures < -1 || interval_ms.max(initial_delay_ms) > form::WEEK_MS {
+        report.error(
+            metric,
+            "a limit or a time that is out of range",
+            "the gate is not written: counts are up to 100000, times up to 7 days",
+        );
+        return None;
+    }
+    if count > 1 && interval_ms == 0 {
+        report.error(
+            metric,
+            "several measurements without `interval`, which Argo refuses",
+            "the gate is not written: write the time between two",
+        );
+        return None;
+    }
     let count = match (count, interval_ms) {
         (0, 0) => Some(1),
         (0, _) => None,

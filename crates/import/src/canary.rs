@@ -5,6 +5,7 @@ use crate::{
     difference::Report,
     duration::{self, Amount},
     field::Field,
+    form::WEEK_MS,
     gate::Gates,
     strategy::{Shadow, Step, Strategy, share},
 };
@@ -177,6 +178,9 @@ impl<'b> Walk<'_, 'b> {
             report.error(&duration, format!("a pause of {}", duration.found()), ours);
             return;
         };
+        if ms > WEEK_MS {
+            report.warn(&duration, "a pause of more than a week", "a step lasts a week at the longest");
+        }
         if self.mirroring && self.steps.is_empty() {
             if let Some(shadow) = &mut self.shadow {
                 shadow.bake_ms = shadow.bake_ms.saturating_add(ms);

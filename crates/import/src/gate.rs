@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use crate::form::WEEK_MS;
 use crate::out::{Value, map, plain, text};
 
 /// Custom gates of one service.
@@ -12,7 +13,6 @@ const NAME_CHARS_MAX: usize = 41;
 const EVERY_MS: (u64, u64) = (500, 3_600_000);
 /// Argo asks a provider that did not answer again after so long.
 const RETRY_MS: u64 = 10_000;
-const WEEK_MS: u64 = 7 * 86_400_000;
 
 /// When an analysis of one metric ends, and how.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -13,6 +13,7 @@ mod difference;
 mod duration;
 mod field;
 mod flagger;
+mod form;
 mod gate;
 mod known;
 mod manifest;
@@ -96,7 +97,7 @@ pub fn import(sources: &[Source], options: &Options) -> Imported {
         report.nothing(sources);
         return Imported { differences: report.sorted(), ..Imported::default() };
     }
-    service::distinct(&mut drafts, &mut report);
+    service::distinct(&mut drafts);
     let differences = report.sorted();
     let services = drafts.iter().map(|draft| draft.name.clone()).collect();
     Imported { files: service::files(&drafts, &differences, options), services, differences }

@@ -4,9 +4,12 @@ use crate::{
     difference::Report,
     duration,
     field::Field,
+    form::{is_token, is_url},
     out::{Value, map, plain, text},
 };
 
+/// Headers of one question.
+const HEADERS_MAX: usize = 32;
 /// The longest that a source may take for an answer.
 const TIMEOUT_MS_MAX: u64 = 60_000;
 
@@ -136,8 +139,8 @@ fn headers(asked: &Field<'_>, keys: &mut Value, report: &mut Report) -> Option<(
                 report.warn(&header, theirs, ours);
                 keys.put("auth", map([("bearer", map([("variable", text(variable))]))]));
             }
-            _ if name.is_empty() || value.is_empty() => {
-                report.warn(&header, "a header without a name or a value", "not sent");
+            _ if !is_token(name) || value.is_empty() || headers.len() >= HEADERS_MAX => {
+                report.warn(&header, "a header without a name or a value, or one too many", "not sent");
             }
             _ => headers.push((name.to_owned(), text(value))),
         }
@@ -168,13 +171,6 @@ pub(crate) fn holds_secret(value: &Value) -> bool {
         Value::Map(entries) => entries.iter().any(|(_, value)| holds_secret(value)),
         Value::List(items) => items.iter().any(holds_secret),
     }
-}
-
-fn is_url(text: &str) -> bool {
-    let rest = text.strip_prefix("http://").or_else(|| text.strip_prefix("https://"));
-    rest.is_some_and(|rest| {
-        !rest.is_empty() && !rest.contains(|c: char| c.is_whitespace() || c == '@' || c.is_control())
-    })
 }
 
 /// Whether a path names at most one value: `{$.a[0]['b']}`.

@@ -9,7 +9,7 @@ use crate::{
     field::Field,
     known, manifest,
     objects::{Object, Objects},
-    service::{Draft, name_of},
+    service::{Draft, Names, name_of},
     traffic::{self, Routes},
 };
 
@@ -56,7 +56,12 @@ pub(crate) fn draft<'a>(
     };
     let (service, port) = service(owner, strategy, &routes, &workload.template, objects, report);
     on_purpose(strategy, !plan.gates.list.is_empty(), options, report);
-    let (surge, unavailable) = bounds(strategy, canary.is_some());
+    let (surge, unavailable) = bounds(strategy, canary.is_some(), report);
+    let shadow = plan.shadow.filter(|_| copies(&routes, strategy, report));
+    let named = Names { service: &service, namespace: owner.namespace, route: routes.route.as_ref() };
+    if !named.are_good(strategy, report) {
+        return None;
+    }
     Some(Draft {
         manifest: manifest::deployment(owner, &name, replicas, &workload),
         name,
@@ -69,7 +74,7 @@ pub(crate) fn draft<'a>(
         unavailable,
         progress_ms: progress(&spec, report),
         strategy: plan.strategy,
-        shadow: plan.shadow,
+        shadow,
         gates: plan.gates,
         watch_ms,
         keep_releases: spec.get("revisionHistoryLimit").and_then(|limit| limit.whole()).unwrap_or(10),
@@ -92,17 +97,37 @@ fn replicas(spec: &Field<'_>, report: &mut Report) -> u32 {
 }
 
 /// `maxSurge` and `maxUnavailable`, Argo's defaults written out.
-fn bounds(strategy: &Field<'_>, canary: bool) -> (Option<Amount>, Option<Amount>) {
+fn bounds(strategy: &Field<'_>, canary: bool, report: &mut Report) -> (Option<Amount>, Option<Amount>) {
     if !canary {
         return (None, None);
     }
-    let amount = |key: &str| strategy.get(key).and_then(|field| Amount::of(&field));
+    let mut amount = |key: &str| {
+        let field = strategy.get(key)?;
+        let amount = Amount::of(&field)?;
+        if matches!(amount, Amount::Percent(percent) if percent > 100) {
+            report.warn(&field, "more than 100 %", "100 %: more pods at once are not started");
+        }
+        Some(amount)
+    };
     let surge = amount("maxSurge").unwrap_or(Amount::Percent(25));
     let unavailable = amount("maxUnavailable").unwrap_or(Amount::Percent(25));
     if surge.is_none() && unavailable.is_none() {
         return (Some(surge), Some(Amount::Pods(1)));
     }
     (Some(surge), Some(unavailable))
+}
+
+/// Whether what moves the traffic can copy requests, too.
+fn copies(routes: &Routes, strategy: &Field<'_>, report: &mut Report) -> bool {
+    let can = routes.route.as_ref().is_some_and(|(kind, _)| ["http_route", "virtual_service"].contains(kind));
+    if !can {
+        report.warn(
+            strategy,
+            "copies of requests before the first user",
+            "not written: only a VirtualService or an HTTPRoute copies requests",
+        );
+    }
+    can
 }
 
 fn progress(spec: &Field<'_>, report: &mut Report) -> u64 {

@@ -7,6 +7,8 @@ use crate::{
     Options, Written,
     difference::{Difference, Level, Report},
     duration::{Amount, said},
+    field::Field,
+    form::is_object,
     gate::Gates,
     objects::Object,
     out::{self, Value, map, plain, text},
@@ -43,6 +45,30 @@ pub(crate) struct Draft {
     pub(crate) at: String,
 }
 
+/// Names of objects that a service needs.
+pub(crate) struct Names<'a> {
+    pub(crate) service: &'a str,
+    pub(crate) namespace: &'a str,
+    pub(crate) route: Option<&'a (&'static str, String)>,
+}
+
+impl Names<'_> {
+    /// Whether objects can be called so; otherwise it is said, and nothing can be written.
+    pub(crate) fn are_good(&self, at: &Field<'_>, report: &mut Report) -> bool {
+        let Self { service, namespace, route } = self;
+        let route = route.map_or("", |(_, name)| name.as_str());
+        let mut good = is_object(service);
+        for name in
+            [service, namespace, route].into_iter().filter(|name| !name.is_empty() && !is_object(name))
+        {
+            good = false;
+            let theirs = format!("an object called `{}`", tidegate_yaml::finding::shown(name));
+            report.error(at, theirs, "no object can be called so; nothing is written for it");
+        }
+        good
+    }
+}
+
 /// The name of a service for an object.
 pub(crate) fn name_of(owner: &Object<'_>, report: &mut Report) -> String {
     let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
@@ -59,9 +85,8 @@ pub(crate) fn name_of(owner: &Object<'_>, report: &mut Report) -> String {
 }
 
 /// Gives every service a name of its own.
-pub(crate) fn distinct(drafts: &mut Vec<Draft>, report: &mut Report) {
+pub(crate) fn distinct(drafts: &mut [Draft]) {
     let mut taken = BTreeSet::new();
-    let _ = &report;
     for draft in drafts {
         let mut name = draft.name.clone();
         let mut number = 2;

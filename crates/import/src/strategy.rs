@@ -2,11 +2,9 @@
 
 use crate::{
     duration::said,
+    form::WEEK_MS,
     out::{Value, map, plain},
 };
-
-/// A longer bake cannot be written.
-const BAKE_MS_MAX: u64 = 7 * 86_400_000;
 
 /// How a release takes over.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -96,7 +94,7 @@ impl Shadow {
 }
 
 fn bake(ms: u64) -> String {
-    said(ms.min(BAKE_MS_MAX))
+    said(ms.min(WEEK_MS))
 }
 
 /// `12.5%`.

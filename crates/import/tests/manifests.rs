@@ -33,17 +33,16 @@ fn manifests(of: &str) -> Vec<(String, String)> {
     all
 }
 
-fn read(name: &str, text: &str) -> Result<Source, Vec<Finding>> {
+/// The documents as far as they can be read, and what is wrong with them as YAML.
+fn read(name: &str, text: &str) -> (Option<Source>, Vec<Finding>) {
     let file = format!("{name}.yaml");
     let mut findings = Findings::new(&file);
-    match tree::grow_all(text, &mut findings) {
-        Some(documents) if findings.is_empty() => Ok(Source { file, documents }),
-        _ => Err(findings.sorted()),
-    }
+    let documents = tree::grow_all(text, &mut findings);
+    (documents.map(|documents| Source { file, documents }), findings.sorted())
 }
 
 fn imported(name: &str, text: &str, compat: bool) -> Imported {
-    import(&[read(name, text).unwrap()], &Options { compat, prometheus: None })
+    import(&[read(name, text).0.unwrap()], &Options { compat, prometheus: None })
 }
 
 /// Compares with a kept file, or writes it.
@@ -76,7 +75,7 @@ fn every_manifest_becomes_the_files_that_are_kept_with_every_difference_in_them(
 #[test]
 fn what_argo_accepts_is_accepted() {
     for (name, text) in manifests(".") {
-        let findings = check(&[read(&name, &text).unwrap()]);
+        let findings = check(&[read(&name, &text).0.unwrap()]);
         // Argo takes these conditions and providers; that they cannot be said here is the import's to say.
         assert!(findings.is_empty(), "{name}: {findings:#?}");
     }
@@ -85,10 +84,8 @@ fn what_argo_accepts_is_accepted() {
 #[test]
 fn what_argo_refuses_is_refused_by_line_field_and_what_to_write() {
     for (name, text) in manifests("refused") {
-        let findings = match read(&name, &text) {
-            Ok(source) => check(&[source]),
-            Err(findings) => findings,
-        };
+        let (source, mut findings) = read(&name, &text);
+        findings.extend(source.map(|source| check(&[source])).unwrap_or_default());
         assert!(!findings.is_empty(), "{name} is accepted");
         let mut all = String::new();
         for Finding { place, path, message, help, .. } in &findings {
@@ -135,7 +132,7 @@ fn a_condition_outside_of_the_language_is_an_error_that_names_the_token() {
 fn a_prometheus_that_only_the_controller_knows_is_named_by_an_option() {
     let (name, text) = manifests(".").into_iter().find(|(name, _)| name == "analysis").unwrap();
     let options = Options { compat: false, prometheus: Some("http://prometheus.example:9090".to_owned()) };
-    let imported = import(&[read(&name, &text).unwrap()], &options);
+    let imported = import(&[read(&name, &text).0.unwrap()], &options);
     assert!(imported.files[0].text.contains("address: http://prometheus.example:9090"));
 }
 
@@ -177,7 +174,7 @@ proptest! {
         let all: Vec<(String, String)> = manifests(".").into_iter().chain(manifests("refused")).collect();
         let (name, text) = &all[usize::from(which) % all.len()];
         let text = damaged(text, &wounds);
-        let Ok(source) = read(name, &text) else { return Ok(()) };
+        let (Some(source), _) = read(name, &text) else { return Ok(()) };
         let sources = [source];
         let _ = check(&sources);
         let imported = import(&sources, &Options { compat, prometheus: None });

@@ -5,6 +5,7 @@ use crate::{
     analysis::plain_gate,
     difference::Report,
     field::Field,
+    form,
     gate::{Gate, Limits},
     known,
     objects::{Object, Objects},
@@ -49,7 +50,7 @@ fn gate(metric: &Field<'_>, limits: &Limits, about: &About<'_>, report: &mut Rep
     let address = address
         .or_else(|| about.spec.text_at("metricsServer").map(str::to_owned))
         .or_else(|| about.options.prometheus.clone())
-        .filter(|address| address.starts_with("http://") || address.starts_with("https://"));
+        .filter(|address| form::is_url(address));
     let Some(address) = address else {
         report.error(
             metric,

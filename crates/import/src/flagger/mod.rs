@@ -12,7 +12,7 @@ use crate::{
     gate::Gates,
     known, manifest,
     objects::{Object, Objects},
-    service::{Draft, name_of},
+    service::{Draft, Names, name_of},
     strategy::{Shadow, Step, Strategy},
 };
 
@@ -39,6 +39,10 @@ pub(crate) fn draft<'a>(
     let analysis = spec.get("analysis").or_else(|| spec.get("canaryAnalysis")).unwrap_or(empty);
     let interval = analysis.text_at("interval").and_then(duration::go).and_then(|ms| u64::try_from(ms).ok());
     let interval = interval.unwrap_or(60_000).max(INTERVAL_MS_MIN);
+    let named = Names { service: &service, namespace: owner.namespace, route: traffic.as_ref() };
+    if !named.are_good(&spec, report) {
+        return None;
+    }
     let mut strategy = strategy(&spec, &analysis, traffic.is_some(), interval, report);
     webhooks::say(&analysis, &mut strategy, report);
     let about = metrics::About { objects, options, owner, spec: &spec, service: &name, interval };
@@ -49,7 +53,8 @@ pub(crate) fn draft<'a>(
     }
     on_purpose(&analysis, report);
     let replicas = workload.replicas();
-    let shadow = shadow(&analysis, traffic.is_some(), interval, report);
+    let shadow =
+        shadow(&analysis, traffic.as_ref().is_some_and(|(kind, _)| *kind != "ingress"), interval, report);
     Some(Draft {
         manifest: manifest::deployment(owner, &name, replicas, &workload),
         name,

@@ -22,24 +22,24 @@ pub(crate) fn sources(files: &[PathBuf]) -> Result<Vec<Source>, Rejected> {
         findings.add(Place::default(), "", Complaint::new(Code::TooLarge, message));
         return Err(Rejected { findings: findings.sorted(), source: String::new() });
     }
-    files.iter().map(|file| source(file).map(|(source, _)| source)).collect()
+    files.iter().map(|file| source(file)).collect()
 }
 
-/// The documents of one file, and its text.
-fn source(path: &Path) -> Result<(Source, String), Rejected> {
+/// The documents of one file.
+fn source(path: &Path) -> Result<Source, Rejected> {
     let text = plain_lines(&read_file(path, MISSING)?);
-    documents(&path.display().to_string(), &text)
-        .map(|source| (source, text.clone()))
-        .map_err(|findings| Rejected { findings, source: text })
+    match documents(&path.display().to_string(), &text) {
+        (Some(source), findings) if findings.is_empty() => Ok(source),
+        (_, findings) => Err(Rejected { findings, source: text }),
+    }
 }
 
-/// The documents of a text.
-pub(crate) fn documents(file: &str, text: &str) -> Result<Source, Vec<Finding>> {
+/// The documents of a text, and what is wrong with them as YAML.
+pub(crate) fn documents(file: &str, text: &str) -> (Option<Source>, Vec<Finding>) {
     let mut findings = Findings::new(file);
-    match tree::grow_all(text, &mut findings) {
-        Some(documents) if findings.is_empty() => Ok(Source { file: file.to_owned(), documents }),
-        _ => Err(findings.sorted()),
-    }
+    let documents = tree::grow_all(text, &mut findings);
+    let source = documents.map(|documents| Source { file: file.to_owned(), documents });
+    (source, findings.sorted())
 }
 
 /// What manifests of another tool were found to be.
@@ -55,15 +55,14 @@ pub(crate) fn check(path: &Path) -> Option<Result<Checked, Rejected>> {
     if !names_one(&text) {
         return None;
     }
-    let source = match documents(&path.display().to_string(), &text) {
-        Ok(source) => source,
-        Err(findings) => return Some(Err(Rejected { findings, source: text })),
-    };
+    let (source, mut findings) = documents(&path.display().to_string(), &text);
+    let Some(source) = source else { return Some(Err(Rejected { findings, source: text })) };
     if !source.documents.iter().any(tidegate_import::recognises) {
         return None;
     }
     let objects = source.documents.iter().filter_map(tidegate_import::name_of).collect();
-    let findings = tidegate_import::check(&[source]);
+    findings.extend(tidegate_import::check(&[source]));
+    findings.sort_by(|a, b| (a.place, &a.path).cmp(&(b.place, &b.path)));
     Some(if findings.is_empty() { Ok(Checked { objects }) } else { Err(Rejected { findings, source: text }) })
 }
 

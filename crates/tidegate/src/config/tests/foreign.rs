@@ -29,7 +29,7 @@ fn manifests() -> Vec<(String, String)> {
 
 /// The files that a text comes to are accepted; how many services they hold.
 fn accepted(name: &str, text: &str, compat: bool) -> usize {
-    let Ok(source) = foreign::documents(name, text) else { return 0 };
+    let (Some(source), _) = foreign::documents(name, text) else { return 0 };
     let imported =
         import(&[source], &Options { compat, prometheus: Some("http://prometheus:9090".to_owned()) });
     let Some((main, manifests)) = imported.files.split_first() else { return 0 };
