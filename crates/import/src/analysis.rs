@@ -201,23 +201,20 @@ fn value_from(from: &Field<'_>, about: &About<'_>, report: &mut Report) -> Argum
         return Argument::Nothing;
     }
     if let Some(path) = from.text_at("fieldRef.fieldPath") {
-        return match at_path(&about.owner.field, path) {
-            Some(value) => {
-                report.note(
-                    from,
-                    format!("the value of `{path}` of the Rollout when the analysis begins"),
-                    format!("its value now: `{value}`"),
-                );
-                Argument::Text(value)
-            }
-            None => {
-                report.error(
-                    from,
-                    format!("the value of `{path}` of the Rollout"),
-                    "it is not in the file; gates that need it are not written",
-                );
-                Argument::Nothing
-            }
+        return if let Some(value) = at_path(&about.owner.field, path) {
+            report.note(
+                from,
+                format!("the value of `{path}` of the Rollout when the analysis begins"),
+                format!("its value now: `{value}`"),
+            );
+            Argument::Text(value)
+        } else {
+            report.error(
+                from,
+                format!("the value of `{path}` of the Rollout"),
+                "it is not in the file; gates that need it are not written",
+            );
+            Argument::Nothing
         };
     }
     Argument::Nothing

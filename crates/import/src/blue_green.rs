@@ -27,7 +27,7 @@ pub(crate) fn plan(block: &Field<'_>, about: &About<'_>, report: &mut Report) ->
     }
     let mut gates = Gates::default();
     let mut asked = |key: &str, step: usize, report: &mut Report| {
-        let Some(block) = block.get(key) else { return None };
+        let block = block.get(key)?;
         let run = analysis::run(&block, about, report);
         let length = run.length_ms();
         if length.is_none() {

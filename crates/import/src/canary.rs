@@ -219,7 +219,7 @@ impl<'b> Walk<'_, 'b> {
         self.asks = Some(field.clone());
     }
 
-    fn scale(&mut self, field: &Field<'b>, report: &mut Report) {
+    fn scale(_: &mut Self, field: &Field<'b>, report: &mut Report) {
         if field.get("matchTrafficWeight").and_then(|on| on.truth()) == Some(true) {
             report.note(
                 field,
@@ -261,7 +261,7 @@ impl<'b> Walk<'_, 'b> {
         }
     }
 
-    fn experiment(&mut self, field: &Field<'b>, report: &mut Report) {
+    fn experiment(_: &mut Self, field: &Field<'b>, report: &mut Report) {
         report.error(
             field,
             "starts pods of both releases beside each other and asks analyses about them",
@@ -269,7 +269,7 @@ impl<'b> Walk<'_, 'b> {
         );
     }
 
-    fn plugin(&mut self, field: &Field<'b>, report: &mut Report) {
+    fn plugin(_: &mut Self, field: &Field<'b>, report: &mut Report) {
         let name = field.text_at("name").unwrap_or("a plugin");
         report.error(
             field,
@@ -278,7 +278,7 @@ impl<'b> Walk<'_, 'b> {
         );
     }
 
-    fn header(&mut self, field: &Field<'b>, report: &mut Report) {
+    fn header(_: &mut Self, field: &Field<'b>, report: &mut Report) {
         let takes_away = field.get("match").is_none_or(|matches| matches.items().is_empty());
         if takes_away {
             report.note(field, "the route for testers is taken away", "nothing was written for it");

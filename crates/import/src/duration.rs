@@ -1,5 +1,7 @@
 //! Durations and numbers as other tools write them.
 
+use std::fmt::Write as _;
+
 use crate::field::Field;
 
 /// A duration of Go's syntax (`1h30m`, `1.5s`, `300ms`) in milliseconds, rounded to the nearest; nothing when it is none.
@@ -67,7 +69,7 @@ pub(crate) fn said(ms: u64) -> String {
         let count = rest / scale;
         rest %= scale;
         if count > 0 {
-            out.push_str(&format!("{count}{unit}"));
+            let _ = write!(out, "{count}{unit}");
         }
     }
     if out.is_empty() { "0s".to_owned() } else { out }

@@ -96,11 +96,13 @@ impl Gates {
         let plain = if plain.is_empty() { "metric" } else { plain };
         let taken = |name: &str| self.list.iter().any(|gate| gate.name == name);
         let short: String = plain.chars().take(NAME_CHARS_MAX).collect();
-        (2..)
-            .map(|number| format!("{}-{number}", short.chars().take(NAME_CHARS_MAX - 4).collect::<String>()))
-            .find(|name| !taken(name))
-            .filter(|_| taken(&short))
-            .unwrap_or(short)
+        if !taken(&short) {
+            return short;
+        }
+        let stem: String = short.chars().take(NAME_CHARS_MAX - 4).collect();
+        // One of as many names as there are gates is free.
+        let numbers = 2..=GATES_MAX + 2;
+        numbers.map(|number| format!("{stem}-{number}")).find(|name| !taken(name)).unwrap_or(short)
     }
 
     /// What stands under `metrics`.

@@ -16,8 +16,8 @@ pub(crate) enum Value {
 }
 
 /// Shorthand for a [`Value::Plain`].
-pub(crate) fn plain(value: impl ToString) -> Value {
-    Value::Plain(value.to_string())
+pub(crate) fn plain(value: impl std::fmt::Display) -> Value {
+    Value::Plain(format!("{value}"))
 }
 
 /// Shorthand for a [`Value::Text`].

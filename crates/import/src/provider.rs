@@ -59,7 +59,7 @@ fn prometheus_of(asked: &Field<'_>, address: Option<&str>, report: &mut Report) 
         keys.put("timeout", plain("30s"));
     }
     insecure(asked, report);
-    headers(asked, &mut keys, report)?;
+    headers(asked, &mut keys, report);
     Some(keys)
 }
 
@@ -109,7 +109,7 @@ fn web_of(asked: &Field<'_>, report: &mut Report) -> Option<Value> {
     let timeout = duration::seconds(asked.get("timeoutSeconds").as_ref()).filter(|ms| *ms > 0);
     keys.put("timeout", plain(duration::said(timeout.unwrap_or(10_000).min(TIMEOUT_MS_MAX))));
     insecure(asked, report);
-    headers(asked, &mut keys, report)?;
+    headers(asked, &mut keys, report);
     Some(keys)
 }
 
@@ -124,7 +124,7 @@ fn insecure(asked: &Field<'_>, report: &mut Report) {
 }
 
 /// Headers as they are; a bearer token that comes from a Secret becomes a variable of the engine's process.
-fn headers(asked: &Field<'_>, keys: &mut Value, report: &mut Report) -> Option<()> {
+fn headers(asked: &Field<'_>, keys: &mut Value, report: &mut Report) {
     let mut headers = Vec::new();
     for header in asked.get("headers").map(|headers| headers.items()).unwrap_or_default() {
         let name = header.text_at("key").unwrap_or_default();
@@ -148,7 +148,6 @@ fn headers(asked: &Field<'_>, keys: &mut Value, report: &mut Report) -> Option<(
     if !headers.is_empty() {
         keys.put("headers", Value::Map(headers));
     }
-    Some(())
 }
 
 /// What stands in a text where a value of a Secret comes in: the name and the key.

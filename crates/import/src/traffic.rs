@@ -14,7 +14,7 @@ const GATEWAY_API: &str = "argoproj-labs/gatewayAPI";
 pub(crate) struct Routes {
     /// The key under `traffic`, and the object's name.
     pub(crate) route: Option<(&'static str, String)>,
-    /// The host that a DestinationRule splits.
+    /// The host that a `DestinationRule` splits.
     pub(crate) host: Option<String>,
     /// Whether weights were moved there, whatever is moved here.
     pub(crate) routed: bool,

@@ -1,8 +1,10 @@
 //! Manifests of other tools: what they become, what is refused of them, and that nothing of it depends on their being sane.
 //!
 //! `TIDEGATE_BLESS=1` writes the expected files anew; look at the difference before it is committed.
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a panic is how a test reports")]
 
 use std::{
+    fmt::Write as _,
     fs,
     path::{Path, PathBuf},
 };
@@ -62,7 +64,7 @@ fn every_manifest_becomes_the_files_that_are_kept_with_every_difference_in_them(
             let imported = imported(&name, &text, compat);
             let mut all = String::new();
             for file in &imported.files {
-                all.push_str(&format!("=== {}\n{}", file.name, file.text));
+                write!(all, "=== {}\n{}", file.name, file.text).unwrap();
             }
             let same = self::imported(&name, &text, false) == imported;
             if !compat || !same {
@@ -91,7 +93,7 @@ fn what_argo_refuses_is_refused_by_line_field_and_what_to_write() {
         for Finding { place, path, message, help, .. } in &findings {
             assert!(place.line > 0, "{name}: {message}");
             let help = help.as_deref().unwrap_or_default();
-            all.push_str(&format!("{}:{} {path}\n    {message}\n    {help}\n", place.line, place.column));
+            writeln!(all, "{}:{} {path}\n    {message}\n    {help}", place.line, place.column).unwrap();
         }
         is_as_kept(&format!("refused-{name}.txt"), &all);
     }
@@ -151,7 +153,7 @@ fn damaged(text: &str, wounds: &[(u8, u16, u16)]) -> String {
             1 => lines.insert(at, line),
             2 => {
                 lines[at] =
-                    line.split_once(": ").map_or_else(|| line.clone(), |(key, _)| format!("{key}: {value}"))
+                    line.split_once(": ").map_or_else(|| line.clone(), |(key, _)| format!("{key}: {value}"));
             }
             3 => lines[at] = line.replacen(|c: char| c.is_ascii_digit(), value, 1),
             4 => lines[at] = line.chars().take(with % (line.chars().count() + 1)).collect(),

@@ -209,7 +209,8 @@ impl Seat {
     /// Takes a batch of a time in which it is asked, or learns what to compare with.
     pub(super) fn take(&mut self, batch: &Batch, raised: bool, warming: bool) {
         let learns = matches!(self.trial, Trial::Errors(_) | Trial::Shift(_));
-        if !learns && !(self.is_asked(batch.new.share) && self.gate.is_asked_at(batch.stage)) {
+        let asked = self.is_asked(batch.new.share) && self.gate.is_asked_at(batch.stage);
+        if !learns && !asked {
             return;
         }
         // It counts what could not be measured, too.
@@ -236,11 +237,10 @@ impl Seat {
             Trial::Rate(rate) => rate.take(&interval),
             Trial::Cpu(gauge) if !warming => gauge.take(batch.cpu_ppm, batch.new.length),
             Trial::Memory(gauge) if !warming => gauge.take(batch.memory_ppm, batch.new.length),
-            Trial::Cpu(_) | Trial::Memory(_) => {}
+            Trial::Cpu(_) | Trial::Memory(_) | Trial::Analysis(_) => {}
             Trial::Shadow(compared) => compared.take(batch.mirror.as_ref()),
             Trial::Goal(goal) => goal.take(&interval),
             Trial::Conditions(conditions) => conditions.take(batch),
-            Trial::Analysis(_) => {}
         }
     }
 

@@ -1,4 +1,4 @@
-//! The rules for an AnalysisTemplate.
+//! The rules for an `AnalysisTemplate`.
 
 use std::collections::BTreeSet;
 

@@ -15,11 +15,11 @@ pub(super) fn check(root: &Field<'_>, said: &mut Said) {
         }
         return;
     };
-    if let Some(interval) = analysis.get("interval") {
-        if interval.text().is_some_and(|text| duration::go(text).is_none()) {
-            let message = format!("expected a duration, found {}", interval.found());
-            said.add(&interval, Code::BadText, message, "write 30s, 1m or 5m");
-        }
+    if let Some(interval) = analysis.get("interval")
+        && interval.text().is_some_and(|text| duration::go(text).is_none())
+    {
+        let message = format!("expected a duration, found {}", interval.found());
+        said.add(&interval, Code::BadText, message, "write 30s, 1m or 5m");
     }
     for key in ["maxWeight", "stepWeight", "stepWeightPromotion", "mirrorWeight"] {
         let Some(field) = analysis.get(key) else { continue };

@@ -1,6 +1,6 @@
 //! Whether manifests are what their own tools accept.
 //!
-//! The rules are those of Argo's linter and of its admission of AnalysisTemplates; what they say is said with the line, the
+//! The rules are those of Argo's linter and of its admission of `AnalysisTemplates`; what they say is said with the line, the
 //! field, what was expected and what to write. Pod templates are looked at as far as a rollout needs it.
 
 mod analysis;
@@ -36,7 +36,7 @@ pub fn check(sources: &[Source]) -> Vec<Finding> {
                 match kind {
                     "Rollout" => rollout::check(&object.field, &mut said),
                     "AnalysisTemplate" | "ClusterAnalysisTemplate" => {
-                        analysis::check(&object.field, &mut said)
+                        analysis::check(&object.field, &mut said);
                     }
                     "Canary" => canary::check(&object.field, &mut said),
                     _ => {}

@@ -109,13 +109,12 @@ fn blue_green(green: &Field<'_>, history: i64, said: &mut Said) {
             "name two: the preview must not reach users",
         );
     }
-    if let Some(limit) = green.get("scaleDownDelayRevisionLimit") {
-        if limit.whole().is_some_and(|limit| limit > history) {
-            let message = format!(
-                "more revisions keep their pods than `revisionHistoryLimit`, {history}, keeps at all"
-            );
-            said.conflict(&limit, message, "lower it, or raise `revisionHistoryLimit`");
-        }
+    if let Some(limit) = green.get("scaleDownDelayRevisionLimit")
+        && limit.whole().is_some_and(|limit| limit > history)
+    {
+        let message =
+            format!("more revisions keep their pods than `revisionHistoryLimit`, {history}, keeps at all");
+        said.conflict(&limit, message, "lower it, or raise `revisionHistoryLimit`");
     }
     affinity(green, said);
 }
@@ -241,10 +240,10 @@ fn ping_pong(canary: &Field<'_>, routing: Option<&Field<'_>>, said: &mut Said) {
     let Some(routing) = routing else { return };
     match routing.get("alb") {
         None => {
-            said.conflict(&pings, "`pingPong` needs the router `alb`", "take it out, or name that router")
+            said.conflict(&pings, "`pingPong` needs the router `alb`", "take it out, or name that router");
         }
         Some(alb) if is_empty(alb.text_at("rootService")) => {
-            said.missing(&alb, "rootService", "a Service, beside `pingPong`")
+            said.missing(&alb, "rootService", "a Service, beside `pingPong`");
         }
         Some(_) => {}
     }

@@ -24,8 +24,8 @@ const METADATA: [&str; 5] = ["annotations", "labels", "name", "namespace", "uid"
 pub(super) fn check(canary: &Field<'_>, root: &Field<'_>, said: &mut Said) {
     let routing = canary.get("trafficRouting");
     let max = canary.at("trafficRouting.maxTrafficWeight").and_then(|max| max.whole()).unwrap_or(100);
-    for block in canary.get("analysis").iter() {
-        arguments(block, root, said);
+    if let Some(block) = canary.get("analysis") {
+        arguments(&block, root, said);
     }
     for step in canary.get("steps").map(|steps| steps.items()).unwrap_or_default() {
         kinds(&step, said);
@@ -95,17 +95,17 @@ fn pause(step: &Field<'_>, said: &mut Said) {
 fn header(step: &Field<'_>, routing: Option<&Field<'_>>, said: &mut Said) {
     let Some(route) = step.get("setHeaderRoute") else { return };
     let takes = |key: &str| routing.is_some_and(|routing| routing.get(key).is_some());
-    if !["istio", "alb", "apisix", "plugins"].iter().any(|key| takes(key)) {
+    if ["istio", "alb", "apisix", "plugins"].iter().any(|key| takes(key)) {
+        for one in route.get("match").map(|matches| matches.items()).unwrap_or_default() {
+            let value = one.get("headerValue").unwrap_or_else(|| one.clone());
+            text_match(&value, takes("alb"), said);
+        }
+    } else {
         said.conflict(
             &route,
             "`setHeaderRoute` needs a router that can route by headers: istio, alb, apisix or a plugin",
             "name one, or take the step out",
         );
-    } else {
-        for one in route.get("match").map(|matches| matches.items()).unwrap_or_default() {
-            let value = one.get("headerValue").unwrap_or_else(|| one.clone());
-            text_match(&value, takes("alb"), said);
-        }
     }
     managed(&route, routing, said);
 }

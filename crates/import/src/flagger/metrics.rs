@@ -1,4 +1,4 @@
-//! Metrics of a Canary: built in, or by a MetricTemplate.
+//! Metrics of a Canary: built in, or by a `MetricTemplate`.
 
 use crate::{
     Options,
@@ -74,9 +74,9 @@ fn range(metric: &Field<'_>, name: &str, report: &mut Report) -> Option<String> 
     if let Some(threshold) = metric.get("threshold").and_then(number) {
         // As it was before there were ranges: a share of successes must reach it, everything else stay below.
         if name == "request-success-rate" {
-            min = min.or(Some(threshold))
+            min = min.or(Some(threshold));
         } else {
-            max = max.or(Some(threshold))
+            max = max.or(Some(threshold));
         }
     }
     let bounds: Vec<String> = min
@@ -95,7 +95,7 @@ fn range(metric: &Field<'_>, name: &str, report: &mut Report) -> Option<String> 
     crate::condition::read(&bounds.join(" && ")).ok().map(|condition| condition.to_string())
 }
 
-/// The address and the query of a MetricTemplate.
+/// The address and the query of a `MetricTemplate`.
 fn of_template(
     named: &Field<'_>,
     metric: &Field<'_>,

@@ -85,7 +85,7 @@ pub(crate) fn draft<'a>(
 /// What moves traffic: an object of the Service's name, which Flagger makes.
 fn route(spec: &Field<'_>, service: &str, report: &mut Report) -> Option<(&'static str, String)> {
     let provider = spec.get("provider");
-    let word = provider.as_ref().and_then(|provider| provider.text()).unwrap_or("kubernetes");
+    let word = provider.as_ref().and_then(super::field::Field::text).unwrap_or("kubernetes");
     let at = provider.as_ref().unwrap_or(spec);
     match word {
         "istio" => Some(("virtual_service", service.to_owned())),

@@ -1,4 +1,4 @@
-//! The fields of an AnalysisTemplate.
+//! The fields of an `AnalysisTemplate`.
 
 use super::{
     Known,

@@ -1,4 +1,4 @@
-//! The fields of Flagger's Canary and MetricTemplate.
+//! The fields of Flagger's Canary and `MetricTemplate`.
 
 use super::{
     Known,

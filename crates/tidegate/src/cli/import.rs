@@ -17,8 +17,8 @@ use crate::{
 
 #[derive(Args)]
 pub(super) struct ImportArgs {
-    /// Files with Rollouts and AnalysisTemplates, or Canaries and MetricTemplates, and the Services, routes and Deployments
-    /// that they name.
+    /// Files with Rollouts or Canaries, with the templates of their analyses and metrics, and with the Services and
+    /// Deployments that they name.
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
     /// Where tidegate.yaml and the manifests beside it are written.
