@@ -158,6 +158,10 @@ fn other_type(text: &str) -> bool {
 }
 
 fn quoted(text: &str) -> String {
+    // Queries are full of double quotes.
+    if text.contains('"') && !text.contains('\'') && text.chars().all(|c| (' '..='~').contains(&c)) {
+        return format!("'{text}'");
+    }
     let mut out = String::from("\"");
     for c in text.chars() {
         match c {
