@@ -221,6 +221,11 @@ fn on_purpose(strategy: &Field<'_>, asks: bool, options: &Options, report: &mut 
         );
         report.note(
             strategy,
+            "an inconclusive analysis pauses the rollout at once",
+            "the step holds for a person when it has lasted `max_dwell`",
+        );
+        report.note(
+            strategy,
             "empty answers reach the condition",
             "an answer without data is an error, which `consecutive_error_limit` counts",
         );
