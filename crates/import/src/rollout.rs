@@ -221,8 +221,8 @@ fn on_purpose(strategy: &Field<'_>, asks: bool, options: &Options, report: &mut 
         );
         report.note(
             strategy,
-            "an inconclusive analysis pauses the rollout at once",
-            "the step holds for a person when it has lasted `max_dwell`",
+            "an inconclusive analysis pauses the rollout, and a new run begins when a person resumes it",
+            "the step holds for a person at its end, and goes on when the person approves",
         );
         report.note(
             strategy,

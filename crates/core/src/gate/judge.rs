@@ -328,6 +328,9 @@ pub struct Finding {
     pub budget_ppm: u64,
     /// Evidence came, and it decides nothing yet.
     pub undecided: bool,
+    /// Nor will it: there is nothing to wait for.
+    #[serde(default, skip_serializing_if = "core::ops::Not::not")]
+    pub ended: bool,
 }
 
 /// When a gate is asked.

@@ -110,7 +110,8 @@ impl Analysed {
             Phase::Successful if self.rule.background || here => Standing::Passed,
             // Beside the steps only a failure stops them; but what was not measured has not passed.
             Phase::Running if self.rule.is_beside() && here && self.good => Standing::Passed,
-            Phase::Successful | Phase::Running | Phase::Inconclusive => Standing::Undecided,
+            Phase::Inconclusive => Standing::Ended,
+            Phase::Successful | Phase::Running => Standing::Undecided,
         };
         Answer::plain(standing, format!("`{}`: {}", self.metric, self.run.said(&self.rule, &self.seen)))
     }

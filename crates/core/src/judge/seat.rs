@@ -105,6 +105,8 @@ pub(super) enum Standing {
     Failed,
     /// Evidence came and decides nothing yet.
     Undecided,
+    /// It is complete, and decides nothing.
+    Ended,
     /// No evidence came.
     Absent,
 }

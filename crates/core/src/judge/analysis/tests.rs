@@ -117,6 +117,17 @@ fn five_errors_in_a_row_ten_seconds_apart_end_it_and_a_first_question_on_its_way
 }
 
 #[test]
+fn an_inconclusive_run_has_ended_and_is_not_waited_for() {
+    let neither = Analysis { failure: Some("result[0] > 9".to_owned()), ..rule(Some(3)) };
+    let mut asked = Asked::by(neither, vec![1]);
+    let ended = asked.value(1, 7.0);
+    assert_eq!(ended.verdict, Verdict::NoEvidence);
+    let finding = ended.finding.unwrap();
+    assert!(finding.undecided && finding.ended, "{}", ended.reason);
+    assert!(asked.value(61, 1.0).finding.unwrap().ended, "no measurement brings it back");
+}
+
+#[test]
 fn nothing_compares_with_nan_and_a_failure_condition_over_it_is_no_pass() {
     let mut good = Asked::by(rule(Some(1)), vec![1]);
     assert_eq!(good.value(1, f64::NAN).verdict, Verdict::Fail, "a success condition is not met");
