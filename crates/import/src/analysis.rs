@@ -303,6 +303,9 @@ fn gate(
     }
     about.services(&metric, &source.1, report);
     let limits = limits(&metric, report)?;
+    if !about.options.compat {
+        not_counted(&metric, &limits, report);
+    }
     let dry_run = dry.iter().any(|rule| rule.is_match(name.as_str()));
     if dry_run {
         report.note(
@@ -312,6 +315,24 @@ fn gate(
         );
     }
     Some(Gate { name, source, success, failure, limits, dry_run, background: false, steps: [].into() })
+}
+
+/// Says what is not counted where every value is looked at.
+fn not_counted(metric: &Field<'_>, limits: &Limits, report: &mut Report) {
+    if limits.initial_delay_ms > 0 {
+        report.warn(
+            metric,
+            "the first measurement comes after `initialDelay`",
+            "values are looked at from the beginning of the step; `--compat argo` waits",
+        );
+    }
+    if limits.consecutive_successes > 0 {
+        report.note(
+            metric,
+            "so many good measurements in a row end the analysis",
+            "the step lasts as long as they take and ends with a good value; `--compat argo` counts them",
+        );
+    }
 }
 
 impl About<'_> {

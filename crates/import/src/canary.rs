@@ -253,10 +253,22 @@ impl<'b> Walk<'_, 'b> {
             );
         }
         let number = self.steps.len().max(1);
+        let before = self.steps.last().map_or(0, |step| step.bake_ms);
+        if before > 0 && !self.about.options.compat {
+            report.note(
+                field,
+                "asked once the pause before it is over",
+                "asked through the whole step, the pause too; `--compat argo` waits",
+            );
+        }
         if let Some(step) = self.steps.last_mut() {
             step.bake_ms = step.bake_ms.saturating_add(length.unwrap_or(0));
         }
-        for gate in run.gates {
+        for mut gate in run.gates {
+            if self.about.options.compat {
+                let delay = &mut gate.limits.initial_delay_ms;
+                *delay = delay.saturating_add(before).min(WEEK_MS);
+            }
             ask(&mut self.gates, gate, [number], field, report);
         }
     }

@@ -49,7 +49,7 @@ enum Compat {
 
 pub(super) fn import(common: &Common, args: &ImportArgs) -> Result<Exit, Fault> {
     let sources = config::foreign::sources(&args.files)
-        .map_err(|rejected| Fault::refuse(super::project::rejection(&rejected)))?;
+        .map_err(|rejected| Fault::refuse(super::project::rejection_of(&rejected, "the manifests")))?;
     let options = Options { compat: args.compat.is_some(), prometheus: args.prometheus.clone() };
     let imported = tidegate_import::import(&sources, &options);
     proven(&imported)?;

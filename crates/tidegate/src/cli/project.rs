@@ -105,9 +105,7 @@ fn foreign(
             print_json(&serde_json::json!({ "file": path, "valid": false, "findings": rejected.findings }))?;
             Ok(Exit::Refused)
         }
-        Err(rejected) => {
-            Err(Fault::refuse(rejection(&rejected).replacen("in the configuration", "in the manifests", 1)))
-        }
+        Err(rejected) => Err(Fault::refuse(rejection_of(&rejected, "the manifests"))),
     }
 }
 
@@ -119,11 +117,13 @@ fn names(config: &config::Config) -> String {
 
 /// Every finding, and how many there are.
 pub(super) fn rejection(rejected: &Rejected) -> String {
+    rejection_of(rejected, "the configuration")
+}
+
+/// The same for something else than the configuration.
+pub(super) fn rejection_of(rejected: &Rejected, what: &str) -> String {
     let count = rejected.findings.len();
     let findings = config::render::render_coloured(&rejected.findings, &rejected.source);
-    format!(
-        "{count} mistake{} in the configuration\n\n{}",
-        if count == 1 { "" } else { "s" },
-        findings.trim_end()
-    )
+    let many = if count == 1 { "" } else { "s" };
+    format!("{count} mistake{many} in {what}\n\n{}", findings.trim_end())
 }
