@@ -3,9 +3,10 @@
 use alloc::{borrow::ToOwned, string::String, vec, vec::Vec};
 
 use crate::{
+    deployment::{Event, Input, Key, Outcome, Phase, State, What, decide, table::sample_plan},
     gate::{
-        Analysis, Gate, Judgement, Look, MetricAnswer, MetricReading, Mode, Number, OnNoEvidence, Reading,
-        ReleaseReading, Rule, Verdict, Window,
+        Analysis, Gate, Judgement, Look, MetricAnswer, MetricReading, Mode, Number, OnInconclusive,
+        OnNoEvidence, Reading, ReleaseReading, Rule, Verdict, Window,
     },
     judge::{Batch, Exposure, Judge, Settings},
     model::{Millis, Share, Timestamp},
@@ -155,4 +156,31 @@ fn a_preview_without_users_is_asked_where_the_gate_names_it_and_nowhere_else() {
     (asked.share, asked.stage) = (Share::ALL, Some(1));
     let elsewhere = asked.value(2, 9.0);
     assert_ne!(elsewhere.verdict, Verdict::Fail, "{}", elsewhere.reason);
+}
+
+#[test]
+fn a_person_is_asked_when_an_inconclusive_run_has_ended_however_long_the_step_could_last() {
+    let neither = Analysis { failure: Some("result[0] > 9".to_owned()), ..rule(Some(3)) };
+    let mut asked = Asked::by(neither, vec![1]);
+    asked.gate.on_inconclusive = OnInconclusive::Hold;
+    let mut plan = sample_plan();
+    let now = Timestamp(2_000);
+    for (stage, value, event) in [(0, 7.0, "approval_asked"), (0, 1.0, "held")] {
+        plan.stages[stage].gates = vec![asked.gate.clone()];
+        let mut judge = Judge::of(&plan);
+        let at = Timestamp(1_000);
+        let answer = MetricAnswer::Values { at, new: vec![Number(value)], stable: Vec::new() };
+        let exposure = Exposure { share: Share::percent(10), stage: Some(stage) };
+        judge.take(&Batch::between(&reading(0, None), &reading(1_000, Some(answer)), exposure, 1));
+        let state = State {
+            phase: Phase::CanaryEvaluating { stage, held_until: None },
+            share: Share::percent(10),
+            opening: Some(reading(0, None)),
+            ..State::planned(Timestamp(0))
+        };
+        let key = Key { intent: 0, what: What::Measure };
+        let input = Input::Outcome { key, attempt: 0, outcome: Outcome::Read(reading(2_000, None)) };
+        let events = decide(&plan, &state, &judge, &input, now).unwrap();
+        assert_eq!(events.last().map(Event::name), Some(event), "{value}");
+    }
 }
