@@ -14,7 +14,19 @@ pub(crate) struct Refused;
 pub(crate) fn translated(field: Option<&Field<'_>>, report: &mut Report) -> Result<Option<String>, Refused> {
     let Some(field) = field else { return Ok(None) };
     let Some(text) = field.text().filter(|text| !text.trim().is_empty()) else { return Ok(None) };
-    match read(text) {
+    let found = read(text).or_else(|error| match read(&with_numbers(text)) {
+        Ok(same) => {
+            report.note(
+                field,
+                "true or false is compared as such",
+                "true is 1 and false is 0 where a number is read",
+            );
+            Ok(same)
+        }
+        // What the text itself lacks is said, not what its copy lacks.
+        Err(_) => Err(error),
+    });
+    match found {
         Ok(expression) => {
             if answers_itself(text) {
                 report.note(
@@ -37,6 +49,19 @@ pub(crate) fn read(text: &str) -> Result<Expression, ExpressionError> {
     let expression = Expression::parse(text)?;
     expression.check(&judge::scope(Unit::Number))?;
     Ok(expression)
+}
+
+/// The condition with comparisons to `true` and `false` as comparisons to 1 and 0.
+fn with_numbers(text: &str) -> String {
+    let mut out = text.to_owned();
+    for sign in ["==", "!="] {
+        for (word, number) in [("true", "1"), ("false", "0")] {
+            for blank in [" ", ""] {
+                out = out.replace(&format!("{sign}{blank}{word}"), &format!("{sign} {number}"));
+            }
+        }
+    }
+    out
 }
 
 /// What is wrong, by the exact token, and what to do.
@@ -95,6 +120,13 @@ mod tests {
             let read = read(text).unwrap_or_else(|why| panic!("{text}: {why}"));
             assert_eq!(Expression::parse(&read.to_string()).as_ref(), Ok(&read), "{text}");
         }
+    }
+
+    #[test]
+    fn a_comparison_with_true_becomes_one_with_a_number() {
+        assert!(read("result == true").is_err());
+        assert_eq!(with_numbers("result == true && result[0]!=false"), "result == 1 && result[0]!= 0");
+        assert!(read(&with_numbers("result == true || result != false")).is_ok());
     }
 
     #[test]
