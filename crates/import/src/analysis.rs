@@ -12,7 +12,7 @@ use crate::{
     field::Field,
     form,
     gate::{Gate, Limits},
-    known,
+    known, member,
     objects::{Object, Objects},
     out::{Value, text},
     provider,
@@ -69,14 +69,14 @@ pub(crate) fn run(block: &Field<'_>, about: &About<'_>, report: &mut Report) -> 
     let mut gates: Vec<Gate> = Vec::new();
     for template in &templates {
         for metric in template.get("metrics").map(|metrics| metrics.items()).unwrap_or_default() {
-            match gate(&metric, &arguments, &dry, about, report) {
-                Some(gate) if gates.iter().any(|one| one.name == gate.name) => {
+            // What is wrong with those that are none was said.
+            for gate in gates_of(&metric, &arguments, &dry, about, report).into_iter().flatten() {
+                if gates.iter().any(|one| one.name == gate.name) {
                     let theirs = format!("two metrics are called `{}`, which Argo refuses", gate.name);
                     report.error(&metric, theirs, "the second one is not written");
+                } else {
+                    gates.push(gate);
                 }
-                Some(gate) => gates.push(gate),
-                // What is wrong with it was said.
-                None => {}
             }
         }
     }
@@ -272,13 +272,13 @@ fn dry_runs(block: &Field<'_>, templates: &[Field<'_>], report: &mut Report) -> 
     all
 }
 
-fn gate(
+fn gates_of(
     metric: &Field<'_>,
     arguments: &Arguments,
     dry: &[Regex],
     about: &About<'_>,
     report: &mut Report,
-) -> Option<Gate> {
+) -> Option<Vec<Gate>> {
     let mut missing = Vec::new();
     let filled = fill(metric.node, arguments, &mut missing);
     let metric = Field { node: &filled, file: metric.file, path: metric.path.clone(), place: metric.place };
@@ -290,9 +290,8 @@ fn gate(
     }
     let provider = metric.get("provider")?;
     let source = provider::source(&provider, about.options.prometheus.as_deref(), report);
-    let success = condition::translated(metric.get("successCondition").as_ref(), report);
-    let failure = condition::translated(metric.get("failureCondition").as_ref(), report);
-    let (Some(source), Ok(success), Ok(failure)) = (source, success, failure) else { return None };
+    let questions = questions(&name, source.as_ref(), &metric, report);
+    let (Some(source), Some(questions)) = (source, questions) else { return None };
     if provider::holds_secret(&source.1) {
         report.error(
             &metric,
@@ -314,7 +313,53 @@ fn gate(
             "asked and said, and nothing is done about it (`on_failure: alert`)",
         );
     }
-    Some(Gate { name, source, success, failure, limits, dry_run, background: false, steps: [].into() })
+    let gate = |Question { name, source, success, failure }| {
+        let limits = limits.clone();
+        Gate { name, source, success, failure, limits, dry_run, background: false, steps: [].into() }
+    };
+    Some(questions.into_iter().map(gate).collect())
+}
+
+/// A source with its conditions.
+struct Question {
+    name: String,
+    source: (&'static str, Value),
+    success: Option<String>,
+    failure: Option<String>,
+}
+
+/// What a metric asks: one question, or one for each member of an object that its condition is about. What is wrong with
+/// conditions is said although nothing can be asked.
+fn questions(
+    name: &str,
+    source: Option<&(&'static str, Value)>,
+    metric: &Field<'_>,
+    report: &mut Report,
+) -> Option<Vec<Question>> {
+    let condition = metric.get("successCondition");
+    let alone = metric.text_at("failureCondition").is_none();
+    let parts = condition.as_ref().and_then(Field::text).filter(|_| alone).and_then(member::parts);
+    if let (Some(("web", keys)), Some(parts), Some(condition)) = (source, parts, &condition) {
+        if parts.len() > 1 {
+            report.note(
+                condition,
+                "one measurement of several members",
+                "a gate for each of them, with bad values counted for each",
+            );
+        }
+        let of = |part: &member::Part| {
+            let success = condition::canonical(&part.condition, condition, report)?;
+            let last = part.path.rsplit('.').next().unwrap_or_default();
+            let name = if parts.len() > 1 { format!("{name}-{last}") } else { name.to_owned() };
+            let source = ("web", provider::at_member(keys, &part.path));
+            Some(Question { name, source, success: Some(success), failure: None })
+        };
+        return parts.iter().map(of).collect();
+    }
+    let success = condition::translated(condition.as_ref(), report);
+    let failure = condition::translated(metric.get("failureCondition").as_ref(), report);
+    let (Some(source), Ok(success), Ok(failure)) = (source, success, failure) else { return None };
+    Some(vec![Question { name: name.to_owned(), source: source.clone(), success, failure }])
 }
 
 /// Says what is not counted where every value is looked at.

@@ -14,6 +14,11 @@ pub(crate) struct Refused;
 pub(crate) fn translated(field: Option<&Field<'_>>, report: &mut Report) -> Result<Option<String>, Refused> {
     let Some(field) = field else { return Ok(None) };
     let Some(text) = field.text().filter(|text| !text.trim().is_empty()) else { return Ok(None) };
+    canonical(text, field, report).map(Some).ok_or(Refused)
+}
+
+/// A condition that stands at `field` in its canonical form; nothing when it is refused, which is said.
+pub(crate) fn canonical(text: &str, field: &Field<'_>, report: &mut Report) -> Option<String> {
     let found = read(text).or_else(|error| match read(&with_numbers(text)) {
         Ok(same) => {
             report.note(
@@ -35,11 +40,11 @@ pub(crate) fn translated(field: Option<&Field<'_>>, report: &mut Report) -> Resu
                     "an answer that rests on missing data is no evidence: neither a pass nor a failure",
                 );
             }
-            Ok(Some(expression.to_string()))
+            Some(expression.to_string())
         }
         Err(error) => {
             report.error(field, format!("the condition `{text}`"), refusal(&error));
-            Err(Refused)
+            None
         }
     }
 }

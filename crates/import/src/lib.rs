@@ -17,6 +17,7 @@ mod form;
 mod gate;
 mod known;
 mod manifest;
+mod member;
 mod objects;
 mod out;
 mod provider;

@@ -172,6 +172,16 @@ pub(crate) fn holds_secret(value: &Value) -> bool {
     }
 }
 
+/// The same question, about a member of what it finds.
+pub(crate) fn at_member(keys: &Value, member: &str) -> Value {
+    let Value::Map(entries) = keys else { return keys.clone() };
+    let longer = |(key, value): &(String, Value)| match value {
+        Value::Text(path) if key == "path" => (key.clone(), text(format!("{path}{member}"))),
+        other => (key.clone(), other.clone()),
+    };
+    Value::Map(entries.iter().map(longer).collect())
+}
+
 /// Whether a path names at most one value: `{$.a[0]['b']}`.
 fn is_simple_path(path: &str) -> bool {
     let path = path.trim();
