@@ -11,6 +11,10 @@ pub(crate) struct Part {
 
 /// The parts of a condition that all have to hold, each about one member; nothing where it is about anything else.
 pub(crate) fn parts(condition: &str) -> Option<Vec<Part>> {
+    // It binds looser than `&&`, and holds of one side only.
+    if condition.split(|c: char| !c.is_alphanumeric() && c != '_').any(|word| word == "or") {
+        return None;
+    }
     let mut parts: Vec<Part> = Vec::new();
     for one in conjuncts(condition)? {
         let Part { path, condition } = part(one.trim())?;
@@ -28,7 +32,6 @@ fn conjuncts(text: &str) -> Option<Vec<&str>> {
     for (at, c) in text.char_indices() {
         match (quote, c) {
             (Some(open), _) if c == open => quote = None,
-            (Some(_), _) => {}
             (None, '"' | '\'') => quote = Some(c),
             (None, '(' | '[' | '{') => depth += 1,
             (None, ')' | ']' | '}') => depth = depth.checked_sub(1)?,
@@ -38,7 +41,7 @@ fn conjuncts(text: &str) -> Option<Vec<&str>> {
             }
             // What holds of one side only cannot be taken apart.
             (None, '|' | '?') if depth == 0 => return None,
-            (None, _) => {}
+            (Some(_) | None, _) => {}
         }
     }
     found.push(text.get(from..)?);
@@ -103,6 +106,7 @@ mod tests {
             "result > 1",
             "result.a > result.b",
             "result.ok || result.fine",
+            "result.a > 5 or result.a < 1 && result.b > 0",
             "len(result.list) > 0 ? result.a : result.b",
             "result.list[0] > 1",
             "results.a > 1",

@@ -177,7 +177,7 @@ pub(crate) fn at_member(keys: &Value, member: &str) -> Value {
     let Value::Map(entries) = keys else { return keys.clone() };
     let longer = |(key, value): &(String, Value)| match value {
         Value::Text(path) if key == "path" => (key.clone(), text(format!("{path}{member}"))),
-        other => (key.clone(), other.clone()),
+        Value::Text(_) | Value::Plain(_) | Value::Map(_) | Value::List(_) => (key.clone(), value.clone()),
     };
     Value::Map(entries.iter().map(longer).collect())
 }
