@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, path::Path};
 
 use tidegate_adapters::local::{LocalSpec, Manifest, Program, Routing, Source};
 use tidegate_core::{
-    gate::{Conditions, Gate, Mode, OnFailure, OnInconclusive, OnNoEvidence, Rule},
+    gate::{Analysis, Conditions, Gate, Mode, OnFailure, OnInconclusive, OnNoEvidence, Rule},
     judge::Metric,
     model::{Artifact, Millis, Release, Share},
     plan::{Batch, Limits, Request, Shadow, Step, StrategySpec, Waves},
@@ -235,8 +235,8 @@ fn strategy(strategy: &config::Strategy) -> Result<StrategySpec, Fault> {
         },
         config::Strategy::BlueGreen(green) => StrategySpec::BlueGreen {
             bake: Millis(green.bake_ms),
-            // The smoke test of a preview: all instances stay ready this long before the switch.
-            preview: if green.preview { Millis::secs(3) } else { Millis::ZERO },
+            // All instances stay ready this long before the switch.
+            preview: if green.preview { Millis(green.preview_bake_ms) } else { Millis::ZERO },
             approval: green.approval,
         },
         config::Strategy::Rolling(rolling) => StrategySpec::Rolling {
@@ -318,9 +318,10 @@ fn custom(name: &str, gate: &CustomGate) -> Gate {
         failures_max: gate.failures_max,
         unit: gate.unit.clone(),
     };
-    let rule = match gate.goal_milli {
-        Some(least) => Rule::Goal { ratio_min_bp: least.saturating_mul(10) },
-        None => Rule::Metric(conditions),
+    let rule = match (gate.goal_milli, &gate.analysis) {
+        (Some(least), _) => Rule::Goal { ratio_min_bp: least.saturating_mul(10) },
+        (None, Some(run)) => Rule::Analysis(analysis(conditions, run)),
+        (None, None) => Rule::Metric(conditions),
     };
     Gate {
         mode: Mode::Sequential,
@@ -330,7 +331,25 @@ fn custom(name: &str, gate: &CustomGate) -> Gate {
         on_no_evidence: gate.on_no_evidence,
         hold_max: Millis(gate.hold_max_ms),
         on_inconclusive: gate.on_inconclusive,
+        steps: gate.steps.clone(),
         ..Gate::new(name, rule)
+    }
+}
+
+fn analysis(conditions: Conditions, run: &config::metrics::Analysis) -> Analysis {
+    let Conditions { success, failure, unit, .. } = conditions;
+    Analysis {
+        success,
+        failure,
+        unit,
+        count: run.count,
+        interval: Millis(run.interval_ms),
+        initial_delay: Millis(run.initial_delay_ms),
+        failure_limit: run.failure_limit,
+        inconclusive_limit: run.inconclusive_limit,
+        consecutive_error_limit: run.consecutive_error_limit,
+        consecutive_success_limit: run.consecutive_success_limit,
+        background: run.background,
     }
 }
 
@@ -345,6 +364,7 @@ fn gate(name: &str, policy: &Policy, rule: Rule) -> Gate {
         on_no_evidence: policy.on_no_evidence,
         hold_max: Millis(policy.hold_max_ms),
         on_inconclusive: policy.on_inconclusive,
+        steps: Vec::new(),
     }
 }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tidegate_core::{
     expression::{self, Expression},
-    gate::{Conditions, Counters, Gate, MetricAnswer, Number, Rule},
+    gate::{Analysis, Conditions, Counters, Gate, MetricAnswer, Number, Rule},
     judge::Metric,
     model::{Millis, Timestamp},
     plan::Plan,
@@ -321,7 +321,8 @@ fn not_finite(plan: &Plan, metric: &str) -> NotFinite {
             .is_some_and(|parsed| parsed.asks_for_not_finite())
     };
     let keeps = |gate: &Gate| match &gate.rule {
-        Rule::Metric(Conditions { success, failure, .. }) => {
+        Rule::Metric(Conditions { success, failure, .. })
+        | Rule::Analysis(Analysis { success, failure, .. }) => {
             gate.metric.as_deref() == Some(metric) && (asks(success) || asks(failure))
         }
         Rule::ErrorRate { .. }

@@ -127,7 +127,7 @@ impl Slot {
     fn new(asker: Asker, metric: &str) -> Self {
         let question = asker.question().to_owned();
         let answer =
-            MetricAnswer::Fault { reason: format!("metric `{metric}`: `{question}` is being asked") };
+            MetricAnswer::Awaited { reason: format!("metric `{metric}`: `{question}` is being asked") };
         Self { answer, question, due: Instant::now(), asker: Some(Box::new(asker)) }
     }
 
@@ -135,7 +135,7 @@ impl Slot {
     fn newest(&self, metric: &Metric, now: Timestamp) -> MetricAnswer {
         let at = match &self.answer {
             MetricAnswer::Counters { at, .. } | MetricAnswer::Values { at, .. } => *at,
-            MetricAnswer::Fault { .. } => return self.answer.clone(),
+            MetricAnswer::Awaited { .. } | MetricAnswer::Fault { .. } => return self.answer.clone(),
         };
         let age = now.since(at);
         if age <= metric.fresh {
@@ -180,7 +180,9 @@ mod tests {
         assert_eq!(slot.newest(&metric, asked.after(metric.fresh)), value);
         let stale = slot.newest(&metric, asked.after(Millis(5_001)));
         for (fault, words) in [(waiting, "is being asked"), (stale, "5 s")] {
-            let MetricAnswer::Fault { reason } = &fault else { panic!("{fault:?}") };
+            let (MetricAnswer::Awaited { reason } | MetricAnswer::Fault { reason }) = &fault else {
+                panic!("{fault:?}")
+            };
             assert!(
                 reason.contains("`queue`") && reason.contains("$.depth") && reason.contains(words),
                 "{reason}"

@@ -218,7 +218,9 @@ impl Told {
             MetricAnswer::Values { new, stable, .. } => {
                 MetricAnswer::Values { at: Timestamp(NOW.0 + later), new, stable }
             }
-            as_it_is @ (MetricAnswer::Counters { .. } | MetricAnswer::Fault { .. }) => as_it_is,
+            as_it_is @ (MetricAnswer::Awaited { .. }
+            | MetricAnswer::Counters { .. }
+            | MetricAnswer::Fault { .. }) => as_it_is,
         }
     }
 }

@@ -56,14 +56,16 @@ fn absent(plan: &Plan, state: &State, gate: &Gate, judgement: &Judgement, now: T
     }
 }
 
-/// A gate whose evidence decides nothing yet: it has until the longest that a stage may last.
+/// A gate whose evidence decides nothing yet: it has until the longest that a stage may last, unless there is nothing to
+/// wait for.
 fn undecided(plan: &Plan, state: &State, gate: &Gate, judgement: &Judgement, now: Timestamp) -> Missing {
     let opened = state.opening.as_ref().map_or(state.since, |opening| opening.at);
     let until = opened.after(plan.judge.max_dwell);
+    let waits = now < until && !judgement.finding.is_some_and(|finding| finding.ended);
     match gate.on_inconclusive {
         // A gate that need not have evidence need not be decided either.
         OnInconclusive::Promote if gate.on_no_evidence == OnNoEvidence::Continue => Missing::Nothing,
-        _ if now < until => Missing::Waited(until),
+        _ if waits => Missing::Waited(until),
         OnInconclusive::Promote => Missing::Nothing,
         OnInconclusive::Hold => Missing::Undecided(ApprovalReason::Undecided {
             gate: gate.name.clone(),

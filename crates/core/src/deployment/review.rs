@@ -123,7 +123,8 @@ const fn weight(gate: &Gate) -> u16 {
         | Rule::Instances
         | Rule::Goal { .. }
         | Rule::Shadow { .. }
-        | Rule::Metric(_) => 6,
+        | Rule::Metric(_)
+        | Rule::Analysis(_) => 6,
     }
 }
 

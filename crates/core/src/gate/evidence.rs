@@ -74,6 +74,11 @@ pub enum MetricAnswer {
         /// The stable release's.
         stable: Vec<Number>,
     },
+    /// Nothing yet: the first question is on its way.
+    Awaited {
+        /// What is asked.
+        reason: String,
+    },
     /// Nothing that may be used.
     Fault {
         /// Why, naming the source and the query.

@@ -6,6 +6,7 @@ use core::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::{
+    analysis::Analysis,
     bound::{Z_BASELINE, Z_EARLY, wilson},
     chance,
     evidence::{Arm, Window},
@@ -36,6 +37,10 @@ pub struct Gate {
     /// What evidence that came but decides nothing does when a stage has lasted the longest it may.
     #[serde(default)]
     pub on_inconclusive: OnInconclusive,
+    /// Steps at which it is asked, from 1: of the strategy before a plan is made, of the plan in it. None for every step
+    /// with users, and the watch.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub steps: Vec<usize>,
 }
 
 impl Gate {
@@ -51,14 +56,20 @@ impl Gate {
             on_no_evidence: OnNoEvidence::Hold,
             hold_max: Millis::secs(180),
             on_inconclusive: OnInconclusive::Promote,
+            steps: Vec::new(),
         }
+    }
+
+    /// Whether it is asked at this stage of a plan, from 0; nothing is the watch.
+    pub fn is_asked_at(&self, stage: Option<usize>) -> bool {
+        self.steps.is_empty() || stage.is_some_and(|stage| self.steps.contains(&(stage + 1)))
     }
 
     /// Whether it is asked of every batch; the others are asked of a window.
     pub const fn asks_batches(&self) -> bool {
         match self.rule {
             Rule::Instances => false,
-            Rule::Metric(_) | Rule::Shadow { .. } | Rule::Goal { .. } => true,
+            Rule::Metric(_) | Rule::Analysis(_) | Rule::Shadow { .. } | Rule::Goal { .. } => true,
             Rule::ErrorRate { .. }
             | Rule::Latency { .. }
             | Rule::LatencyShift { .. }
@@ -150,6 +161,8 @@ pub enum Rule {
     },
     /// A metric of the user's own, with conditions on its value.
     Metric(Conditions),
+    /// The same in measurements that are counted, as Argo Rollouts has it.
+    Analysis(Analysis),
 }
 
 /// When a metric's value is good, and when it is bad. A value that is neither decides nothing.
@@ -315,6 +328,9 @@ pub struct Finding {
     pub budget_ppm: u64,
     /// Evidence came, and it decides nothing yet.
     pub undecided: bool,
+    /// Nor will it: there is nothing to wait for.
+    #[serde(default, skip_serializing_if = "core::ops::Not::not")]
+    pub ended: bool,
 }
 
 /// When a gate is asked.
@@ -353,9 +369,11 @@ pub fn judge(gate: &Gate, window: &Window, look: Look) -> Judgement {
         Rule::RequestRate { min } => request_rate(gate, window, look, min),
         Rule::Instances => instances(gate, window, look),
         // Asked of every batch, never of a window.
-        Rule::LatencyShift { .. } | Rule::Goal { .. } | Rule::Shadow { .. } | Rule::Metric(_) => {
-            answer(gate, window, Verdict::NoEvidence, "no batch has come yet".to_owned())
-        }
+        Rule::LatencyShift { .. }
+        | Rule::Goal { .. }
+        | Rule::Shadow { .. }
+        | Rule::Metric(_)
+        | Rule::Analysis(_) => answer(gate, window, Verdict::NoEvidence, "no batch has come yet".to_owned()),
     }
 }
 
@@ -618,6 +636,10 @@ impl fmt::Display for Rule {
                 ratio_min_bp / 10_000,
                 ratio_min_bp % 10_000 / 100
             ),
+            Self::Analysis(Analysis { count, interval, .. }) => match count {
+                Some(count) => write!(f, "{count} measurements, {interval} apart"),
+                None => write!(f, "a measurement every {interval}"),
+            },
             Self::Shadow { status_max, body_max, slower_max } => write!(
                 f,
                 "copies: at most {status_max} failed or with another status, {body_max} with another body, {slower_max} slower"

@@ -4,11 +4,13 @@
 //! a window and nothing else. Numbers inside verdicts are integers (parts per million, microseconds, basis points), so
 //! that a replay of a journal is bit-identical.
 
+mod analysis;
 mod bound;
 pub(crate) mod chance;
 mod evidence;
 mod judge;
 
+pub use analysis::Analysis;
 pub(crate) use bound::wilson_upper;
 pub use evidence::{
     Arm, Counters, Instance, MetricAnswer, MetricReading, Mirrored, NoWindow, Number, Reading,

@@ -231,6 +231,7 @@ fn metric(reading: &MetricReading, last: &Reading, length: Millis, share: Share)
     let before = last.metrics.iter().find(|one| one.metric == reading.metric).map(|one| &one.answer);
     let nothing = |state, reason: &str| Said::Nothing { state, reason: reason.into() };
     let said = match (&reading.answer, before) {
+        (MetricAnswer::Awaited { reason }, _) => nothing(DataState::NoSeries, reason),
         (MetricAnswer::Fault { reason }, _) => nothing(DataState::Stale, reason),
         // One answer is one value, however often it is looked at before the next one comes.
         (MetricAnswer::Values { at, .. }, Some(MetricAnswer::Values { at: then, .. })) if at <= then => {

@@ -141,7 +141,7 @@ impl Conditioned {
     }
 }
 
-fn values(new: &[Number], stable: &[Number]) -> Values {
+pub(super) fn values(new: &[Number], stable: &[Number]) -> Values {
     let mut values = Values::new();
     values.insert("result".into(), Value::numbers(new.iter().map(|number| number.0)));
     let only = |numbers: &[Number]| match numbers {
@@ -162,7 +162,7 @@ fn values(new: &[Number], stable: &[Number]) -> Values {
     values
 }
 
-fn shown(numbers: &[Number]) -> String {
+pub(super) fn shown(numbers: &[Number]) -> String {
     match numbers {
         [] => "empty".into(),
         [one] => one.0.to_string(),

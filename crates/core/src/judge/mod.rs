@@ -4,6 +4,7 @@
 //! judge about every sequential gate. The same batches give the same answers, bit by bit, on every machine: that is what
 //! `tidegate replay` shows. The statistics themselves are in `tidegate-statistics`, which knows nothing of gates.
 
+mod analysis;
 mod batch;
 pub mod chart;
 mod error;

@@ -213,11 +213,11 @@ impl Judge {
         } else {
             self.said(seat, stage, look)
         };
-        let undecided = said.standing == Standing::Undecided;
+        let undecided = matches!(said.standing, Standing::Undecided | Standing::Ended);
         let verdict = match said.standing {
             Standing::Passed => Verdict::Pass,
             Standing::Failed => Verdict::Fail,
-            Standing::Undecided | Standing::Absent => Verdict::NoEvidence,
+            Standing::Undecided | Standing::Ended | Standing::Absent => Verdict::NoEvidence,
         };
         let rarity =
             (seat.weighs() && said.standing != Standing::Absent).then(|| words::rarity_so_far(against));
@@ -252,6 +252,7 @@ impl Judge {
             ln_bayes_mnat: answer.ln_bayes.map(words::milli),
             budget_ppm: words::whole(libm::exp(against - self.threshold_of(seat)).min(1.0) * 1e6),
             undecided,
+            ended: undecided && answer.standing == Standing::Ended,
         };
         Judgement {
             value: ppm(answer.value),

@@ -5,6 +5,7 @@ use alloc::{boxed::Box, format, string::String};
 use tidegate_statistics::{Arm as Counts, Bounds, Layout, Measure, OnsetPrior, Pair};
 
 use super::{
+    analysis::Analysed,
     batch::{Batch, DataState, Said},
     error::Errors,
     gauge::Gauge,
@@ -62,6 +63,7 @@ pub(super) enum Trial {
     Shadow(Box<Compared>),
     Goal(Box<Goal>),
     Conditions(Conditioned),
+    Analysis(Box<Analysed>),
 }
 
 /// The proxy's buckets: at most a sixteenth of their upper edge wide, the same for every release.
@@ -103,6 +105,8 @@ pub(super) enum Standing {
     Failed,
     /// Evidence came and decides nothing yet.
     Undecided,
+    /// It is complete, and decides nothing.
+    Ended,
     /// No evidence came.
     Absent,
 }
@@ -144,8 +148,10 @@ impl Seat {
     }
 
     /// Whether it is asked at this share: copies are compared until the first user is answered, everything else from then.
-    pub(super) const fn is_asked(&self, share: Share) -> bool {
-        matches!(self.trial, Trial::Shadow(_)) == (share.basis_points() == 0)
+    pub(super) fn is_asked(&self, share: Share) -> bool {
+        // What names its steps is asked at them, a preview without users among them.
+        let named = !self.gate.steps.is_empty();
+        named || matches!(self.trial, Trial::Shadow(_)) == (share.basis_points() == 0)
     }
 
     /// Its part of the shared budget, when its failure turns back and it is answered with evidence.
@@ -163,7 +169,7 @@ impl Seat {
             (Trial::Cpu(_), _) => Some(Measure::Cpu),
             (Trial::Memory(_), _) => Some(Measure::Memory),
             (Trial::Shadow(_), _) => Some(Measure::Custom),
-            (Trial::Rate(_) | Trial::Goal(_) | Trial::Conditions(_), _) => None,
+            (Trial::Rate(_) | Trial::Goal(_) | Trial::Conditions(_) | Trial::Analysis(_), _) => None,
         }
     }
 
@@ -205,7 +211,13 @@ impl Seat {
     /// Takes a batch of a time in which it is asked, or learns what to compare with.
     pub(super) fn take(&mut self, batch: &Batch, raised: bool, warming: bool) {
         let learns = matches!(self.trial, Trial::Errors(_) | Trial::Shift(_));
-        if !learns && !self.is_asked(batch.new.share) {
+        let asked = self.is_asked(batch.new.share) && self.gate.is_asked_at(batch.stage);
+        if !learns && !asked {
+            return;
+        }
+        // It counts what could not be measured, too.
+        if let Trial::Analysis(analysed) = &mut self.trial {
+            analysed.take(batch);
             return;
         }
         let interval = match self.interval(batch, raised, warming) {
@@ -227,7 +239,7 @@ impl Seat {
             Trial::Rate(rate) => rate.take(&interval),
             Trial::Cpu(gauge) if !warming => gauge.take(batch.cpu_ppm, batch.new.length),
             Trial::Memory(gauge) if !warming => gauge.take(batch.memory_ppm, batch.new.length),
-            Trial::Cpu(_) | Trial::Memory(_) => {}
+            Trial::Cpu(_) | Trial::Memory(_) | Trial::Analysis(_) => {}
             Trial::Shadow(compared) => compared.take(batch.mirror.as_ref()),
             Trial::Goal(goal) => goal.take(&interval),
             Trial::Conditions(conditions) => conditions.take(batch),
@@ -292,7 +304,7 @@ impl Seat {
             | Trial::Memory(_)
             | Trial::Shadow(_) => true,
             // The first says it in its own words; the others have none.
-            Trial::Rate(_) | Trial::Goal(_) | Trial::Conditions(_) => false,
+            Trial::Rate(_) | Trial::Goal(_) | Trial::Conditions(_) | Trial::Analysis(_) => false,
         }
     }
 
@@ -314,6 +326,7 @@ impl Seat {
             Trial::Shadow(compared) => compared.answer(self.gate.min_requests),
             Trial::Goal(goal) => goal.answer(),
             Trial::Conditions(conditions) => conditions.answer(stage, look),
+            Trial::Analysis(analysed) => analysed.answer(stage),
         }
     }
 }
@@ -345,6 +358,7 @@ impl Trial {
                 Self::Shadow(Box::new(Compared::new(settings, shares, onset)?))
             }
             Rule::Metric(conditions) => Self::Conditions(Conditioned::new(gate, conditions)),
+            Rule::Analysis(rule) => Self::Analysis(Box::new(Analysed::new(gate, rule))),
             Rule::Instances => return None,
         })
     }
@@ -357,7 +371,7 @@ impl Trial {
             Self::Quantile(quantile) => quantile.ln_against(),
             Self::Cpu(gauge) | Self::Memory(gauge) => gauge.ln_against(),
             Self::Shadow(compared) => compared.ln_against(),
-            Self::Rate(_) | Self::Goal(_) | Self::Conditions(_) => 0.0,
+            Self::Rate(_) | Self::Goal(_) | Self::Conditions(_) | Self::Analysis(_) => 0.0,
         }
     }
 
@@ -368,6 +382,7 @@ impl Trial {
             Self::Rate(rate) => rate.fails(),
             Self::Goal(goal) => goal.fails(),
             Self::Conditions(conditions) => conditions.fails(),
+            Self::Analysis(analysed) => analysed.fails(),
             Self::Errors(_) | Self::Shift(_) | Self::Quantile(_) | Self::Shadow(_) => false,
         }
     }
@@ -382,6 +397,7 @@ impl Trial {
             Self::Shadow(compared) => compared.fault(settings, against),
             Self::Goal(goal) => goal.fault(),
             Self::Conditions(conditions) => conditions.fault(),
+            Self::Analysis(analysed) => analysed.fault(),
         }
     }
 }

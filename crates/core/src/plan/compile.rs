@@ -367,6 +367,8 @@ pub fn compile(request: Request) -> Result<Plan, PlanError> {
             in_waves(request.waves.count, with_shadow(&request, stages(&request)?), &mut notes)
         }
     };
+    let waves = stages.last().map_or(0, |stage| usize::from(stage.wave)) + 1;
+    at_their_steps(&mut stages, waves, request.shadow.is_some() && !request.way_back);
     let (watch, watch_gates) = watch(&request, &mut notes);
     let confidence = assess(&request, &mut stages, &mut notes)?;
     Ok(Plan {
@@ -455,11 +457,34 @@ fn canary(request: &Request, steps: &[Step]) -> Result<Vec<Stage>, PlanError> {
 fn blue_green(request: &Request, bake: Millis, preview: Millis, approval: bool) -> Vec<Stage> {
     let all = request.instances;
     let before = Stage {
-        gates: vec![instances_gate()],
+        gates: of_preview(request),
         ..stage(request, "preview".to_string(), Share::NONE, all, preview)
     };
     let switch = Stage { approval, ..stage(request, "switch".to_string(), Share::ALL, all, bake) };
     vec![before, switch]
+}
+
+/// Whether the instances live, and what names this step.
+fn of_preview(request: &Request) -> Vec<Gate> {
+    gates_of(request)
+        .into_iter()
+        .filter(|gate| gate.rule == Rule::Instances || !gate.steps.is_empty())
+        .collect()
+}
+
+/// Gates that name their steps are asked at them only. Here they get the numbers of the plan's stages: a phase of copies
+/// stands before the first step, and each wave has all of them.
+fn at_their_steps(stages: &mut [Stage], waves: usize, shadowed: bool) {
+    let in_wave = stages.len() / waves;
+    for (number, stage) in stages.iter_mut().enumerate() {
+        for gate in &mut stage.gates {
+            let of_wave = |wave: usize| {
+                gate.steps.iter().map(move |step| step + usize::from(shadowed) + wave * in_wave)
+            };
+            gate.steps = (0..waves).flat_map(of_wave).collect();
+        }
+        stage.gates.retain(|gate| gate.is_asked_at(Some(number)));
+    }
 }
 
 fn rolling(request: &Request, batch: Batch, bake: Millis) -> Result<Vec<Stage>, PlanError> {
@@ -489,7 +514,7 @@ fn first(request: &Request) -> Vec<Stage> {
     };
     let mut only =
         stage(request, "first".to_string(), Share::ALL, request.instances, bake.min(Millis::secs(10)));
-    only.gates.retain(|gate| !compares(gate));
+    only.gates.retain(|gate| gate.steps.is_empty() && !compares(gate));
     for gate in &mut only.gates {
         gate.on_no_evidence = OnNoEvidence::Continue;
     }
@@ -527,7 +552,7 @@ fn watch(request: &Request, notes: &mut Vec<String>) -> (Millis, Vec<Gate>) {
     let first = request.stable.is_none();
     let gates = gates_of(request)
         .into_iter()
-        .filter(|gate| !(first && compares(gate)))
+        .filter(|gate| gate.steps.is_empty() && !(first && compares(gate)))
         .map(|gate| Gate { on_no_evidence: OnNoEvidence::Continue, ..gate })
         .collect();
     if request.way_back || first {
@@ -584,7 +609,8 @@ const fn compares(gate: &Gate) -> bool {
         | Rule::Memory { .. }
         | Rule::Instances
         | Rule::Shadow { .. }
-        | Rule::Metric(_) => false,
+        | Rule::Metric(_)
+        | Rule::Analysis(_) => false,
     }
 }
 

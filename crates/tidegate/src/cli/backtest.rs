@@ -180,7 +180,8 @@ fn of_itself(bench: &Bench, latencies: bool) -> Bench {
                 | Rule::Instances
                 | Rule::Goal { .. }
                 | Rule::Shadow { .. }
-                | Rule::Metric(_) => false,
+                | Rule::Metric(_)
+                | Rule::Analysis(_) => false,
             }
     };
     let mut settings = bench.settings.clone();

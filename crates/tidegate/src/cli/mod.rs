@@ -5,6 +5,7 @@ mod confidence;
 mod control;
 mod deploy;
 mod follow;
+mod import;
 mod inspect;
 mod judge;
 mod logs;
@@ -65,6 +66,8 @@ enum Verb {
     Init(project::InitArgs),
     /// Check tidegate.yaml; every mistake is reported at once.
     Validate(project::ValidateArgs),
+    /// Write a tidegate.yaml from manifests of Argo Rollouts or Flagger, and say what is different.
+    Import(import::ImportArgs),
     /// Show what a deployment would do, without doing anything.
     Plan(deploy::PlanArgs),
     /// Print the Role that Tidegate needs in the namespace of a service on Kubernetes, for `kubectl apply -f -`
@@ -142,6 +145,7 @@ pub(crate) fn dispatch(arguments: Cli) -> Result<Exit, Fault> {
     match verb {
         Verb::Init(args) => project::init(&common, &args),
         Verb::Validate(args) => project::validate(&common, &args),
+        Verb::Import(args) => import::import(&common, &args),
         Verb::Role(args) => project::role(&common, &args),
         Verb::States(args) => reference::states(&common, &args),
         Verb::Completions(args) => reference::completions(&args),

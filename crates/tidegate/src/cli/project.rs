@@ -18,6 +18,9 @@ pub(super) struct InitArgs {
 
 #[derive(Args)]
 pub(super) struct ValidateArgs {
+    /// The file: a tidegate.yaml, or manifests of Argo Rollouts or Flagger; default: the configuration.
+    #[arg(value_name = "FILE")]
+    path: Option<std::path::PathBuf>,
     /// Print the JSON Schema of the file for editors instead.
     #[arg(long)]
     schema: bool,
@@ -56,7 +59,14 @@ pub(super) fn validate(common: &Common, args: &ValidateArgs) -> Result<Exit, Fau
         print_json(&config::schema::schema_json())?;
         return Ok(Exit::Success);
     }
-    let path = common.config_path()?.unwrap_or_else(|| config::FILE_NAME.into());
+    if let Some(checked) = args.path.as_deref().and_then(|path| Some((path, config::foreign::check(path)?))) {
+        return foreign(common, checked.0, checked.1);
+    }
+    let named = match &args.path {
+        Some(path) => Some(path.clone()),
+        None => common.config_path()?,
+    };
+    let path = named.unwrap_or_else(|| config::FILE_NAME.into());
     match config::load(&path) {
         Ok(config) if common.json => {
             let services: Vec<&String> = config.services.keys().collect();
@@ -75,6 +85,30 @@ pub(super) fn validate(common: &Common, args: &ValidateArgs) -> Result<Exit, Fau
     }
 }
 
+/// What manifests of another tool come to.
+fn foreign(
+    common: &Common,
+    path: &std::path::Path,
+    checked: Result<config::foreign::Checked, Rejected>,
+) -> Result<Exit, Fault> {
+    match checked {
+        Ok(checked) if common.json => {
+            print_json(&serde_json::json!({ "file": path, "valid": true, "objects": checked.objects }))?;
+            Ok(Exit::Success)
+        }
+        Ok(checked) => {
+            sayln!("{} is valid: {}", path.display(), checked.objects.join(", "));
+            sayln!("what it comes to here: tidegate import {}", path.display());
+            Ok(Exit::Success)
+        }
+        Err(rejected) if common.json => {
+            print_json(&serde_json::json!({ "file": path, "valid": false, "findings": rejected.findings }))?;
+            Ok(Exit::Refused)
+        }
+        Err(rejected) => Err(Fault::refuse(rejection_of(&rejected, "the manifests"))),
+    }
+}
+
 /// `1 service, shop`.
 fn names(config: &config::Config) -> String {
     let names: Vec<&str> = config.services.keys().map(String::as_str).collect();
@@ -83,11 +117,13 @@ fn names(config: &config::Config) -> String {
 
 /// Every finding, and how many there are.
 pub(super) fn rejection(rejected: &Rejected) -> String {
+    rejection_of(rejected, "the configuration")
+}
+
+/// The same for something else than the configuration.
+pub(super) fn rejection_of(rejected: &Rejected, what: &str) -> String {
     let count = rejected.findings.len();
     let findings = config::render::render_coloured(&rejected.findings, &rejected.source);
-    format!(
-        "{count} mistake{} in the configuration\n\n{}",
-        if count == 1 { "" } else { "s" },
-        findings.trim_end()
-    )
+    let many = if count == 1 { "" } else { "s" };
+    format!("{count} mistake{many} in {what}\n\n{}", findings.trim_end())
 }

@@ -225,6 +225,11 @@ pub(crate) struct CustomGate {
     pub(crate) unit: String,
     /// Bad values within a step that do not fail it yet.
     pub(crate) failures_max: u32,
+    /// A run of measurements instead.
+    pub(crate) analysis: Option<Analysis>,
+    /// Steps at which it is asked, from 1; none for all of them and the watch.
+    #[serde(default)]
+    pub(crate) steps: Vec<usize>,
     /// When it fails.
     pub(crate) on_failure: OnFailure,
     /// While there is too little to judge by.
@@ -233,4 +238,26 @@ pub(crate) struct CustomGate {
     pub(crate) hold_max_ms: u64,
     /// When the values decide nothing.
     pub(crate) on_inconclusive: OnInconclusive,
+}
+
+/// A run of measurements, as Argo Rollouts has it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Analysis {
+    /// Measurements after which it ends; none for a run without an end.
+    pub(crate) count: Option<u32>,
+    /// From one measurement to the next.
+    pub(crate) interval_ms: u64,
+    /// Before the first one.
+    pub(crate) initial_delay_ms: u64,
+    /// Measurements that may fail; none for any number.
+    pub(crate) failure_limit: Option<u32>,
+    /// Measurements that may decide nothing.
+    pub(crate) inconclusive_limit: u32,
+    /// Measurements in a row that may not be taken.
+    pub(crate) consecutive_error_limit: u32,
+    /// Good measurements in a row that end it; 0 for none.
+    pub(crate) consecutive_success_limit: u32,
+    /// One run over all its steps.
+    pub(crate) background: bool,
 }

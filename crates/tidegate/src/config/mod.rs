@@ -8,7 +8,7 @@
 mod complaint;
 pub(crate) mod confidence;
 mod fields;
-mod finding;
+pub(crate) mod foreign;
 mod form;
 pub(crate) mod gates;
 pub(crate) mod init;
@@ -27,7 +27,6 @@ pub(crate) mod schema;
 mod strategy;
 mod suggest;
 mod table;
-mod tree;
 mod units;
 
 #[cfg(test)]
@@ -41,6 +40,7 @@ use std::{
 };
 
 use serde_json::{Value, json};
+use tidegate_yaml::{finding, tree};
 
 pub(crate) use self::{
     finding::{Code, Finding, Place},

@@ -60,6 +60,8 @@ pub(crate) struct BlueGreen {
     pub(crate) bake_ms: u64,
     /// Whether it is smoke-tested before.
     pub(crate) preview: bool,
+    /// How long it is watched before.
+    pub(crate) preview_bake_ms: u64,
     /// Whether a person has to agree first.
     pub(crate) approval: bool,
 }

@@ -98,7 +98,8 @@ impl Asked {
             | Rule::Instances
             | Rule::Goal { .. }
             | Rule::Shadow { .. }
-            | Rule::Metric(_) => None,
+            | Rule::Metric(_)
+            | Rule::Analysis(_) => None,
         }
     }
 }

@@ -174,3 +174,52 @@ fn every_wave_goes_through_all_steps_before_the_next_and_expects_no_number_of_re
     );
     assert!(plan.notes.iter().any(|note| note.contains("`request_rate` is not asked")), "{:?}", plan.notes);
 }
+
+fn at_steps(name: &str, steps: &[usize]) -> Gate {
+    let rule = Rule::Metric(Conditions {
+        success: Some("result < 5".into()),
+        failure: None,
+        failures_max: 0,
+        unit: "number".into(),
+    });
+    Gate { metric: Some("m".into()), steps: steps.to_vec(), ..Gate::new(name, rule) }
+}
+
+fn asked(plan: &Plan, name: &str) -> Vec<usize> {
+    let asks = |stage: &&Stage| stage.gates.iter().any(|gate| gate.name == name);
+    plan.stages.iter().enumerate().filter(|(_, stage)| asks(stage)).map(|(at, _)| at).collect()
+}
+
+#[test]
+fn a_gate_that_names_steps_is_asked_at_them_behind_a_shadow_too_and_not_in_the_watch() {
+    let steps = StrategySpec::standard_canary();
+    let request = Request {
+        stable: Some(release("stable")),
+        gates: vec![at_steps("g", &[2, 3])],
+        watch: Millis::minutes(5),
+        ..Request::new("shop", release("new"), steps)
+    };
+    let plain = compile(request.clone()).unwrap();
+    assert_eq!(asked(&plain, "g"), [1, 2]);
+    assert!(plain.watch_gates.iter().all(|gate| gate.name != "g"));
+    let shadow = Some(Shadow::new(Share::percent(10), Millis::secs(60)));
+    let shadowed = compile(Request { shadow, ..request.clone() }).unwrap();
+    assert_eq!(asked(&shadowed, "g"), [2, 3]);
+    assert!(shadowed.stages[2].gates.iter().any(|gate| gate.is_asked_at(Some(2)) && gate.name == "g"));
+    let waves = Waves { count: 2, back: Back::All };
+    assert_eq!(asked(&compile(Request { waves, ..request.clone() }).unwrap(), "g"), [1, 2, 5, 6]);
+    let first = compile(Request { stable: None, ..request }).unwrap();
+    assert_eq!(asked(&first, "g"), [0_usize; 0]);
+}
+
+#[test]
+fn a_preview_asks_the_gates_that_name_it() {
+    let green = StrategySpec::BlueGreen { bake: Millis::secs(5), preview: Millis::secs(5), approval: false };
+    let gates = vec![at_steps("before", &[1]), at_steps("after", &[2]), at_steps("always", &[])];
+    let request =
+        Request { stable: Some(release("stable")), gates, ..Request::new("shop", release("new"), green) };
+    let plan = compile(request).unwrap();
+    for (name, stages) in [("before", &[0][..]), ("after", &[1]), ("always", &[1])] {
+        assert_eq!(asked(&plan, name), stages, "{name}");
+    }
+}

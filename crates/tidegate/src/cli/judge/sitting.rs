@@ -145,7 +145,8 @@ impl Sitting {
     fn look(&self, look: Look) -> (Vec<Answer>, Option<End>) {
         let Some(stage) = &self.stage else { return (Vec::new(), None) };
         let ask = |gate: &Gate| {
-            let sequential = gate.mode == Mode::Sequential || matches!(gate.rule, Rule::Metric(_));
+            let sequential =
+                gate.mode == Mode::Sequential || matches!(gate.rule, Rule::Metric(_) | Rule::Analysis(_));
             if sequential {
                 self.judge.ask(gate, &stage.window, Some(stage.number), look)
             } else {
@@ -278,7 +279,8 @@ const fn weighs(gate: &Gate) -> bool {
         | Rule::Instances
         | Rule::Goal { .. }
         | Rule::Shadow { .. }
-        | Rule::Metric(_) => false,
+        | Rule::Metric(_)
+        | Rule::Analysis(_) => false,
     }
 }
 
@@ -292,7 +294,8 @@ fn counted(gate: Gate) -> Gate {
         | Rule::Instances
         | Rule::Goal { .. }
         | Rule::Shadow { .. }
-        | Rule::Metric(_) => None,
+        | Rule::Metric(_)
+        | Rule::Analysis(_) => None,
     };
     let metric = gate.metric.clone().or_else(|| own.map(str::to_owned));
     Gate { metric, ..gate }

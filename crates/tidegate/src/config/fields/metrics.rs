@@ -228,10 +228,85 @@ pub(super) static CUSTOM: Block = Block::of(
             "0",
             "Bad values within a step that do not fail it yet.",
         ),
+        optional(
+            "analysis",
+            Kind::Block(&ANALYSIS),
+            "every value is looked at, and bad ones are counted",
+            "Take measurements and count them as Argo Rollouts does, instead of looking at every value.",
+        ),
+        optional(
+            "steps",
+            Kind::List { of: &Kind::Whole { min: 1, max: 51 }, min: 1, max: 51 },
+            "every step with users, and the watch",
+            "The steps of the strategy at which it is asked, from 1: those of a canary, or 1 for the preview and 2 for the \
+             switch of `blue_green`. It is not asked in the watch then.",
+        ),
         ON_FAILURE,
         ON_NO_EVIDENCE,
         HOLD_MAX,
         ON_INCONCLUSIVE,
+    ],
+);
+
+/// More than any run needs.
+const MANY: u64 = 100_000;
+
+static ANALYSIS: Block = Block::of(
+    "A run of measurements, as Argo Rollouts has it. It fails by too many measurements that failed, or that could not be \
+     taken; it decides nothing by too many that were inconclusive; it passes when enough were taken.",
+    &[
+        optional(
+            "count",
+            Kind::Whole { min: 1, max: MANY },
+            "it runs for as long as it is asked",
+            "Measurements after which it ends.",
+        ),
+        field(
+            "interval",
+            Kind::Duration { min: 0, max: 7 * DAY },
+            "0s",
+            "From the end of one measurement to the next.",
+        ),
+        field(
+            "initial_delay",
+            Kind::Duration { min: 0, max: 7 * DAY },
+            "0s",
+            "From the beginning to the first measurement.",
+        ),
+        field(
+            "failure_limit",
+            Kind::Or {
+                word: word("off", "any number of them may"),
+                nothing: true,
+                other: &Kind::Whole { min: 0, max: MANY },
+            },
+            "0",
+            "Measurements that may fail.",
+        ),
+        field(
+            "inconclusive_limit",
+            Kind::Whole { min: 0, max: MANY },
+            "0",
+            "Measurements that may be neither good nor bad.",
+        ),
+        field(
+            "consecutive_error_limit",
+            Kind::Whole { min: 0, max: MANY },
+            "4",
+            "Measurements in a row that may not be taken; each is tried again after 10 seconds.",
+        ),
+        field(
+            "consecutive_success_limit",
+            Kind::Whole { min: 0, max: MANY },
+            "0",
+            "Good measurements in a row that end it well; 0 for none.",
+        ),
+        field(
+            "background",
+            Kind::Bool,
+            "false",
+            "One run over all its steps, which go on beside it; otherwise each step has its own and waits for its end.",
+        ),
     ],
 );
 

@@ -65,6 +65,12 @@ static BLUE_GREEN: Block = Block::of(
             "How long the new release is watched after the switch, with the old one at hand.",
         ),
         field("preview", Kind::Bool, "true", "Smoke-test the new release before the switch."),
+        field(
+            "preview_bake",
+            BAKE,
+            "3s",
+            "How long all its instances have to stay ready before the switch, and gates that name this step are asked.",
+        ),
         field("approval", Kind::Bool, "false", "Wait for a person's approval before the switch."),
     ],
 );

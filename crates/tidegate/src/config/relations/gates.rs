@@ -153,6 +153,48 @@ impl Checker<'_> {
             self.add(&[&at], complaint);
         }
         self.conditions(gate, path);
+        self.analysis(gate, path);
+        self.at_steps(service, gate, path);
+    }
+
+    /// Measurements need time between them, and are counted by limits of their own.
+    fn analysis(&mut self, gate: &Value, path: &str) {
+        let Some(run) = gate.get("analysis").filter(|run| run.is_object()) else { return };
+        let several = number(run, "/count").is_none_or(|count| count > 1);
+        if several && number(run, "/interval_ms") == Some(0) {
+            let complaint = Complaint::new(Code::MissingKey, "expected `interval` for several measurements");
+            let at = format!("{path}.analysis");
+            self.add(&[&at], complaint.help("write the time between two, or `count: 1`"));
+        }
+        let at = format!("{path}.failures_max");
+        if self.places.written(&at).is_some() {
+            let complaint = Complaint::new(Code::Conflict, "`failures_max` has no meaning beside `analysis`");
+            self.add(&[&at], complaint.help("write `failure_limit` in `analysis`"));
+        }
+    }
+
+    /// A gate names steps that are there.
+    fn at_steps(&mut self, service: &Value, gate: &Value, path: &str) {
+        let Some(strategy) = service.get("strategy") else { return };
+        let canary = strategy.pointer("/canary/steps").and_then(Value::as_array);
+        let ends =
+            |steps: &Vec<Value>| steps.last().and_then(|step| number(step, "/share_bp")) == Some(10_000);
+        let there = match canary {
+            Some(steps) => steps.len() + usize::from(!ends(steps)),
+            None if strategy.get("blue_green").is_some() => 2,
+            None if strategy.get("all_at_once").is_some() => 1,
+            None => return,
+        };
+        let named = gate.get("steps").and_then(Value::as_array).into_iter().flatten();
+        for (index, step) in named.enumerate() {
+            let beyond =
+                step.as_u64().and_then(|step| usize::try_from(step).ok()).filter(|step| *step > there);
+            if let Some(step) = beyond {
+                let message = format!("there is no step {step}: the strategy has {there}");
+                let complaint = Complaint::new(Code::OutOfRange, message).help("steps are counted from 1");
+                self.add(&[&format!("{path}.steps[{index}]"), path], complaint);
+            }
+        }
     }
 
     /// A goal is counted, and has no conditions.

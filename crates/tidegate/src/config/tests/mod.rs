@@ -1,6 +1,7 @@
 //! Files that are wrong in every way there is a rule for, and files that are right.
 
 mod examples;
+mod foreign;
 mod good;
 mod hostile;
 mod init;

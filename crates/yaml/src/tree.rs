@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 
 use granit_parser::{ErrorKind, Event, Parser, ScalarStyle, ScanError, Span};
 
-use super::finding::{Code, Complaint, Findings, Place, shown};
+use crate::finding::{Code, Complaint, Findings, Place, shown};
 
 /// A larger file is not read.
-pub(super) const BYTES_MAX: usize = 1024 * 1024;
+pub const BYTES_MAX: usize = 1024 * 1024;
 /// Lists and mappings inside each other.
 const DEPTH_MAX: usize = 64;
 /// Values and keys of the whole file, with every alias written out.
@@ -20,42 +20,73 @@ const TAB_LINES_MAX: usize = 20;
 
 /// A value and where it stands.
 #[derive(Clone, Debug)]
-pub(super) struct Node {
-    pub(super) place: Place,
-    pub(super) content: Content,
+pub struct Node {
+    /// Where it stands.
+    pub place: Place,
+    /// What it is.
+    pub content: Content,
 }
 
 /// What a value is, as written: nothing is taken for a number or a word yet.
 #[derive(Clone, Debug)]
-pub(super) enum Content {
+pub enum Content {
+    /// A text.
     Scalar(Scalar),
+    /// A list.
     List(Vec<Node>),
+    /// Keys with their values, in the order of the file; no key twice.
     Map(Vec<(Key, Node)>),
 }
 
 /// A text and whether it stood without quotes.
 #[derive(Clone, Debug)]
-pub(super) struct Scalar {
-    pub(super) text: String,
-    pub(super) plain: bool,
+pub struct Scalar {
+    /// The text.
+    pub text: String,
+    /// Whether it stood without quotes.
+    pub plain: bool,
 }
 
 impl Scalar {
     /// Whether YAML reads this as "nothing".
-    pub(super) fn is_null(&self) -> bool {
+    pub fn is_null(&self) -> bool {
         self.plain && matches!(self.text.as_str(), "" | "~" | "null" | "Null" | "NULL")
     }
 }
 
 /// A key and where it stands.
 #[derive(Clone, Debug)]
-pub(super) struct Key {
-    pub(super) text: String,
-    pub(super) place: Place,
+pub struct Key {
+    /// The key.
+    pub text: String,
+    /// Where it stands.
+    pub place: Place,
 }
 
 /// The tree of `source`, or `None` when it cannot be read at all; whatever is wrong is in `findings`.
-pub(super) fn grow(source: &str, findings: &mut Findings) -> Option<Node> {
+pub fn grow(source: &str, findings: &mut Findings) -> Option<Node> {
+    let root = read(source, false, findings)?.pop();
+    if root.as_ref().is_none_or(is_nothing) {
+        findings.add(
+            Place::default(),
+            "",
+            Complaint::new(Code::Empty, "the file is empty")
+                .help("start with `version: 1` and `services:`, or let `tidegate init` write one"),
+        );
+        return None;
+    }
+    root
+}
+
+/// The trees of all documents of `source` that hold something, as in a manifest of Kubernetes; `None` when it cannot be
+/// read at all. Whatever is wrong is in `findings`.
+pub fn grow_all(source: &str, findings: &mut Findings) -> Option<Vec<Node>> {
+    let mut roots = read(source, true, findings)?;
+    roots.retain(|root| !is_nothing(root));
+    Some(roots)
+}
+
+fn read(source: &str, several: bool, findings: &mut Findings) -> Option<Vec<Node>> {
     let options = granit_parser::options! {
         disallow_directives: true,
         flow_nesting_limit: DEPTH_MAX,
@@ -68,7 +99,8 @@ pub(super) fn grow(source: &str, findings: &mut Findings) -> Option<Node> {
         open: Vec::new(),
         anchors: BTreeMap::new(),
         spent: Spent::default(),
-        root: None,
+        several,
+        roots: Vec::new(),
     };
     while let Some(next) = parser.next_event() {
         match next {
@@ -79,17 +111,7 @@ pub(super) fn grow(source: &str, findings: &mut Findings) -> Option<Node> {
             }
         }
     }
-    let root = builder.root.take();
-    if root.as_ref().is_none_or(is_nothing) {
-        findings.add(
-            Place::default(),
-            "",
-            Complaint::new(Code::Empty, "the file is empty")
-                .help("start with `version: 1` and `services:`, or let `tidegate init` write one"),
-        );
-        return None;
-    }
-    root
+    Some(builder.roots)
 }
 
 fn is_nothing(node: &Node) -> bool {
@@ -132,7 +154,9 @@ struct Builder<'a> {
     open: Vec<Open>,
     anchors: BTreeMap<usize, Node>,
     spent: Spent,
-    root: Option<Node>,
+    /// Whether a second document may follow.
+    several: bool,
+    roots: Vec<Node>,
 }
 
 impl Builder<'_> {
@@ -140,7 +164,7 @@ impl Builder<'_> {
     fn take(&mut self, event: Event<'_>, span: Span) -> Result<(), Stop> {
         let place = place_of(self.source, span);
         match event {
-            Event::DocumentStart(..) if self.root.is_some() => self.stop(
+            Event::DocumentStart(..) if !self.several && !self.roots.is_empty() => self.stop(
                 place,
                 Code::Yaml,
                 "a second document starts here",
@@ -215,7 +239,7 @@ impl Builder<'_> {
             self.anchors.insert(anchor, node.clone());
         }
         match self.open.last_mut().map(|open| &mut open.inside) {
-            None => self.root = Some(node),
+            None => self.roots.push(node),
             Some(Inside::List(items)) => items.push(node),
             Some(Inside::Map { entries, lines, key }) => match key.take() {
                 None => *key = Some(pending(node, lines, self.findings)),

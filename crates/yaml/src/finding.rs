@@ -5,23 +5,23 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 /// At most this many findings are kept; a file with more is better read after the first ones are mended.
-pub(crate) const FINDINGS_MAX: usize = 200;
+pub const FINDINGS_MAX: usize = 200;
 
 /// A stretch of one line.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-pub(crate) struct Place {
+pub struct Place {
     /// From 1; 0 means the file as a whole.
-    pub(crate) line: usize,
+    pub line: usize,
     /// From 1, in characters.
-    pub(crate) column: usize,
+    pub column: usize,
     /// In characters; 0 points between two of them.
-    pub(crate) length: usize,
+    pub length: usize,
 }
 
 /// What kind of mistake it is; part of the machine-readable form, so names stay as they are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub(crate) enum Code {
+pub enum Code {
     /// The file is missing or may not be read.
     Unreadable,
     /// The file is larger, deeper or has more in it than is read.
@@ -60,7 +60,7 @@ pub(crate) enum Code {
 
 impl Code {
     /// The word for it in the machine-readable form.
-    pub(crate) const fn word(self) -> &'static str {
+    pub const fn word(self) -> &'static str {
         match self {
             Self::Unreadable => "unreadable",
             Self::TooLarge => "too_large",
@@ -85,36 +85,42 @@ impl Code {
 
 /// One mistake, complete enough to be shown or handed to an editor.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub(crate) struct Finding {
+pub struct Finding {
     /// The file, as it was named.
-    pub(crate) file: String,
+    pub file: String,
     /// Where in it.
     #[serde(flatten)]
-    pub(crate) place: Place,
+    pub place: Place,
     /// Which value: `services.shop.strategy.canary.steps[1].share`; empty for the file itself.
-    pub(crate) path: String,
+    pub path: String,
     /// What is wrong, and what was expected.
-    pub(crate) message: String,
+    pub message: String,
     /// What to write instead, when that can be said.
-    pub(crate) help: Option<String>,
+    pub help: Option<String>,
     /// What kind of mistake it is.
-    pub(crate) code: Code,
+    pub code: Code,
 }
 
 /// What is wrong with one value, before it is known where the value stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Complaint {
-    pub(super) code: Code,
-    pub(super) message: String,
-    pub(super) help: Option<String>,
+pub struct Complaint {
+    /// What kind of mistake it is.
+    pub code: Code,
+    /// What is wrong, and what was expected.
+    pub message: String,
+    /// What to write instead, when that can be said.
+    pub help: Option<String>,
 }
 
 impl Complaint {
-    pub(super) fn new(code: Code, message: impl Into<String>) -> Self {
+    /// A complaint without help.
+    pub fn new(code: Code, message: impl Into<String>) -> Self {
         Self { code, message: message.into(), help: None }
     }
 
-    pub(super) fn help(mut self, help: impl Into<String>) -> Self {
+    /// The same with what to write instead.
+    #[must_use]
+    pub fn help(mut self, help: impl Into<String>) -> Self {
         self.help = Some(help.into());
         self
     }
@@ -122,17 +128,19 @@ impl Complaint {
 
 /// All findings of one file, in the order they were made, up to [`FINDINGS_MAX`].
 #[derive(Debug)]
-pub(super) struct Findings {
+pub struct Findings {
     file: String,
     list: Vec<Finding>,
 }
 
 impl Findings {
-    pub(super) fn new(file: &str) -> Self {
+    /// None yet, of the file with this name.
+    pub fn new(file: &str) -> Self {
         Self { file: file.to_owned(), list: Vec::new() }
     }
 
-    pub(super) fn add(&mut self, place: Place, path: &str, complaint: Complaint) {
+    /// One more, while there is room.
+    pub fn add(&mut self, place: Place, path: &str, complaint: Complaint) {
         if self.list.len() < FINDINGS_MAX {
             let Complaint { code, message, help } = complaint;
             self.list.push(Finding {
@@ -146,16 +154,18 @@ impl Findings {
         }
     }
 
-    pub(super) fn is_empty(&self) -> bool {
+    /// Whether nothing is wrong so far.
+    pub fn is_empty(&self) -> bool {
         self.list.is_empty()
     }
 
-    pub(super) fn is_full(&self) -> bool {
+    /// Whether there is no room for more.
+    pub fn is_full(&self) -> bool {
         self.list.len() >= FINDINGS_MAX
     }
 
     /// The findings from the top of the file down.
-    pub(super) fn sorted(mut self) -> Vec<Finding> {
+    pub fn sorted(mut self) -> Vec<Finding> {
         self.list.sort_by(|a, b| (a.place, &a.path).cmp(&(b.place, &b.path)));
         self.list
     }
@@ -163,20 +173,21 @@ impl Findings {
 
 /// Where each value of a file stands, by its path.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Places(BTreeMap<String, Place>);
+pub struct Places(BTreeMap<String, Place>);
 
 impl Places {
-    pub(super) fn set(&mut self, path: &str, place: Place) {
+    /// Remembers one.
+    pub fn set(&mut self, path: &str, place: Place) {
         self.0.insert(path.to_owned(), place);
     }
 
     /// Where exactly this value was written; `None` when it was left to its default.
-    pub(crate) fn written(&self, path: &str) -> Option<Place> {
+    pub fn written(&self, path: &str) -> Option<Place> {
         self.0.get(path).copied()
     }
 
     /// Where this value, or the nearest thing around it, was written; the whole file when nothing of it was.
-    pub(crate) fn nearest(&self, path: &str) -> Place {
+    pub fn nearest(&self, path: &str) -> Place {
         let mut path = path;
         loop {
             if let Some(place) = self.written(path) {
@@ -191,7 +202,7 @@ impl Places {
 }
 
 /// `text` as it may be shown in a message: short, and without anything that could move a terminal's cursor.
-pub(super) fn shown(text: &str) -> String {
+pub fn shown(text: &str) -> String {
     const CHARS_MAX: usize = 48;
     let mut out: String =
         text.chars().take(CHARS_MAX).map(|c| if c.is_control() { '·' } else { c }).collect();

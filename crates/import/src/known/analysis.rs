@@ -1,0 +1,59 @@
+//! The fields of an `AnalysisTemplate`.
+
+use super::{
+    Known,
+    Shape::{Count, Free, Keys, List, Text, Truth},
+    known,
+    provider::PROVIDER,
+};
+
+pub(super) static TEMPLATE: &[Known] = &[
+    known("apiVersion", Text).required(),
+    known("kind", Text).required(),
+    known("metadata", Free).required(),
+    known(
+        "spec",
+        Keys(&[
+            known("metrics", List(METRIC)),
+            known("args", List(ARGS)),
+            known("templates", List(TEMPLATES)),
+            known("dryRun", List(DRY_RUN)),
+            known("measurementRetention", Free)
+                .note("so many measurements of a run are kept", "every measurement is in the journal"),
+        ]),
+    )
+    .required(),
+    known("status", Free),
+];
+
+pub(super) static TEMPLATES: &[Known] =
+    &[known("templateName", Text).required(), known("clusterScope", Truth)];
+
+pub(super) static DRY_RUN: &[Known] = &[known("metricName", Text).required()];
+
+pub(super) static ARGS: &[Known] = &[
+    known("name", Text).required(),
+    known("value", Text),
+    known(
+        "valueFrom",
+        Keys(&[
+            known("podTemplateHashValue", Text),
+            known("fieldRef", Keys(&[known("fieldPath", Text).required()])),
+            known("secretKeyRef", Keys(&[known("name", Text).required(), known("key", Text).required()])),
+        ]),
+    ),
+];
+
+static METRIC: &[Known] = &[
+    known("name", Text).required(),
+    known("interval", Text),
+    known("initialDelay", Text),
+    known("count", Count),
+    known("successCondition", Text),
+    known("failureCondition", Text),
+    known("failureLimit", Count),
+    known("inconclusiveLimit", Count),
+    known("consecutiveErrorLimit", Count),
+    known("consecutiveSuccessLimit", Count),
+    known("provider", Keys(PROVIDER)).required(),
+];

@@ -1,0 +1,268 @@
+//! The fields of a Rollout.
+
+use super::{
+    Known,
+    Shape::{Amount, Free, Keys, List, Text, Texts, Truth, Whole},
+    analysis::{ARGS, TEMPLATES},
+    known,
+};
+
+pub(super) static ROLLOUT: &[Known] = &[
+    known("apiVersion", Text).required(),
+    known("kind", Text).required(),
+    known("metadata", Free).required(),
+    known("spec", Keys(SPEC)).required(),
+    known("status", Free),
+];
+
+static SPEC: &[Known] = &[
+    known("replicas", Whole),
+    known("selector", Free),
+    known("template", Free),
+    known("workloadRef", Keys(WORKLOAD_REF)),
+    known("minReadySeconds", Whole).warning(
+        "a pod is available only when it was ready for so long",
+        "a pod counts when it is ready; write a readiness probe that waits (`initialDelaySeconds`), or a longer bake",
+    ),
+    known("revisionHistoryLimit", Whole),
+    known("progressDeadlineSeconds", Whole),
+    known("progressDeadlineAbort", Truth),
+    known("paused", Truth).note(
+        "the Rollout is stopped by hand",
+        "nothing is stopped in a file: `tidegate pause` stops one deployment",
+    ),
+    known("restartAt", Text).note("pods older than this are replaced", "`kubectl rollout restart` is a new release here: `tidegate deploy --again`"),
+    known("rollbackWindow", Keys(&[known("revisions", Whole)])).note(
+        "a return to one of the last revisions skips the steps",
+        "`tidegate rollback` is always one switch to a release that was good, whichever it is",
+    ),
+    known(
+        "analysis",
+        Keys(&[
+            known("successfulRunHistoryLimit", Whole).note(
+                "so many AnalysisRuns are kept",
+                "there are no objects to keep: `tidegate history`, `why` and `replay` have every verdict",
+            ),
+            known("unsuccessfulRunHistoryLimit", Whole).note(
+                "so many AnalysisRuns are kept",
+                "there are no objects to keep: `tidegate history`, `why` and `replay` have every verdict",
+            ),
+        ]),
+    ),
+    known("strategy", Keys(&[known("canary", Keys(CANARY)), known("blueGreen", Keys(BLUE_GREEN))])).required(),
+];
+
+static WORKLOAD_REF: &[Known] = &[
+    known("apiVersion", Text),
+    known("kind", Text).required(),
+    known("name", Text).required(),
+    known("scaleDown", Text).note(
+        "the Deployment that is named is scaled down when the Rollout has taken over",
+        "the Deployment that serves becomes the stable release with no pod restart, and is retired like every other one",
+    ),
+];
+
+static METADATA: &[Known] = &[known("labels", Free), known("annotations", Free)];
+
+static ANTI_AFFINITY: &[Known] = &[
+    known("preferredDuringSchedulingIgnoredDuringExecution", Keys(&[known("weight", Whole)])),
+    known("requiredDuringSchedulingIgnoredDuringExecution", Free),
+];
+
+static CANARY: &[Known] = &[
+    known("canaryService", Text).note(
+        "a Service that always selects the canary's pods",
+        "every release has a Service of its own while a route needs one; this one is not touched and may be deleted when nothing else uses it",
+    ),
+    known("stableService", Text),
+    known("steps", List(STEP)),
+    known("trafficRouting", Keys(ROUTING)),
+    known("maxSurge", Amount),
+    known("maxUnavailable", Amount),
+    known("analysis", Keys(BACKGROUND)),
+    known("antiAffinity", Keys(ANTI_AFFINITY)).warning(
+        "pods of two revisions are kept off the same node",
+        "write a `podAntiAffinity` into the pod template; no term for it is added",
+    ),
+    known("canaryMetadata", Keys(METADATA)).warning(
+        "labels and annotations for the canary's pods while they are the canary",
+        "pods are never edited; what selects by these labels can select `tidegate.dev/release` instead",
+    ),
+    known("stableMetadata", Keys(METADATA)).warning(
+        "labels and annotations for the stable pods",
+        "pods are never edited; what selects by these labels can select `tidegate.dev/release` instead",
+    ),
+    known("scaleDownDelaySeconds", Whole),
+    known("scaleDownDelayRevisionLimit", Whole).note(
+        "so many old revisions keep their pods until their delay is over",
+        "only the last good release keeps its pods, until the watch is over",
+    ),
+    known("abortScaleDownDelaySeconds", Whole).note(
+        "after an abort the canary's pods stay so long; 0 keeps them for ever",
+        "after a way back the release's pods are stopped once traffic has left them",
+    ),
+    known("dynamicStableScale", Truth).warning(
+        "stable pods are taken away while the canary's share rises",
+        "the stable release keeps the capacity for all traffic until the promotion is final: more pods meanwhile, and a way back that needs none to start",
+    ),
+    known("minPodsPerReplicaSet", Whole).warning(
+        "no fewer pods than this for a share above zero",
+        "ceil(replicas × share) pods, at least 1; make the first share larger where more are needed",
+    ),
+    known("replicaProgressThreshold", Free).warning(
+        "a step goes on when so many of the pods are available",
+        "a step begins when all its pods are ready",
+    ),
+    known("pingPong", Keys(&[known("pingService", Text), known("pongService", Text)])).error(
+        "two Services take turns as stable and canary",
+        "not written: name the Service that users come in by as `service`",
+    ),
+];
+
+static STEP: &[Known] = &[
+    known("setWeight", Whole),
+    known("pause", Keys(&[known("duration", Amount)])),
+    known(
+        "setCanaryScale",
+        Keys(&[known("replicas", Whole), known("weight", Whole), known("matchTrafficWeight", Truth)]),
+    ),
+    known("experiment", Free),
+    known("analysis", Keys(ANALYSIS)),
+    known(
+        "setHeaderRoute",
+        Keys(&[
+            known("name", Text),
+            known("match", List(&[known("headerName", Text), known("headerValue", Keys(STRING_MATCH))])),
+        ]),
+    ),
+    known("setMirrorRoute", Keys(MIRROR)),
+    known("plugin", Free),
+];
+
+static MIRROR: &[Known] = &[
+    known("name", Text),
+    known("percentage", Whole),
+    known(
+        "match",
+        List(&[
+            known("method", Keys(STRING_MATCH)),
+            known("path", Keys(STRING_MATCH)),
+            known("headers", Free),
+        ]),
+    ),
+];
+
+static STRING_MATCH: &[Known] = &[known("exact", Text), known("regex", Text), known("prefix", Text)];
+
+static ANALYSIS: &[Known] = &[
+    known("templates", List(TEMPLATES)),
+    known("args", List(ARGS)),
+    known("dryRun", List(super::analysis::DRY_RUN)),
+    known("measurementRetention", Free)
+        .note("so many measurements of a run are kept", "every measurement is in the journal"),
+    known("analysisRunMetadata", Free).note("labels for the AnalysisRun object", "there is no such object"),
+];
+
+static BACKGROUND: &[Known] = &[
+    known("templates", List(TEMPLATES)),
+    known("args", List(ARGS)),
+    known("dryRun", List(super::analysis::DRY_RUN)),
+    known("measurementRetention", Free)
+        .note("so many measurements of a run are kept", "every measurement is in the journal"),
+    known("analysisRunMetadata", Free).note("labels for the AnalysisRun object", "there is no such object"),
+    known("startingStep", Whole),
+];
+
+static ROUTING: &[Known] = &[
+    known("istio", Keys(ISTIO)),
+    known(
+        "nginx",
+        Keys(&[
+            known("stableIngress", Text),
+            known("stableIngresses", Texts),
+            known("annotationPrefix", Text).warning(
+                "another prefix for the canary annotations",
+                "annotations are written with `nginx.ingress.kubernetes.io`",
+            ),
+            known("additionalIngressAnnotations", Free).warning(
+                "more annotations for the canary Ingress",
+                "not written; a `canary-by-header` for testers is a rule of its own",
+            ),
+            known("canaryIngressAnnotations", Free).warning(
+                "more annotations for the canary Ingress",
+                "not written; a `canary-by-header` for testers is a rule of its own",
+            ),
+        ]),
+    ),
+    known("plugins", Free),
+    known("managedRoutes", List(&[known("name", Text)])),
+    known("maxTrafficWeight", Whole),
+    known("alb", Free).error(OTHER_ROUTER, USE),
+    known("smi", Free).error(OTHER_ROUTER, USE),
+    known("ambassador", Free).error(OTHER_ROUTER, USE),
+    known("appMesh", Free).error(OTHER_ROUTER, USE),
+    known("traefik", Free).error(OTHER_ROUTER, USE),
+    known("apisix", Free).error(OTHER_ROUTER, USE),
+];
+
+const OTHER_ROUTER: &str = "shares are weights of this router";
+const USE: &str = "not one of Tidegate's routers: point it to the Service, whose selector Tidegate moves (shares by numbers of pods), or name a Gateway API HTTPRoute, an Istio VirtualService or an ingress-nginx Ingress under `run.kubernetes.traffic`";
+
+static ISTIO: &[Known] = &[
+    known("virtualService", Keys(VIRTUAL_SERVICE)),
+    known("virtualServices", List(VIRTUAL_SERVICE)),
+    known(
+        "destinationRule",
+        Keys(&[known("name", Text), known("canarySubsetName", Text), known("stableSubsetName", Text)]),
+    ),
+];
+
+static VIRTUAL_SERVICE: &[Known] = &[
+    known("name", Text).required(),
+    known("routes", Texts).note(
+        "only the routes with these names get weights",
+        "every rule of the VirtualService that points to the Service gets them, and no other",
+    ),
+    known("tlsRoutes", Free)
+        .warning("weights for TLS routes", "only HTTP routes are moved; TLS routes stay as they are"),
+    known("tcpRoutes", Free)
+        .warning("weights for TCP routes", "only HTTP routes are moved; TCP routes stay as they are"),
+];
+
+static BLUE_GREEN: &[Known] = &[
+    known("activeService", Text).required(),
+    known("previewService", Text).warning(
+        "a Service that selects the new pods before the switch",
+        "the new release runs beside the old one, and its pods have the label `tidegate.dev/release`; this Service is not moved",
+    ),
+    known("previewReplicaCount", Whole).warning(
+        "fewer pods before the switch",
+        "the new release has all its pods before the switch: it is judged at the size that it will have",
+    ),
+    known("autoPromotionEnabled", Truth),
+    known("autoPromotionSeconds", Whole),
+    known("maxUnavailable", Amount).note("applied only where pods are restarted", "pods of a release are never restarted in place"),
+    known("scaleDownDelaySeconds", Whole),
+    known("scaleDownDelayRevisionLimit", Whole).note(
+        "so many old revisions keep their pods until their delay is over",
+        "only the last good release keeps its pods, until the watch is over",
+    ),
+    known("abortScaleDownDelaySeconds", Whole).note(
+        "after an abort the new pods stay so long; 0 keeps them for ever",
+        "after a way back the release's pods are stopped once traffic has left them",
+    ),
+    known("antiAffinity", Keys(ANTI_AFFINITY)).warning(
+        "pods of two revisions are kept off the same node",
+        "write a `podAntiAffinity` into the pod template; no term for it is added",
+    ),
+    known("prePromotionAnalysis", Keys(ANALYSIS)),
+    known("postPromotionAnalysis", Keys(ANALYSIS)),
+    known("previewMetadata", Keys(METADATA)).warning(
+        "labels and annotations for the pods before the switch",
+        "pods are never edited; what selects by these labels can select `tidegate.dev/release` instead",
+    ),
+    known("activeMetadata", Keys(METADATA)).warning(
+        "labels and annotations for the pods after the switch",
+        "pods are never edited; what selects by these labels can select `tidegate.dev/release` instead",
+    ),
+];

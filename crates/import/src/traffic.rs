@@ -1,0 +1,123 @@
+//! What moves traffic.
+
+use crate::{
+    difference::Report,
+    field::Field,
+    objects::{Object, Objects},
+};
+
+/// Argo's plugin for Gateway API.
+const GATEWAY_API: &str = "argoproj-labs/gatewayAPI";
+
+/// What moves traffic, and the Service behind it where that says more than the Rollout.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Routes {
+    /// The key under `traffic`, and the object's name.
+    pub(crate) route: Option<(&'static str, String)>,
+    /// The host that a `DestinationRule` splits.
+    pub(crate) host: Option<String>,
+    /// Whether weights were moved there, whatever is moved here.
+    pub(crate) routed: bool,
+}
+
+/// Reads `trafficRouting` of a canary.
+pub(crate) fn routes(
+    canary: &Field<'_>,
+    objects: &Objects<'_>,
+    owner: &Object<'_>,
+    report: &mut Report,
+) -> Routes {
+    let Some(routing) = canary.get("trafficRouting") else {
+        report.note(
+            canary,
+            "without a router shares are made by numbers of pods, rounded",
+            "the same rounding; `tidegate plan` says which share that really is",
+        );
+        return Routes::default();
+    };
+    let mut found: Vec<(&'static str, String)> = Vec::new();
+    let mut host = None;
+    if let Some(istio) = routing.get("istio") {
+        let one = istio.get("virtualService").into_iter();
+        let several = istio.get("virtualServices").map(|list| list.items()).unwrap_or_default();
+        for service in one.chain(several) {
+            found.extend(service.text_at("name").map(|name| ("virtual_service", bare(name, owner))));
+        }
+        if let Some(rule) = istio.get("destinationRule") {
+            host = subsets(&rule, objects, owner, report);
+        }
+    }
+    if let Some(nginx) = routing.get("nginx") {
+        let one = nginx.text_at("stableIngress").map(str::to_owned).into_iter();
+        let several = nginx.get("stableIngresses").map(|list| list.items()).unwrap_or_default();
+        let several = several.iter().filter_map(|item| item.text().map(str::to_owned));
+        found.extend(one.chain(several).map(|name| ("ingress", name)));
+    }
+    if let Some(plugins) = routing.get("plugins") {
+        gateway(&plugins, &mut found, report);
+    }
+    let routed = !routing.entries().is_empty();
+    let mut found = found.into_iter();
+    let route = found.next();
+    let more: Vec<String> = found.map(|(_, name)| format!("`{name}`")).collect();
+    if let (Some((_, first)), false) = (&route, more.is_empty()) {
+        let theirs = format!("weights of several routes: `{first}`, {}", more.join(", "));
+        report.error(
+            &routing,
+            theirs,
+            format!("only `{first}` is moved: the others would keep all users on the old release"),
+        );
+    }
+    Routes { route, host, routed }
+}
+
+/// A name without the namespace that may stand before it.
+fn bare(name: &str, owner: &Object<'_>) -> String {
+    let of_namespace = name.split_once('/').filter(|(namespace, _)| *namespace == owner.namespace);
+    of_namespace.map_or(name, |(_, name)| name).to_owned()
+}
+
+/// The host whose subsets are split.
+fn subsets(
+    rule: &Field<'_>,
+    objects: &Objects<'_>,
+    owner: &Object<'_>,
+    report: &mut Report,
+) -> Option<String> {
+    let name = rule.text_at("name").unwrap_or_default();
+    report.note(
+        rule,
+        "the labels of two subsets are edited to tell stable and canary apart",
+        "a subset for each release is added while it serves, and taken away with it",
+    );
+    let found = objects.named("DestinationRule", name, owner.namespace)?;
+    let host = found.field.text_at("spec.host")?;
+    Some(host.split('.').next().unwrap_or(host).to_owned())
+}
+
+fn gateway(plugins: &Field<'_>, found: &mut Vec<(&'static str, String)>, report: &mut Report) {
+    for (name, plugin) in plugins.entries() {
+        if name != GATEWAY_API {
+            report.error(&plugin, format!("`{name}` moves the weights"), "not one of Tidegate's routers: name an HTTPRoute, a VirtualService or an Ingress under `run.kubernetes.traffic`");
+            continue;
+        }
+        found.extend(plugin.text_at("httpRoute").map(|route| ("http_route", route.to_owned())));
+        for route in plugin.get("httpRoutes").map(|list| list.items()).unwrap_or_default() {
+            found.extend(route.text_at("name").map(|route| ("http_route", route.to_owned())));
+        }
+        for (key, value) in plugin.entries() {
+            match key {
+                "httpRoute" | "httpRoutes" => {}
+                "namespace" => report.note(
+                    &value,
+                    "the namespace of the route",
+                    "the route is looked for in the namespace of the service",
+                ),
+                "grpcRoute" | "grpcRoutes" | "tcpRoute" | "tcpRoutes" | "tlsRoute" | "tlsRoutes" => {
+                    report.error(&value, "weights of another kind of route", "only HTTPRoutes are moved");
+                }
+                _ => report.warn(&value, format!("`{key}` of the plugin"), "not written"),
+            }
+        }
+    }
+}
