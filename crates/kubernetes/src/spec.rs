@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 use tidegate_adapters::target_spec;
 use tidegate_core::model::{Release, TargetSpec};
 
-use crate::{cluster::Address, traffic::TesterMatch};
+use crate::{belongings::Belongings, cluster::Address, traffic::TesterMatch};
 
 /// The target kind that this is.
 pub const KIND: &str = "kubernetes";
@@ -55,6 +55,9 @@ pub struct KubernetesSpec {
     pub back_percent: u8,
     /// Releases of the service whose Deployments are kept without pods.
     pub keep_releases: u32,
+    /// What belongs to the release beside its Deployment.
+    #[serde(default)]
+    pub belongings: Belongings,
 }
 
 /// A Deployment that was there before.

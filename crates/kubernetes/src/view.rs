@@ -21,7 +21,9 @@ use serde_json::Value;
 use tidegate_core::gate::Instance;
 
 use crate::{
+    belongings::objects::AUTOSCALED,
     fault::{ClusterError, refused_verb},
+    fence::annotation,
     kinds::Kind,
     spec::{RELEASE, SERVICE},
 };
@@ -55,6 +57,8 @@ pub(crate) struct Workload {
     pub(crate) failure: Option<String>,
     /// A new pod template waits.
     pub(crate) paused: bool,
+    /// An autoscaler of ours follows that of the release before.
+    pub(crate) autoscaled: bool,
 }
 
 impl Workload {
@@ -74,6 +78,7 @@ impl Workload {
             ready: number("/status/readyReplicas"),
             failure: failure.map(|condition| text(condition, "message").to_owned()),
             paused: object.pointer("/spec/paused").and_then(Value::as_bool).unwrap_or_default(),
+            autoscaled: annotation(object, AUTOSCALED).is_some(),
         }
     }
 }

@@ -7,6 +7,7 @@ use tidegate_core::model::{Artifact, Release};
 
 use super::{EffectError, KubernetesTarget, root};
 use crate::{
+    belongings::Belongings,
     kinds::Kind,
     manifest::name,
     spec::{Adopted, Known, KubernetesSpec},
@@ -86,6 +87,7 @@ fn adopted(like: &KubernetesSpec, object: &Value, sets: &[Value]) -> Result<Rele
         replicas: wanted,
         template,
         adopted: Some(Adopted { deployment: name.to_owned(), hash: hash.clone(), selector }),
+        belongings: Belongings::default(),
         ..like.clone()
     };
     let text = spec.target_spec().map_err(|why| EffectError::Wrong(why.to_string()))?;

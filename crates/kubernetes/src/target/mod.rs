@@ -2,6 +2,8 @@
 
 mod adopt;
 mod back;
+mod belongings;
+mod capacity;
 mod forward;
 mod objects;
 mod reading;
@@ -12,8 +14,9 @@ mod steady;
 
 use std::{
     collections::BTreeMap,
+    path::Path,
     sync::{Arc, Mutex, PoisonError},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use crate::{
@@ -37,6 +40,9 @@ use tidegate_engine::{Order, journal::BoxFuture};
 /// Time between two looks at what is kept of the namespace, while pods come or go.
 const LOOK: Duration = Duration::from_millis(50);
 
+/// Time between two looks at the demand while a share is watched.
+const DEMAND_LOOK: Duration = Duration::from_secs(10);
+
 /// Times an object is read and written again when somebody else changed it in between.
 const CHANGED_MAX: usize = 20;
 
@@ -47,7 +53,13 @@ pub struct KubernetesTarget {
     owner: Arc<str>,
     clock: Arc<Clock>,
     metrics: Metrics,
+    manifests: ReadManifests,
+    /// When the demand of a deployment was last looked at between two steps.
+    looked: Arc<Mutex<BTreeMap<String, Instant>>>,
 }
+
+/// Reads the objects of a manifest, which may be several; an error says what is wrong without showing the file's text.
+pub type ReadManifests = fn(&Path) -> Result<Vec<Value>, String>;
 
 /// Why an effect did not happen.
 #[derive(Debug, thiserror::Error)]
@@ -93,7 +105,20 @@ impl EffectError {
 impl KubernetesTarget {
     /// The target of one Tidegate. `owner` names its data directory among all that may write to a cluster.
     pub fn new(owner: &str, clock: Arc<Clock>) -> Self {
-        Self { clusters: Arc::default(), owner: owner.into(), clock, metrics: Metrics::default() }
+        Self {
+            clusters: Arc::default(),
+            owner: owner.into(),
+            clock,
+            metrics: Metrics::default(),
+            manifests: |path| Err(format!("{}: nobody reads manifests here", path.display())),
+            looked: Arc::default(),
+        }
+    }
+
+    /// The same, with who reads the manifests of ConfigMaps and Secrets when they are written to a cluster.
+    #[must_use]
+    pub fn with_manifests(self, manifests: ReadManifests) -> Self {
+        Self { manifests, ..self }
     }
 
     /// See [`tidegate_engine::World::perform`].
@@ -111,6 +136,7 @@ impl KubernetesTarget {
     /// Forgets a deployment that has ended.
     pub fn forget(&self, deployment: &str) {
         self.metrics.forget(deployment);
+        self.looked.lock().unwrap_or_else(PoisonError::into_inner).remove(deployment);
     }
 
     async fn effect(&self, order: &Order) -> Result<Outcome, EffectError> {
@@ -131,6 +157,9 @@ impl KubernetesTarget {
             }
             Effect::Measure { .. } => {
                 rollout.look_after().await?;
+                if self.is_time(&rollout) {
+                    rollout.keep_up().await;
+                }
                 self.reading(&rollout).map(Outcome::Read)
             }
             Effect::Promote { generation } => rollout.promote(generation).await,
@@ -144,7 +173,22 @@ impl KubernetesTarget {
         let new = Known::of(&plan.service, &plan.release)?;
         let stable = plan.stable.as_ref().map(|stable| Known::of(&plan.service, stable)).transpose()?;
         let cluster = self.cluster(&new.spec.address()).await?;
-        Ok(Rollout { plan, new, stable, cluster, owner: &self.owner, epoch })
+        let (owner, manifests) = (&*self.owner, self.manifests);
+        Ok(Rollout { plan, new, stable, cluster, owner, epoch, manifests })
+    }
+
+    /// Whether the demand is to be looked at: now and then, because autoscalers change their mind every 15 s.
+    fn is_time(&self, rollout: &Rollout<'_>) -> bool {
+        if !rollout.is_autoscaled() {
+            return false;
+        }
+        let mut looked = self.looked.lock().unwrap_or_else(PoisonError::into_inner);
+        let last = looked.get(&rollout.plan.deployment);
+        let due = last.is_none_or(|last| last.elapsed() >= DEMAND_LOOK);
+        if due {
+            looked.insert(rollout.plan.deployment.clone(), Instant::now());
+        }
+        due
     }
 
     async fn cluster(&self, address: &Address) -> Result<Arc<Cluster>, ClusterError> {
@@ -166,6 +210,7 @@ struct Rollout<'a> {
     cluster: Arc<Cluster>,
     owner: &'a str,
     epoch: u64,
+    manifests: ReadManifests,
 }
 
 impl Rollout<'_> {

@@ -47,6 +47,7 @@ impl Rollout<'_> {
         }
         let name = known.deployment();
         if !adopted && lane.get(Kind::Deployment, self.namespace(), name).await?.is_none() {
+            self.furnish(lane, known, fence).await?;
             let wanted = manifest::deployment(known, replicas.unwrap_or(0), fence, None);
             match lane.apply(Kind::Deployment, &wanted, false).await {
                 // Somebody was faster; what is there now is looked at.

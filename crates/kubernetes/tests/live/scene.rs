@@ -12,7 +12,7 @@ use tidegate_core::{
     plan::{Plan, Request, Step, StrategySpec, compile},
 };
 use tidegate_engine::Order;
-use tidegate_kubernetes::{Bound, KubernetesSpec, KubernetesTarget, Traffic, pinned};
+use tidegate_kubernetes::{belongings::Belongings, Bound, KubernetesSpec, KubernetesTarget, Traffic, pinned};
 
 /// Longest wait of a test for anything.
 pub(crate) const SOON: Duration = Duration::from_mins(1);
@@ -28,6 +28,7 @@ pub(crate) struct Scene {
     pub(crate) turn: u64,
     pub(crate) context: Option<String>,
     pub(crate) keep: u32,
+    pub(crate) belongings: Belongings,
     /// Kept for as long as the scene.
     pub(crate) data: tempfile::TempDir,
 }
@@ -57,6 +58,7 @@ impl Scene {
             turn: 1,
             context: None,
             keep: 3,
+            belongings: Belongings::default(),
             data,
         };
         scene.users_objects();
@@ -197,6 +199,7 @@ impl Scene {
             progress_ms: 10_000,
             back_percent: 50,
             keep_releases: self.keep,
+            belongings: self.belongings.clone(),
         };
         Release {
             tag: tag.to_owned(),
