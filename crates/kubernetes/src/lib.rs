@@ -32,7 +32,7 @@ pub mod traffic;
 mod view;
 
 pub use fault::ClusterError;
-pub use role::role;
+pub use role::{Belonging, role};
 pub use spec::{Bound, KIND, KubernetesSpec, SpecError, TemplateError, Traffic, pinned};
 pub use target::{KubernetesTarget, ReadManifests};
 

@@ -72,9 +72,12 @@ pub struct Request {
     /// taking the request and asking the others asks them after its restart.
     #[serde(default)]
     pub supersedes: bool,
-    /// What the target says of the plan beforehand: shares that it can only come near to, and the like.
+    /// What the target says of the release beforehand: exceptions from its rules, and the like.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<String>,
+    /// What it says of shares that it can only come near to; without a stable release there are none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub share_notes: Vec<String>,
 }
 
 impl Request {
@@ -105,6 +108,7 @@ impl Request {
             lifted: false,
             supersedes: false,
             notes: Vec::new(),
+            share_notes: Vec::new(),
         }
     }
 }
@@ -325,7 +329,10 @@ pub fn compile(request: Request) -> Result<Plan, PlanError> {
             artifact: running.artifact.to_string(),
         });
     }
-    let mut notes = if request.stable.is_some() { request.notes.clone() } else { Vec::new() };
+    let mut notes = if request.stable.is_some() { request.share_notes.clone() } else { Vec::new() };
+    if !request.way_back {
+        notes.extend(request.notes.iter().cloned());
+    }
     if request.release.is_dirty() && !request.way_back {
         notes.push("uncommitted changes are in the release: no commit holds what is rolled out".to_string());
     }

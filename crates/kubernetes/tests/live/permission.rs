@@ -85,9 +85,9 @@ async fn the_role_and_nothing_else_carries_rollouts_by_route_and_by_service_and_
     for traffic in [route(), Traffic::Service, Traffic::Ingress { name: "shop".to_owned() }] {
         let mut scene = Scene::with(1, traffic.clone()).await;
         scene.keep = 2;
-        scene.kubeconfig = account(&scene, role(&scene.namespace, &traffic)).await;
+        scene.kubeconfig = account(&scene, role(&scene.namespace, &traffic, &[])).await;
         whole(&mut scene).await.unwrap_or_else(|why| panic!("{traffic:?}: {why}"));
-        let text = role("shop", &traffic).to_string();
+        let text = role("shop", &traffic, &[]).to_string();
         for word in ["secret", "*", "configmaps", "ClusterRole", "update", "impersonate", "escalate"] {
             assert!(!text.contains(word), "{word}: {text}");
         }
@@ -96,7 +96,7 @@ async fn the_role_and_nothing_else_carries_rollouts_by_route_and_by_service_and_
 
 /// The Role without one verb of one rule.
 fn without(rule: usize, verb: usize) -> Value {
-    let mut role = role("", &route());
+    let mut role = role("", &route(), &[]);
     let rules = role["rules"].as_array_mut().expect("rules");
     let verbs = rules[rule]["verbs"].as_array_mut().expect("verbs");
     verbs.remove(verb);
@@ -108,7 +108,7 @@ fn without(rule: usize, verb: usize) -> Value {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 16)]
 async fn each_verb_that_is_taken_away_is_named_with_its_resource_and_the_role_that_would_allow_it() {
-    let all = role("", &route());
+    let all = role("", &route(), &[]);
     let mut cases = Vec::new();
     for (number, rule) in all["rules"].as_array().expect("rules").iter().enumerate() {
         let group = rule["apiGroups"][0].as_str().unwrap_or_default();

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
+
+use super::blast::{Autoscale, Caps, NetworkPolicy, PodSecurity, Sizes};
 pub(crate) use tidegate_proxy::protocol::{
     Container, EnvValue, ProbeKind as Probe, Readiness, Resources, StopPolicy as Stop,
 };
@@ -71,6 +73,22 @@ pub(crate) struct Kubernetes {
     pub(crate) progress_ms: u64,
     /// Smallest part of the stable pods for an instant way back.
     pub(crate) way_back_bp: u16,
+    /// What pods may do.
+    pub(crate) pod_security: PodSecurity,
+    /// Whether pods get the token of their service account unasked.
+    pub(crate) service_account_token: bool,
+    /// What a container without requests and limits gets.
+    pub(crate) resources: Sizes,
+    /// Whether one pod stays when nodes are emptied.
+    pub(crate) disruption_budget: bool,
+    /// Who may reach the pods; `None` is everybody.
+    pub(crate) network_policy: Option<NetworkPolicy>,
+    /// Manifests of ConfigMaps and Secrets, relative to the configuration's directory.
+    pub(crate) configs: Vec<String>,
+    /// What changes the number of pods.
+    pub(crate) autoscale: Autoscale,
+    /// Bounds on what a strategy may do.
+    pub(crate) caps: Caps,
 }
 
 /// What moves traffic; at most one, none is the Service's selector.
