@@ -41,18 +41,12 @@ pub struct Side {
     pub asked: Option<u32>,
 }
 
-/// Pods that would carry all traffic now. `base` is what is configured, `kept` what was found before: without news from
-/// every release that carries traffic the demand does not fall.
+/// Pods that would carry all traffic now. `base` is what is configured, `kept` what was found before: inside one rollout the
+/// demand only rises, because the metrics of a release that has just got its traffic are still those of before.
 pub fn demand(base: u32, kept: u32, sides: &[Side], limits: Limits) -> u32 {
-    let carrying = || sides.iter().filter(|side| side.share > Share::NONE);
-    let whole = carrying().filter_map(|side| Some(over(side.asked?, side.share))).min();
-    let told = carrying().all(|side| side.asked.is_some());
-    let found = match whole {
-        Some(whole) if told => whole,
-        Some(whole) => whole.max(kept),
-        None => kept,
-    };
-    limits.within(found.max(base))
+    let carrying = sides.iter().filter(|side| side.share > Share::NONE);
+    let whole = carrying.filter_map(|side| Some(over(side.asked?, side.share))).min();
+    limits.within(whole.unwrap_or_default().max(kept).max(base))
 }
 
 /// Pods that a release needs for this share: none for none, otherwise its part of the demand rounded up, within the limits.

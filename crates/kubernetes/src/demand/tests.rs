@@ -15,8 +15,8 @@ fn the_demand_is_what_load_asks_for_and_a_floor_of_ours_says_nothing() {
         (vec![side(95, None), side(5, None)], 12, 12, "nothing new"),
         (vec![side(50, None), side(50, Some(8))], 10, 16, "the other one sits on its floor"),
         (vec![side(95, Some(10)), side(5, Some(3))], 10, 11, "a hot new release"),
-        (vec![side(50, Some(6)), side(50, Some(6))], 30, 12, "the load has fallen, and both say so"),
-        (vec![side(50, None), side(50, Some(6))], 30, 30, "only one says so"),
+        (vec![side(50, Some(6)), side(50, Some(0))], 12, 12, "metrics of before the last step"),
+        (vec![side(50, None), side(50, Some(6))], 30, 30, "never down inside a rollout"),
         (vec![side(0, Some(50)), side(100, Some(20))], 10, 20, "who carries nothing has no say"),
         (vec![side(100, Some(500))], 10, 60, "at most the limit"),
     ] {

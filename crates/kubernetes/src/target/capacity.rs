@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use tidegate_core::model::Share;
 
-use super::{EffectError, Rollout, root};
+use super::{EffectError, LOOK, Rollout, root};
 use crate::{
     belongings::{
         Autoscale, Autoscaling,
@@ -19,6 +19,9 @@ use crate::{
 
 /// Why a share by numbers of pods and an autoscaler exclude each other, and what to do.
 const EITHER: &str = "the numbers of pods make the shares of this strategy: name a route under `traffic`, or use `blue_green`";
+
+/// Looks that wait for a mark of ours to show in the watch.
+const SEEN_LOOKS: u32 = 100;
 
 /// Both releases' autoscalers.
 struct Scalers {
@@ -85,6 +88,12 @@ impl Rollout<'_> {
                 Ok(fence.patch(object, [mark]))
             })
             .await?;
+            for _ in 0..SEEN_LOOKS {
+                if self.workload(&self.new)?.autoscaled {
+                    break;
+                }
+                tokio::time::sleep(LOOK).await;
+            }
         }
         Ok(())
     }
@@ -117,8 +126,10 @@ impl Rollout<'_> {
         let limits = scalers.own.as_ref().or(of_stable.as_ref())?.limits();
         let side = |share, scaler: &Option<Value>| Side { share, asked: scaler.as_ref().and_then(asked) };
         let sides = [side(given.rest(), &scalers.stable), side(given, &scalers.new)];
-        let floor = scalers.stable.as_ref().and_then(|scaler| scaler.pointer("/spec/minReplicas")?.as_u64());
-        let floor = floor.and_then(|floor| u32::try_from(floor).ok()).unwrap_or_default();
+        let told = |scaler: &Option<Value>| scaler.as_ref()?.pointer("/spec/minReplicas")?.as_u64();
+        // Somebody else's floor says nothing about what we found; our own on the new release is a part of it.
+        let floor = told(&scalers.stable).max(told(&scalers.new)).unwrap_or_default();
+        let floor = u32::try_from(floor).unwrap_or_default();
         let before = self.stable.as_ref().map_or(0, |stable| stable.spec.replicas);
         let whole = demand::demand(self.new.spec.replicas, floor.max(before), &sides, limits);
         let new = demand::need(whole, next.max(given), limits);

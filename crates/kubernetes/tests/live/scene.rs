@@ -269,7 +269,10 @@ impl Scene {
 }
 
 pub(crate) fn target(owner: &str, data: &tempfile::TempDir) -> KubernetesTarget {
-    KubernetesTarget::new(owner, Arc::new(Clock::new(data.path())))
+    KubernetesTarget::new(owner, Arc::new(Clock::new(data.path()))).with_manifests(|path| {
+        let text = std::fs::read_to_string(path).map_err(|why| format!("{}: {why}", path.display()))?;
+        serde_json::from_str(&text).map_err(|_| format!("{}: not JSON", path.display()))
+    })
 }
 
 pub(crate) fn image(tag: &str) -> String {
