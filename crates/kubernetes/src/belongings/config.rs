@@ -108,6 +108,14 @@ pub enum ConfigError {
         /// The release's.
         release: String,
     },
+    /// Not keys with values.
+    #[error("{what}: `{field}` is not a mapping: write `KEY: VALUE` lines below it")]
+    Values {
+        /// The object.
+        what: String,
+        /// `data`, `stringData`, `binaryData`.
+        field: &'static str,
+    },
     /// A value is of no use.
     #[error("{what}: `{field}.{key}` {why}")]
     Value {
@@ -264,7 +272,11 @@ fn values(
     field: &'static str,
     form: Form,
 ) -> Result<BTreeMap<String, Secret>, ConfigError> {
-    let of = object.get(field).and_then(Value::as_object);
+    let of = object.get(field).filter(|of| !of.is_null());
+    if of.is_some_and(|of| !of.is_object()) {
+        return Err(ConfigError::Values { what: what.to_owned(), field });
+    }
+    let of = of.and_then(Value::as_object);
     let value = |(key, value): (&String, &Value)| {
         let wrong = |why| ConfigError::Value { what: what.to_owned(), field, key: key.clone(), why };
         let text = value.as_str().ok_or_else(|| wrong("is not a text: write it in quotes"))?;

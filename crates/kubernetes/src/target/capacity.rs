@@ -56,9 +56,14 @@ impl Rollout<'_> {
 
     /// The API server would take the new release's autoscaler, and it does not change what the strategy counts on.
     pub(super) async fn autoscaling_fits(&self, lane: &Lane, fence: Fence<'_>) -> Result<(), EffectError> {
+        let shares_pods = self.stable.is_some() && self.plan.stages.iter().any(|stage| self.shares_pods(stage.share));
+        if !shares_pods && !matches!(self.new.spec.belongings.autoscaling, Autoscaling::Own(_)) {
+            // What is followed was taken once already.
+            return Ok(());
+        }
         let stable = self.stable_scaler(lane).await?;
         let Some(own) = self.own(stable.as_ref()) else { return Ok(()) };
-        if self.stable.is_some() && self.plan.stages.iter().any(|stage| self.shares_pods(stage.share)) {
+        if shares_pods {
             let who = stable.as_ref().map_or("`autoscale`", name);
             return Err(EffectError::Wrong(format!("{who} changes the number of pods, and {EITHER}")));
         }

@@ -23,7 +23,7 @@ fn cpu(percent: u64) -> Value {
     json!({"type": "Resource", "resource": {"name": "cpu", "target": {"type": "Utilization", "averageUtilization": percent}}})
 }
 
-fn own(min: u32, max: u32) -> Autoscaling {
+pub(crate) fn own(min: u32, max: u32) -> Autoscaling {
     Autoscaling::Own(Autoscale { min, max, metrics: vec![cpu(70)], behavior: None })
 }
 

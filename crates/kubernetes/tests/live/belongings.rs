@@ -11,7 +11,7 @@ use tidegate_core::{
 use tidegate_kubernetes::{
     KubernetesSpec, Traffic,
     belongings::{
-        Belongings, Configuration, Network, configured,
+        Belongings, ConfigRef, Configuration, Network, configured,
         security::{PodSecurity, SecurityError, secured},
     },
 };
@@ -117,15 +117,25 @@ fn file(scene: &Scene, name: &str, setting: &str, password: &str) -> PathBuf {
     path
 }
 
+/// A ConfigMap and a Secret for any template.
+pub(crate) fn configs(scene: &Scene) -> (PathBuf, Vec<ConfigRef>) {
+    let file = file(scene, "configs.json", "1", "hunter2");
+    let refs = contents(scene, &file).iter().map(|content| content.at(file.clone())).collect();
+    (file, refs)
+}
+
+fn contents(scene: &Scene, file: &Path) -> Vec<Configuration> {
+    let objects: Vec<Value> = serde_json::from_str(&std::fs::read_to_string(file).unwrap()).unwrap();
+    objects.iter().map(|object| Configuration::of(object, &scene.namespace).unwrap()).collect()
+}
+
 /// The release with its template configured by the file.
 fn configured_release(scene: &Scene, tag: &str, file: &Path) -> Release {
     let plain = scene.release(tag, None);
     let mut spec = KubernetesSpec::of(&plain).expect("a description");
     spec.template["spec"]["containers"][0]["envFrom"] = json!([{"configMapRef": {"name": "shop"}}]);
     spec.template["spec"]["volumes"] = json!([{"name": "login", "secret": {"secretName": "login"}}]);
-    let objects: Vec<Value> = serde_json::from_str(&std::fs::read_to_string(file).unwrap()).unwrap();
-    let contents: Vec<Configuration> =
-        objects.iter().map(|object| Configuration::of(object, &scene.namespace).unwrap()).collect();
+    let contents = contents(scene, file);
     spec.belongings.configs = contents.iter().map(|content| content.at(file.to_owned())).collect();
     spec.template = configured(&spec.template, &contents).unwrap().0;
     Release { artifact: Artifact::Image { reference: image(tag) }, spec: spec.target_spec().unwrap(), ..plain }

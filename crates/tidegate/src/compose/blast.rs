@@ -199,3 +199,123 @@ fn said(kubernetes: &Kubernetes) -> Vec<String> {
     }
     notes
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use tidegate_kubernetes::KubernetesSpec;
+
+    use super::*;
+    use crate::compose;
+
+    const POD: &str = "spec:\n  template:\n    spec:\n      containers:\n        - name: web\n          image: \
+                       a@sha256:2c26b46b68ffc68ff99b453c1d30413413422d706483bfa0f98a5e886266e7ae\n";
+
+    const CONFIG: &str = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: shop}\ndata: {a: \"1\"}\n---\napiVersion: v1\n\
+                          kind: Secret\nmetadata: {name: login}\nstringData:\n  password: hunter2\n";
+
+    const REFERS: &str = "          envFrom:\n            - configMapRef: {name: shop}\n            - secretRef: {name: login}\n";
+
+    struct Project(tempfile::TempDir);
+
+    impl Project {
+        fn new(more_of_pod: &str, config: &str) -> Self {
+            let folder = tempfile::tempdir().unwrap();
+            let text = format!("apiVersion: apps/v1\nkind: Deployment\n{POD}{more_of_pod}");
+            std::fs::write(folder.path().join("deploy.yaml"), text).unwrap();
+            std::fs::write(folder.path().join("config.yaml"), config).unwrap();
+            Self(folder)
+        }
+
+        fn root(&self) -> PathBuf {
+            self.0.path().to_owned()
+        }
+
+        fn service(more_of_run: &str) -> config::Service {
+            let text = format!(
+                "version: 1\nservices:\n  shop:\n    run: {{kubernetes: {{manifest: deploy.yaml, service: shop{more_of_run}}}}}\n"
+            );
+            config::parse(Path::new("tidegate.yaml"), &text).unwrap().services.remove("shop").unwrap()
+        }
+
+        /// The release's description and the plan's notes.
+        fn made(&self, more_of_run: &str) -> Result<(KubernetesSpec, String, Vec<String>), String> {
+            let service = Self::service(more_of_run);
+            let release = compose::release(&self.root(), &service, None, None, 7).map_err(|why| why.to_string())?;
+            let request = compose::request(&self.root(), "shop", &service, release.clone()).unwrap();
+            Ok((KubernetesSpec::of(&release).unwrap(), format!("{request:?}"), request.notes))
+        }
+    }
+
+    fn has(notes: &[String], words: &str) -> bool {
+        notes.iter().any(|note| note.contains(words))
+    }
+
+    #[test]
+    fn a_release_keeps_the_rules_and_the_plan_says_what_was_filled_in_and_what_was_opted_out_of() {
+        let project = Project::new("", CONFIG);
+        let (spec, _, notes) = project.made("").unwrap();
+        let pod = &spec.template["spec"];
+        assert_eq!(pod["securityContext"]["runAsNonRoot"], json!(true));
+        assert_eq!(pod["automountServiceAccountToken"], json!(false));
+        assert_eq!(pod["containers"][0]["resources"]["limits"], json!({"memory": "256Mi"}));
+        assert!(spec.belongings.disruption_budget && spec.belongings.autoscaling == Autoscaling::Follow);
+        assert!(has(&notes, "`runAsNonRoot`") && has(&notes, "no NetworkPolicy"), "{notes:#?}");
+        let (spec, _, notes) = project
+            .made(
+                ", pod_security: {profile: baseline, allow: [host_ports]}, resources: manifest, disruption_budget: false, \
+                 service_account_token: true, network_policy: {from: [ingress]}",
+            )
+            .unwrap();
+        assert!(spec.template["spec"].get("securityContext").is_none());
+        for words in [
+            "`baseline` in place of `restricted`",
+            "`host_ports` is allowed",
+            "resources: containers have what the manifest gives",
+            "no PodDisruptionBudget",
+            "`service_account_token: true`",
+            "from namespaces default, ingress only",
+        ] {
+            assert!(has(&notes, words), "{words}: {notes:#?}");
+        }
+    }
+
+    #[test]
+    fn a_field_against_the_profile_is_refused_with_file_and_line() {
+        let project = Project::new("          securityContext:\n            privileged: true\n", CONFIG);
+        let why = project.made("").unwrap_err();
+        assert!(why.contains("deploy.yaml:10: `spec.template.spec.containers[0].securityContext.privileged` is true: take it out"), "{why}");
+        assert!(project.made(", pod_security: {allow: [privileged]}").is_ok());
+        let why = project.made(", pod_security: {allow: [privilege]}").unwrap_err();
+        assert!(why.contains("`privilege` is neither a rule"), "{why}");
+    }
+
+    #[test]
+    fn configuration_goes_by_its_hash_and_a_secrets_content_is_nowhere_but_in_its_file() {
+        let project = Project::new(REFERS, CONFIG);
+        let (spec, request, notes) = project.made(", configs: [config.yaml]").unwrap();
+        let names: Vec<String> = spec.belongings.configs.iter().map(ConfigRef::object).collect();
+        assert!(names[0].starts_with("shop-") && names[1].starts_with("login-"), "{names:?}");
+        let from = &spec.template["spec"]["containers"][0]["envFrom"];
+        assert_eq!((&from[0]["configMapRef"]["name"], &from[1]["secretRef"]["name"]), (&json!(names[0]), &json!(names[1])));
+        assert!(has(&notes, &names[1]), "{notes:#?}");
+        assert!(!request.contains("hunter2") && !request.contains("aHVudGVyMg"), "a Secret is in the request");
+        let service = Project::service(", configs: [config.yaml], autoscale: off");
+        let config::RunKind::Kubernetes(run) = &service.run.kind else { panic!("no Kubernetes") };
+        assert_eq!(needs(&project.root(), run), [Belonging::ConfigMap, Belonging::Secret]);
+        for (config, words) in [
+            (&CONFIG.replace("kind: Secret", "kind: Service"), "config.yaml:6: expected a ConfigMap or a Secret (`v1`), found Service"),
+            (&CONFIG.replace("name: shop", "name: shp"), "refers to ConfigMap `shp` (it refers to `shop`)"),
+            (&CONFIG.replace("hunter2", "7"), "config.yaml:6: Secret `login`: `stringData.password` is not a text"),
+            (&CONFIG.replace("  password", "  - password"), "`stringData` is not a mapping"),
+            (&CONFIG.replace("  password", "  a: b\n password"), "config.yaml"),
+        ] {
+            let project = Project::new(REFERS, config);
+            let why = project.made(", configs: [config.yaml]").unwrap_err();
+            assert!(why.contains(words) && !why.contains("hunter2"), "{words}: {why}");
+        }
+        let why = project.made(", configs: [confg.yaml]").unwrap_err();
+        assert!(why.contains("confg.yaml") && why.contains("write it, or name"), "{why}");
+    }
+}

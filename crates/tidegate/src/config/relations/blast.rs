@@ -25,8 +25,8 @@ impl Checker<'_> {
         let by_criticality = if critical { CRITICAL_STEP_BP } else { 10_000 };
         let written = number(run, "/caps/share_step_bp");
         let cap = written.unwrap_or(by_criticality);
-        let steps = service.pointer("/strategy/canary/steps").and_then(Value::as_array);
-        let shares = steps.into_iter().flatten().map(|step| number(step, "/share_bp"));
+        let Some(steps) = service.pointer("/strategy/canary/steps").and_then(Value::as_array) else { return };
+        let shares = steps.iter().map(|step| number(step, "/share_bp"));
         // A last step of 100 % is added where it is missing.
         let shares: Vec<Option<u64>> = std::iter::once(Some(0)).chain(shares).chain([Some(10_000)]).collect();
         let steps = shares.len().saturating_sub(3);
