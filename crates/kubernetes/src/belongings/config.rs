@@ -1,9 +1,9 @@
-//! Configuration as a part of a release: ConfigMaps and Secrets that are named by the hash of their content and never change,
+//! Configuration as a part of a release: `ConfigMaps` and Secrets that are named by the hash of their content and never change,
 //! and the references of a pod template to them.
 //!
 //! What a Secret holds is in the cluster and in the file that it was read from, and nowhere else: a release knows its hash.
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::{collections::BTreeMap, fmt::Write as _, path::PathBuf};
 
 use k8s_openapi::ByteString;
 use serde::{Deserialize, Serialize};
@@ -19,7 +19,7 @@ const DIGITS: usize = 10;
 /// Longest name of an object.
 const NAME_MAX: usize = 253;
 
-/// A ConfigMap or a Secret of a release: its name, its hash and where its content is read from.
+/// A `ConfigMap` or a Secret of a release: its name, its hash and where its content is read from.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ConfigRef {
     /// Which of the two.
@@ -62,7 +62,7 @@ fn versioned(name: &str, sha256: &str) -> String {
     format!("{name}-{}", sha256.chars().take(DIGITS).collect::<String>())
 }
 
-/// A ConfigMap's or a Secret's content as its manifest has it. Its values cannot be printed.
+/// A `ConfigMap`'s or a Secret's content as its manifest has it. Its values cannot be printed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Configuration {
     kind: ConfigKind,
@@ -71,7 +71,7 @@ pub struct Configuration {
     class: Option<String>,
     /// A Secret's values are in base64, as the API server has them.
     data: BTreeMap<String, Secret>,
-    /// A ConfigMap's bytes, in base64.
+    /// A `ConfigMap`'s bytes, in base64.
     binary: BTreeMap<String, Secret>,
 }
 
@@ -99,7 +99,9 @@ pub enum ConfigError {
         name: String,
     },
     /// In another namespace.
-    #[error("{what} is in namespace `{namespace}`, and the release is in `{release}`: take `metadata.namespace` out")]
+    #[error(
+        "{what} is in namespace `{namespace}`, and the release is in `{release}`: take `metadata.namespace` out"
+    )]
     Namespace {
         /// The object.
         what: String,
@@ -135,7 +137,10 @@ pub enum ConfigError {
         what: String,
     },
     /// Nothing refers to it.
-    #[error("nothing in the pod template refers to {what}{}: correct the name, or take it out of `configs`", named(referred))]
+    #[error(
+        "nothing in the pod template refers to {what}{}: correct the name, or take it out of `configs`",
+        named(referred)
+    )]
     Unused {
         /// The object.
         what: String,
@@ -204,7 +209,11 @@ impl Configuration {
     /// SHA-256 of kind, type and content, hexadecimal. The order of keys and a Secret's way to write a value mean nothing.
     pub fn sha256(&self) -> String {
         let whole = json!([self.kind.kind().name(), self.class, pairs(&self.data), pairs(&self.binary)]);
-        Sha256::digest(whole.to_string()).iter().map(|byte| format!("{byte:02x}")).collect()
+        Sha256::digest(whole.to_string()).iter().fold(String::new(), |mut text, byte| {
+            // Writing into a text never fails.
+            let _ = write!(text, "{byte:02x}");
+            text
+        })
     }
 
     /// What a release keeps of it.
@@ -243,7 +252,9 @@ impl Configuration {
         };
         let coded = self.data.values().map(Secret::expose);
         let values = coded.flat_map(|value| [Some(value.to_owned()), plain(value)]).flatten();
-        values.filter(|value| !value.is_empty()).fold(text.to_owned(), |text, value| text.replace(&value, "***"))
+        values
+            .filter(|value| !value.is_empty())
+            .fold(text.to_owned(), |text, value| text.replace(&value, "***"))
     }
 
     fn what(&self) -> String {
@@ -286,7 +297,9 @@ fn values(
             Form::Base64 => {
                 let lines = text.split_ascii_whitespace().collect::<String>();
                 let bytes = serde_json::from_value::<ByteString>(json!(lines));
-                in_base64(bytes.map_err(|_| wrong("is not base64: encode it, or use `stringData` of a Secret"))?)
+                in_base64(
+                    bytes.map_err(|_| wrong("is not base64: encode it, or use `stringData` of a Secret"))?,
+                )
             }
         };
         Ok((key.clone(), Secret::new(kept)))
@@ -310,7 +323,8 @@ pub fn configured(template: &Value, configs: &[Configuration]) -> Result<(Value,
     let mut seen = Vec::new();
     let mut wrong = None;
     references(&mut template, &mut |reference| {
-        let found = configs.iter().find(|config| config.kind == reference.kind && config.name == *reference.name);
+        let found =
+            configs.iter().find(|config| config.kind == reference.kind && config.name == *reference.name);
         if let (Some(config), Some(key)) = (found, &reference.key)
             && !config.data.contains_key(key)
             && !config.binary.contains_key(key)
@@ -338,7 +352,10 @@ pub fn configured(template: &Value, configs: &[Configuration]) -> Result<(Value,
         .iter()
         .filter(|(_, _, ours)| !ours)
         .map(|(kind, name, _)| {
-            format!("{} `{name}` is no part of the release: what changes in it is not turned back", kind.kind().name())
+            format!(
+                "{} `{name}` is no part of the release: what changes in it is not turned back",
+                kind.kind().name()
+            )
         })
         .collect();
     outside.sort();
@@ -355,7 +372,7 @@ struct Reference<'v> {
     path: String,
 }
 
-/// Shows every reference to a ConfigMap or a Secret.
+/// Shows every reference to a `ConfigMap` or a Secret.
 fn references(template: &mut Value, look: &mut dyn FnMut(Reference<'_>)) {
     const CONFIG: ConfigKind = ConfigKind::ConfigMap;
     const SECRET: ConfigKind = ConfigKind::Secret;
@@ -415,7 +432,8 @@ mod tests {
     use super::*;
 
     fn map(name: &str, data: &Value) -> Configuration {
-        let object = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": data});
+        let object =
+            json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": data});
         Configuration::of(&object, "shop").unwrap()
     }
 
@@ -427,7 +445,8 @@ mod tests {
 
     #[test]
     fn every_reference_is_rewritten_to_the_name_with_the_hash_and_the_rest_is_left_and_said() {
-        let (config, login) = (map("shop", &json!({"A": "1"})), secret(&json!({"stringData": {"p": "w"}})).unwrap());
+        let (config, login) =
+            (map("shop", &json!({"A": "1"})), secret(&json!({"stringData": {"p": "w"}})).unwrap());
         let (one, two) = (config.at("a".into()).object(), login.at("b".into()).object());
         assert!(one.starts_with("shop-") && one.len() == 15, "{one}");
         let template = json!({"spec": {
@@ -448,7 +467,10 @@ mod tests {
         assert_eq!(text.matches(&format!("\"{one}\"")).count(), 4, "{text}");
         assert_eq!(text.matches(&format!("\"{two}\"")).count(), 5, "{text}");
         assert!(!text.contains("\"shop\"") && !text.contains("\"login\""), "{text}");
-        assert_eq!(notes, ["Secret `other` is no part of the release: what changes in it is not turned back"]);
+        assert_eq!(
+            notes,
+            ["Secret `other` is no part of the release: what changes in it is not turned back"]
+        );
     }
 
     #[test]
@@ -467,12 +489,23 @@ mod tests {
     fn what_cannot_be_configuration_is_refused_by_key_and_never_by_value() {
         let wrong = |more: &Value| secret(more).unwrap_err().to_string();
         let text = wrong(&json!({"data": {"p": "no base64!"}}));
-        assert!(text.contains("Secret `login`: `data.p` is not base64") && !text.contains("no base64!"), "{text}");
-        assert!(wrong(&json!({"stringData": {"p": 7}})).contains("`stringData.p` is not a text: write it in quotes"));
-        assert!(wrong(&json!({"kind": "Deployment", "apiVersion": "apps/v1"})).contains("found Deployment (apps/v1)"));
+        assert!(
+            text.contains("Secret `login`: `data.p` is not base64") && !text.contains("no base64!"),
+            "{text}"
+        );
+        assert!(
+            wrong(&json!({"stringData": {"p": 7}}))
+                .contains("`stringData.p` is not a text: write it in quotes")
+        );
+        assert!(
+            wrong(&json!({"kind": "Deployment", "apiVersion": "apps/v1"}))
+                .contains("found Deployment (apps/v1)")
+        );
         assert!(wrong(&json!({"metadata": {}})).contains("Secret without a name"));
         assert!(wrong(&json!({"metadata": {"name": "a".repeat(243)}})).contains("may have 242 characters"));
-        assert!(wrong(&json!({"metadata": {"name": "a", "namespace": "b"}})).contains("the release is in `shop`"));
+        assert!(
+            wrong(&json!({"metadata": {"name": "a", "namespace": "b"}})).contains("the release is in `shop`")
+        );
         let template = json!({"spec": {"containers": [
             {"env": [{"name": "A", "valueFrom": {"configMapKeyRef": {"name": "shop", "key": "B"}}}]},
         ]}});
@@ -480,7 +513,10 @@ mod tests {
         let text = of(&[map("shp", &json!({}))]);
         assert!(text.contains("refers to ConfigMap `shp` (it refers to `shop`)"), "{text}");
         let text = of(&[map("shop", &json!({"A": "1"}))]);
-        assert!(text.contains("spec.template.spec.containers[0].env[0].valueFrom.configMapKeyRef asks"), "{text}");
+        assert!(
+            text.contains("spec.template.spec.containers[0].env[0].valueFrom.configMapKeyRef asks"),
+            "{text}"
+        );
         assert!(text.contains("for `B`, and it has A"), "{text}");
         assert!(of(&[map("shop", &json!({})), map("shop", &json!({}))]).contains("there twice"));
     }

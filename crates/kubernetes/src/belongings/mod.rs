@@ -5,7 +5,7 @@
 //! |---|---|
 //! | `standards`, `security` | what a pod may do |
 //! | `resources` | what a pod may use |
-//! | `config` | ConfigMaps and Secrets by the hash of their content |
+//! | `config` | `ConfigMaps` and Secrets by the hash of their content |
 //! | `objects` | the others as objects |
 
 pub(crate) mod config;
@@ -30,7 +30,7 @@ pub struct Belongings {
     /// Who may reach the release's pods; `None` is everybody.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub network: Option<Network>,
-    /// ConfigMaps and Secrets that the pod template refers to.
+    /// `ConfigMaps` and Secrets that the pod template refers to.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub configs: Vec<ConfigRef>,
     /// What changes the number of pods.

@@ -69,9 +69,8 @@ pub(crate) fn policy(known: &Known<'_>, network: &Network, root: &Value, fence: 
     });
     let more = network.ports.iter().map(|port| json!({"protocol": "TCP", "port": port}));
     let ports: Vec<Value> = ports.chain(more).collect();
-    let namespace = |name: &String| {
-        json!({"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": name}}})
-    };
+    let namespace =
+        |name: &String| json!({"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": name}}});
     let from: Vec<Value> =
         std::iter::once(json!({"podSelector": {}})).chain(network.from.iter().map(namespace)).collect();
     let spec = json!({

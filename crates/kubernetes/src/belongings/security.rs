@@ -4,8 +4,8 @@ use std::fmt;
 
 use serde_json::{Map, Value, json};
 
-pub use super::standards::{Rule, Violation};
 use super::standards::violations;
+pub use super::standards::{Rule, Violation};
 
 /// A profile of the Pod Security Standards.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -97,7 +97,8 @@ pub fn secured(template: &Value, asked: &PodSecurity) -> Result<(Value, Vec<Stri
         Profile::Privileged => Vec::new(),
         Profile::Baseline | Profile::Restricted => violations(&template, restricted),
     };
-    let allowed = |one: &Violation| asked.allow.iter().any(|allow| allow == one.rule.name() || *allow == one.path);
+    let allowed =
+        |one: &Violation| asked.allow.iter().any(|allow| allow == one.rule.name() || *allow == one.path);
     let is_known = |allow: &&String| {
         Rule::ALL.iter().any(|rule| rule.name() == *allow) || broken.iter().any(|one| one.path == **allow)
     };
@@ -111,7 +112,9 @@ pub fn secured(template: &Value, asked: &PodSecurity) -> Result<(Value, Vec<Stri
     if !restricted {
         notes.push(format!("pod security: `{}` in place of `restricted`", asked.profile.name()));
     }
-    let said = |one: &Violation| format!("pod security: `{}` is allowed: {} is {}", one.rule.name(), one.path, one.found);
+    let said = |one: &Violation| {
+        format!("pod security: `{}` is allowed: {} is {}", one.rule.name(), one.path, one.found)
+    };
     notes.extend(open.iter().map(said));
     let is_allowed = |rule: Rule| asked.allow.iter().any(|allow| allow == rule.name());
     let silent = |rule: &&Rule| is_allowed(**rule) && !open.iter().any(|one| one.rule == **rule);
@@ -151,7 +154,8 @@ fn fill(template: &mut Value, is_allowed: &dyn Fn(Rule) -> bool, open: &[Violati
     let mut filled = Vec::new();
     let Some(pod) = object_at(template, "spec") else { return filled };
     let windows = pod.get("os").and_then(|os| os.get("name")).and_then(Value::as_str) == Some("windows");
-    let opened = |rule: Rule, below: &str| open.iter().any(|one| one.rule == rule && one.path.starts_with(below));
+    let opened =
+        |rule: Rule, below: &str| open.iter().any(|one| one.rule == rule && one.path.starts_with(below));
     if let Some(context) = object_in(pod, "securityContext") {
         if !is_allowed(Rule::NonRoot) && !context.contains_key("runAsNonRoot") && !opened(Rule::NonRoot, "") {
             context.insert("runAsNonRoot".to_owned(), json!(true));
@@ -168,7 +172,8 @@ fn fill(template: &mut Value, is_allowed: &dyn Fn(Rule) -> bool, open: &[Violati
     for list in ["initContainers", "containers"] {
         let containers = pod.get_mut(list).and_then(Value::as_array_mut).into_iter().flatten();
         for (index, container) in containers.enumerate() {
-            let Some(context) = container.as_object_mut().and_then(|one| object_in(one, "securityContext")) else {
+            let Some(context) = container.as_object_mut().and_then(|one| object_in(one, "securityContext"))
+            else {
                 continue;
             };
             let below = format!("spec.template.spec.{list}[{index}].");
@@ -295,7 +300,10 @@ mod tests {
         }
         assert_eq!(seen.len(), 15, "{seen:#?}");
         let text = SecurityError::Breaks { profile: Profile::Restricted, violations: found }.to_string();
-        assert!(text.contains("hostNetwork: true (host_namespaces): take it out, or `pod_security:"), "{text}");
+        assert!(
+            text.contains("hostNetwork: true (host_namespaces): take it out, or `pod_security:"),
+            "{text}"
+        );
     }
 
     #[test]
@@ -305,7 +313,10 @@ mod tests {
         for word in ["non_root", "spec.template.spec.containers[0].securityContext.runAsUser"] {
             let (filled, notes) = secured(&root, &allow(word)).unwrap();
             assert!(filled["spec"]["securityContext"].get("runAsNonRoot").is_none(), "{filled}");
-            assert!(notes.iter().any(|note| note.contains("`non_root` is allowed: spec.template")), "{notes:?}");
+            assert!(
+                notes.iter().any(|note| note.contains("`non_root` is allowed: spec.template")),
+                "{notes:?}"
+            );
         }
         let wrong = secured(&root, &allow("nonroot")).unwrap_err().to_string();
         assert!(wrong.contains("`nonroot` is neither a rule") && wrong.contains("non_root"), "{wrong}");

@@ -51,8 +51,7 @@ const SYSCTLS: [&str; 12] = [
 ];
 
 /// Types of `SELinux` that a container may have.
-const SELINUX: [&str; 5] =
-    ["", "container_t", "container_init_t", "container_kvm_t", "container_engine_t"];
+const SELINUX: [&str; 5] = ["", "container_t", "container_init_t", "container_kvm_t", "container_engine_t"];
 
 /// One rule of the standards. Its name is what `pod_security.allow` takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

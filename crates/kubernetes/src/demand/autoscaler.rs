@@ -37,7 +37,7 @@ fn by_metric(metric: &Value, now: &Value, pods: u32) -> Option<u32> {
     let value = |of: &Value, key: &str| match of.get(key)? {
         Value::String(text) => milli(text),
         Value::Number(number) => number.as_u64().map(|number| u128::from(number) * 1_000),
-        _ => None,
+        Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => None,
     };
     for key in ["averageUtilization", "averageValue", "value"] {
         if let (Some(target), Some(current)) = (value(target, key), value(current, key)) {
@@ -92,7 +92,8 @@ mod tests {
         let cpu = |percent: u64| json!({"type": "Resource", "resource": {"name": "cpu", "target": {"type": "Utilization", "averageUtilization": percent}}});
         let cpu_now = |percent: u64| json!({"type": "Resource", "resource": {"name": "cpu", "current": {"averageUtilization": percent}}});
         let rate = json!({"type": "Pods", "pods": {"metric": {"name": "r"}, "target": {"type": "AverageValue", "averageValue": "1500m"}}});
-        let rate_now = json!({"type": "Pods", "pods": {"metric": {"name": "r"}, "current": {"averageValue": "3"}}});
+        let rate_now =
+            json!({"type": "Pods", "pods": {"metric": {"name": "r"}, "current": {"averageValue": "3"}}});
         let of = |wanted: &Value, now: &Value, floor: u64, desired: u64| {
             asked(&json!({
                 "spec": {"minReplicas": floor, "metrics": wanted},

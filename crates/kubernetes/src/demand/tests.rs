@@ -1,3 +1,5 @@
+//! Demands by hand, and a day of load in seconds: a canary, its autoscalers and a way back at any moment.
+
 use super::*;
 
 const LIMITS: Limits = Limits { min: 2, max: 60 };
@@ -87,7 +89,12 @@ fn run(load: impl Fn(u32) -> u64, back_at: Option<u32>, metrics: bool) {
         stable.second(now, part(given.rest()));
         new.second(now, part(given));
         if back_at == Some(now) {
-            assert!(stable.carries(load(now)), "second {now}: {} pods of stable for {}", stable.ready, load(now));
+            assert!(
+                stable.carries(load(now)),
+                "second {now}: {} pods of stable for {}",
+                stable.ready,
+                load(now)
+            );
             return;
         }
         if now.is_multiple_of(10) {
@@ -109,7 +116,11 @@ fn run(load: impl Fn(u32) -> u64, back_at: Option<u32>, metrics: bool) {
         }
         let (to_new, to_stable) = (load(now) * u64::from(given.basis_points()) / 10_000, part(given.rest()));
         assert!(new.carries(to_new), "second {now} at {given}: {} new pods for {to_new}", new.ready);
-        assert!(stable.carries(to_stable), "second {now} at {given}: {} stable pods for {to_stable}", stable.ready);
+        assert!(
+            stable.carries(to_stable),
+            "second {now} at {given}: {} stable pods for {to_stable}",
+            stable.ready
+        );
     }
     assert_eq!(given, Share::ALL, "it arrived");
     if metrics && load(0) == load(1_199) {

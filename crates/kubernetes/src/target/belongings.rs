@@ -84,7 +84,11 @@ impl Rollout<'_> {
         };
         if let Some(theirs) = theirs.iter().find(finds) {
             let name = crate::manifest::name(theirs);
-            tracing::info!(service = self.plan.service, budget = name, "somebody else's budget keeps the pods");
+            tracing::info!(
+                service = self.plan.service,
+                budget = name,
+                "somebody else's budget keeps the pods"
+            );
             return self.remove_ours(lane, kind, &objects::of_service(self.new.service), fence).await;
         }
         self.ensure_ours(lane, kind, &objects::budget(&self.new, &root::base(root), fence), fence).await
@@ -115,7 +119,8 @@ impl Rollout<'_> {
         fence: Fence<'_>,
     ) -> Result<(), EffectError> {
         let listed = annotation(old, BELONGINGS).unwrap_or_default();
-        let is_kept = |part: (Kind, &str)| kept.iter().any(|kept| objects::parts(kept).any(|other| other == part));
+        let is_kept =
+            |part: (Kind, &str)| kept.iter().any(|kept| objects::parts(kept).any(|other| other == part));
         for (kind, name) in objects::parts(listed).filter(|part| !is_kept(*part)) {
             match self.remove_ours(lane, kind, name, fence).await {
                 Err(EffectError::Cluster(why @ ClusterError::Forbidden { .. })) => {

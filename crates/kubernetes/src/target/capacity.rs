@@ -18,7 +18,8 @@ use crate::{
 };
 
 /// Why a share by numbers of pods and an autoscaler exclude each other, and what to do.
-const EITHER: &str = "the numbers of pods make the shares of this strategy: name a route under `traffic`, or use `blue_green`";
+const EITHER: &str =
+    "the numbers of pods make the shares of this strategy: name a route under `traffic`, or use `blue_green`";
 
 /// Looks that wait for a mark of ours to show in the watch.
 const SEEN_LOOKS: u32 = 100;
@@ -56,7 +57,8 @@ impl Rollout<'_> {
 
     /// The API server would take the new release's autoscaler, and it does not change what the strategy counts on.
     pub(super) async fn autoscaling_fits(&self, lane: &Lane, fence: Fence<'_>) -> Result<(), EffectError> {
-        let shares_pods = self.stable.is_some() && self.plan.stages.iter().any(|stage| self.shares_pods(stage.share));
+        let shares_pods =
+            self.stable.is_some() && self.plan.stages.iter().any(|stage| self.shares_pods(stage.share));
         if !shares_pods && !matches!(self.new.spec.belongings.autoscaling, Autoscaling::Own(_)) {
             // What is followed was taken once already.
             return Ok(());
@@ -208,7 +210,8 @@ impl Rollout<'_> {
         }
         let theirs = lane.list(kind, self.namespace(), &format!("{MANAGED_BY}!={OURS}")).await?;
         let scales = |scaler: &Value| {
-            let of = |key: &str| scaler.pointer(&format!("/spec/scaleTargetRef/{key}")).and_then(Value::as_str);
+            let of =
+                |key: &str| scaler.pointer(&format!("/spec/scaleTargetRef/{key}")).and_then(Value::as_str);
             of("kind") == Some("Deployment") && of("name") == Some(stable.deployment())
         };
         Ok(theirs.into_iter().find(scales))

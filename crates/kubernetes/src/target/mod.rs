@@ -115,7 +115,7 @@ impl KubernetesTarget {
         }
     }
 
-    /// The same, with who reads the manifests of ConfigMaps and Secrets when they are written to a cluster.
+    /// The same, with who reads the manifests of `ConfigMaps` and Secrets when they are written to a cluster.
     #[must_use]
     pub fn with_manifests(self, manifests: ReadManifests) -> Self {
         Self { manifests, ..self }

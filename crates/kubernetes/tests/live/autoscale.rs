@@ -3,10 +3,7 @@
 
 use crate::scene::Scene;
 use serde_json::{Value, json};
-use tidegate_core::{
-    deployment::Effect,
-    model::Share,
-};
+use tidegate_core::{deployment::Effect, model::Share};
 use tidegate_kubernetes::{
     Traffic,
     belongings::{Autoscale, Autoscaling},
@@ -47,7 +44,8 @@ fn wants(scene: &Scene, name: &str, pods: u64) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn each_release_has_the_pods_that_its_share_of_the_demand_needs_and_all_of_them_stay_for_the_way_back() {
+async fn each_release_has_the_pods_that_its_share_of_the_demand_needs_and_all_of_them_stay_for_the_way_back()
+{
     let mut scene = Scene::with(4, route()).await;
     scene.belongings.autoscaling = own(2, 20);
     let adopted = scene.adopted().await;
@@ -102,7 +100,11 @@ async fn the_autoscaler_of_what_was_there_before_is_followed_and_left_as_it_is()
     scene.expose(&plan, Share::percent(50), 1).await;
     let ours = scaler(&scene, "shop-one-1").unwrap();
     assert_eq!((&ours["spec"]["maxReplicas"], &ours["spec"]["metrics"]), (&json!(9), &json!([cpu(60)])));
-    assert_eq!((floor(&scene, "shop-one-1"), wanted(&scene, "shop-one-1")), (Some(3), 3), "half of what is wanted");
+    assert_eq!(
+        (floor(&scene, "shop-one-1"), wanted(&scene, "shop-one-1")),
+        (Some(3), 3),
+        "half of what is wanted"
+    );
     wants(&scene, "theirs", 3);
     scene.expose(&plan, Share::ALL, 2).await;
     assert_eq!(wanted(&scene, "shop-one-1"), 6);
@@ -127,7 +129,9 @@ async fn an_autoscaler_that_would_change_shares_or_that_the_server_does_not_take
     let why = scene.fails(&plan, Effect::Check).await;
     assert!(why.contains("`autoscale` changes the number of pods") && why.contains("blue_green"), "{why}");
     let mut scene = Scene::with(2, route()).await;
-    let metrics = vec![json!({"type": "Pods", "pods": {"metric": {"name": "r"}, "target": {"type": "AverageValue", "averageValue": "many"}}})];
+    let metrics = vec![
+        json!({"type": "Pods", "pods": {"metric": {"name": "r"}, "target": {"type": "AverageValue", "averageValue": "many"}}}),
+    ];
     scene.belongings.autoscaling = Autoscaling::Own(Autoscale { min: 2, max: 4, metrics, behavior: None });
     let adopted = scene.adopted().await;
     let plan = scene.plan(scene.release("one-1", None), Some(adopted));

@@ -22,7 +22,8 @@ fn route() -> Traffic {
 
 /// Whether the API server would take a pod of this template.
 fn admitted(scene: &Scene, template: &Value) -> bool {
-    let mut pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "any"}, "spec": template["spec"]});
+    let mut pod =
+        json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "any"}, "spec": template["spec"]});
     if let Some(annotations) = template.pointer("/metadata/annotations") {
         pod["metadata"]["annotations"] = annotations.clone();
     }
@@ -40,10 +41,22 @@ async fn what_is_filled_in_or_refused_is_what_the_admission_of_restricted_namesp
     scene.admin().merge(&format!("/api/v1/namespaces/{}", scene.namespace), &labels).expect("labelled");
     let good = [
         (json!({}), json!({})),
-        (json!({"securityContext": {"runAsUser": 7, "seccompProfile": {"type": "Localhost", "localhostProfile": "a"}}}), json!({})),
-        (json!({}), json!({"securityContext": {"runAsNonRoot": true, "capabilities": {"add": ["NET_BIND_SERVICE"], "drop": ["KILL"]}}})),
-        (json!({"volumes": [{"name": "a", "emptyDir": {}}, {"name": "b", "configMap": {"name": "x"}}]}), json!({})),
-        (json!({"securityContext": {"sysctls": [{"name": "net.ipv4.tcp_fin_timeout", "value": "9"}]}}), json!({})),
+        (
+            json!({"securityContext": {"runAsUser": 7, "seccompProfile": {"type": "Localhost", "localhostProfile": "a"}}}),
+            json!({}),
+        ),
+        (
+            json!({}),
+            json!({"securityContext": {"runAsNonRoot": true, "capabilities": {"add": ["NET_BIND_SERVICE"], "drop": ["KILL"]}}}),
+        ),
+        (
+            json!({"volumes": [{"name": "a", "emptyDir": {}}, {"name": "b", "configMap": {"name": "x"}}]}),
+            json!({}),
+        ),
+        (
+            json!({"securityContext": {"sysctls": [{"name": "net.ipv4.tcp_fin_timeout", "value": "9"}]}}),
+            json!({}),
+        ),
         (json!({}), json!({"livenessProbe": {"httpGet": {"path": "/", "port": 1}}})),
         (json!({"securityContext": {"seLinuxOptions": {"type": "container_t"}}}), json!({})),
     ];
@@ -106,7 +119,7 @@ async fn what_is_filled_in_or_refused_is_what_the_admission_of_restricted_namesp
     assert_eq!(checked, 28);
 }
 
-/// A file with a ConfigMap `shop` and a Secret `login`.
+/// A file with a `ConfigMap` `shop` and a Secret `login`.
 fn file(scene: &Scene, name: &str, setting: &str, password: &str) -> PathBuf {
     let objects = json!([
         {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "shop"}, "data": {"setting": setting}},
@@ -117,7 +130,7 @@ fn file(scene: &Scene, name: &str, setting: &str, password: &str) -> PathBuf {
     path
 }
 
-/// A ConfigMap and a Secret for any template.
+/// A `ConfigMap` and a Secret for any template.
 pub(crate) fn configs(scene: &Scene) -> (PathBuf, Vec<ConfigRef>) {
     let file = file(scene, "configs.json", "1", "hunter2");
     let refs = contents(scene, &file).iter().map(|content| content.at(file.clone())).collect();
@@ -125,8 +138,13 @@ pub(crate) fn configs(scene: &Scene) -> (PathBuf, Vec<ConfigRef>) {
 }
 
 fn contents(scene: &Scene, file: &Path) -> Vec<Configuration> {
-    let objects: Vec<Value> = serde_json::from_str(&std::fs::read_to_string(file).unwrap()).unwrap();
-    objects.iter().map(|object| Configuration::of(object, &scene.namespace).unwrap()).collect()
+    let objects: Vec<Value> =
+        serde_json::from_str(&std::fs::read_to_string(file).expect("as it was written"))
+            .expect("as it was written");
+    objects
+        .iter()
+        .map(|object| Configuration::of(object, &scene.namespace).expect("as it was written"))
+        .collect()
 }
 
 /// The release with its template configured by the file.
@@ -137,12 +155,17 @@ fn configured_release(scene: &Scene, tag: &str, file: &Path) -> Release {
     spec.template["spec"]["volumes"] = json!([{"name": "login", "secret": {"secretName": "login"}}]);
     let contents = contents(scene, file);
     spec.belongings.configs = contents.iter().map(|content| content.at(file.to_owned())).collect();
-    spec.template = configured(&spec.template, &contents).unwrap().0;
-    Release { artifact: Artifact::Image { reference: image(tag) }, spec: spec.target_spec().unwrap(), ..plain }
+    spec.template = configured(&spec.template, &contents).expect("as it was written").0;
+    Release {
+        artifact: Artifact::Image { reference: image(tag) },
+        spec: spec.target_spec().expect("as it was written"),
+        ..plain
+    }
 }
 
 fn names(scene: &Scene, plural: &str) -> Vec<String> {
-    let list = scene.admin().get(&format!("/api/v1/namespaces/{}/{plural}", scene.namespace)).expect("a list");
+    let list =
+        scene.admin().get(&format!("/api/v1/namespaces/{}/{plural}", scene.namespace)).expect("a list");
     let names = list["items"].as_array().into_iter().flatten().map(|one| one["metadata"]["name"].to_string());
     names.map(|name| name.trim_matches('"').to_owned()).filter(|name| !name.starts_with("kube-")).collect()
 }
@@ -165,7 +188,8 @@ async fn promoted(scene: &mut Scene, release: Release, stable: Release) -> Relea
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn configuration_policy_and_budget_come_before_the_pods_are_turned_back_with_them_and_go_with_the_last_of_them() {
+async fn configuration_policy_and_budget_come_before_the_pods_are_turned_back_with_them_and_go_with_the_last_of_them()
+ {
     let mut scene = Scene::with(2, route()).await;
     scene.keep = 2;
     scene.belongings = Belongings {
@@ -199,12 +223,23 @@ async fn configuration_policy_and_budget_come_before_the_pods_are_turned_back_wi
     let two = file(&scene, "two.json", "2", "hunter2");
     let release = configured_release(&scene, "two-1", &two);
     let second = promoted(&mut scene, release, adopted).await;
-    assert_eq!((names(&scene, "configmaps").len(), names(&scene, "secrets").len()), (1, 1), "one Secret, the newer map");
-    assert!(object(&scene, NETWORKING, "networkpolicies", "shop-one-1").is_none(), "gone with its Deployment");
+    assert_eq!(
+        (names(&scene, "configmaps").len(), names(&scene, "secrets").len()),
+        (1, 1),
+        "one Secret, the newer map"
+    );
+    assert!(
+        object(&scene, NETWORKING, "networkpolicies", "shop-one-1").is_none(),
+        "gone with its Deployment"
+    );
     let three = file(&scene, "three.json", "3", "hunter3");
     let release = configured_release(&scene, "three-1", &three);
     promoted(&mut scene, release, second).await;
-    assert_eq!((names(&scene, "configmaps").len(), names(&scene, "secrets").len()), (2, 2), "the one before is kept");
+    assert_eq!(
+        (names(&scene, "configmaps").len(), names(&scene, "secrets").len()),
+        (2, 2),
+        "the one before is kept"
+    );
     assert!(object(&scene, POLICY, "poddisruptionbudgets", "shop-tidegate").is_some());
 }
 
@@ -220,7 +255,10 @@ async fn a_budget_of_somebody_else_that_finds_the_pods_is_left_alone_and_none_is
     assert!(object(&scene, POLICY, "poddisruptionbudgets", "shop-tidegate").is_some());
     scene.create(POLICY, "poddisruptionbudgets", &theirs);
     scene.must(&plan, Effect::Build).await;
-    assert!(object(&scene, POLICY, "poddisruptionbudgets", "shop-tidegate").is_none(), "two would keep every pod");
+    assert!(
+        object(&scene, POLICY, "poddisruptionbudgets", "shop-tidegate").is_none(),
+        "two would keep every pod"
+    );
     assert!(object(&scene, POLICY, "poddisruptionbudgets", "theirs").is_some());
 }
 
@@ -236,7 +274,10 @@ async fn configuration_that_is_not_what_its_name_says_ends_in_words_before_anyth
     // The file says something else by now.
     file(&scene, "good.json", "2", "hunter2");
     let why = scene.fails(&plan, Effect::Check).await;
-    assert!(why.contains("good.json has no ConfigMap `shop` any more") && why.contains("deploy again"), "{why}");
+    assert!(
+        why.contains("good.json has no ConfigMap `shop` any more") && why.contains("deploy again"),
+        "{why}"
+    );
     file(&scene, "good.json", "1", "hunter2");
     scene.must(&plan, Effect::Check).await;
     // Somebody else has that name.

@@ -117,13 +117,8 @@ fn without(mut role: Value, rule: usize, verb: usize) -> Value {
 }
 
 /// Everything that a service may bring.
-const ALL: [Belonging; 5] = [
-    Belonging::Budget,
-    Belonging::Network,
-    Belonging::Autoscaler,
-    Belonging::ConfigMap,
-    Belonging::Secret,
-];
+const ALL: [Belonging; 5] =
+    [Belonging::Budget, Belonging::Network, Belonging::Autoscaler, Belonging::ConfigMap, Belonging::Secret];
 
 /// A service that brings it.
 async fn with_all() -> Scene {
@@ -150,7 +145,8 @@ async fn what_a_service_brings_needs_its_own_rules_and_each_verb_of_them_that_is
     let all = role("", &route(), &ALL);
     let first = all["rules"].as_array().expect("rules").len() - ALL.len();
     let named = |resource: &str, verb: &str| !left.contains(&(resource, verb));
-    let cases = verbs(&all).into_iter().filter(|case| case.rule >= first && named(&case.resource, &case.verb));
+    let cases =
+        verbs(&all).into_iter().filter(|case| case.rule >= first && named(&case.resource, &case.verb));
     each(all.clone(), cases.collect(), || Box::pin(with_all()), 17).await;
 }
 
@@ -182,7 +178,13 @@ fn verbs(all: &Value) -> Vec<Case> {
                 format!("not allowed to {verb} {full}"),
                 format!("`apiGroups: [{group}], resources: [{resource}], verbs: [{verb}]`"),
             ];
-            cases.push(Case { rule: number, at, resource: resource.to_owned(), verb: verb.to_owned(), words });
+            cases.push(Case {
+                rule: number,
+                at,
+                resource: resource.to_owned(),
+                verb: verb.to_owned(),
+                words,
+            });
         }
     }
     cases

@@ -12,7 +12,7 @@ use tidegate_core::{
     plan::{Plan, Request, Step, StrategySpec, compile},
 };
 use tidegate_engine::Order;
-use tidegate_kubernetes::{belongings::Belongings, Bound, KubernetesSpec, KubernetesTarget, Traffic, pinned};
+use tidegate_kubernetes::{Bound, KubernetesSpec, KubernetesTarget, Traffic, belongings::Belongings, pinned};
 
 /// Longest wait of a test for anything.
 pub(crate) const SOON: Duration = Duration::from_mins(1);

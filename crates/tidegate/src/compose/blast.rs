@@ -190,8 +190,9 @@ fn said(kubernetes: &Kubernetes) -> Vec<String> {
     match &kubernetes.network_policy {
         None => notes.push("no NetworkPolicy: whoever can reach the namespace can reach the pods".to_owned()),
         Some(policy) => {
-            let from = policy.from.iter().map(|name| format!(", {name}")).collect::<String>();
-            notes.push(format!("NetworkPolicy: pods are reached from namespaces {}{from} only", kubernetes.namespace));
+            let from: Vec<&str> =
+                std::iter::once(&kubernetes.namespace).chain(&policy.from).map(String::as_str).collect();
+            notes.push(format!("NetworkPolicy: pods are reached from namespaces {} only", from.join(", ")));
         }
     }
     if let Autoscaling::Own(own) = autoscaling(&kubernetes.autoscale) {
@@ -242,7 +243,8 @@ mod tests {
         /// The release's description and the plan's notes.
         fn made(&self, more_of_run: &str) -> Result<(KubernetesSpec, String, Vec<String>), String> {
             let service = Self::service(more_of_run);
-            let release = compose::release(&self.root(), &service, None, None, 7).map_err(|why| why.to_string())?;
+            let release =
+                compose::release(&self.root(), &service, None, None, 7).map_err(|why| why.to_string())?;
             let request = compose::request(&self.root(), "shop", &service, release.clone()).unwrap();
             Ok((KubernetesSpec::of(&release).unwrap(), format!("{request:?}"), request.notes))
         }
@@ -298,16 +300,28 @@ mod tests {
         let names: Vec<String> = spec.belongings.configs.iter().map(ConfigRef::object).collect();
         assert!(names[0].starts_with("shop-") && names[1].starts_with("login-"), "{names:?}");
         let from = &spec.template["spec"]["containers"][0]["envFrom"];
-        assert_eq!((&from[0]["configMapRef"]["name"], &from[1]["secretRef"]["name"]), (&json!(names[0]), &json!(names[1])));
+        assert_eq!(
+            (&from[0]["configMapRef"]["name"], &from[1]["secretRef"]["name"]),
+            (&json!(names[0]), &json!(names[1]))
+        );
         assert!(has(&notes, &names[1]), "{notes:#?}");
-        assert!(!request.contains("hunter2") && !request.contains("aHVudGVyMg"), "a Secret is in the request");
+        assert!(
+            !request.contains("hunter2") && !request.contains("aHVudGVyMg"),
+            "a Secret is in the request"
+        );
         let service = Project::service(", configs: [config.yaml], autoscale: off");
         let config::RunKind::Kubernetes(run) = &service.run.kind else { panic!("no Kubernetes") };
         assert_eq!(needs(&project.root(), run), [Belonging::ConfigMap, Belonging::Secret]);
         for (config, words) in [
-            (&CONFIG.replace("kind: Secret", "kind: Service"), "config.yaml:6: expected a ConfigMap or a Secret (`v1`), found Service"),
+            (
+                &CONFIG.replace("kind: Secret", "kind: Service"),
+                "config.yaml:6: expected a ConfigMap or a Secret (`v1`), found Service",
+            ),
             (&CONFIG.replace("name: shop", "name: shp"), "refers to ConfigMap `shp` (it refers to `shop`)"),
-            (&CONFIG.replace("hunter2", "7"), "config.yaml:6: Secret `login`: `stringData.password` is not a text"),
+            (
+                &CONFIG.replace("hunter2", "7"),
+                "config.yaml:6: Secret `login`: `stringData.password` is not a text",
+            ),
             (&CONFIG.replace("  password", "  - password"), "`stringData` is not a mapping"),
             (&CONFIG.replace("  password", "  a: b\n password"), "config.yaml"),
         ] {

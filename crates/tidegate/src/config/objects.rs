@@ -40,10 +40,11 @@ pub(crate) fn read_objects(path: &Path) -> Result<Vec<Value>, String> {
 pub(crate) fn line_of(path: &Path, kind: &str, field: &str) -> Option<usize> {
     let source = plain_lines(&read_file(path, "").ok()?);
     let mut findings = Findings::new("");
-    let nodes = documents(&source).into_iter().filter_map(|text| tree::grow(&text, &mut findings)).collect::<Vec<_>>();
-    let is_kind = |node: &&Node| {
-        reader::as_written(node).get("kind").and_then(Value::as_str) == Some(kind)
-    };
+    let nodes = documents(&source)
+        .into_iter()
+        .filter_map(|text| tree::grow(&text, &mut findings))
+        .collect::<Vec<_>>();
+    let is_kind = |node: &&Node| reader::as_written(node).get("kind").and_then(Value::as_str) == Some(kind);
     let mut node = nodes.iter().find(is_kind)?;
     let mut line = node.place.line;
     for step in field.replace('[', ".[").split('.') {

@@ -32,6 +32,7 @@ pub(crate) struct Run {
 /// A command on this machine, or a container.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[expect(clippy::large_enum_variant, reason = "one for each service, read once")]
 pub(crate) enum RunKind {
     /// A process.
     Command(Command),
@@ -83,7 +84,7 @@ pub(crate) struct Kubernetes {
     pub(crate) disruption_budget: bool,
     /// Who may reach the pods; `None` is everybody.
     pub(crate) network_policy: Option<NetworkPolicy>,
-    /// Manifests of ConfigMaps and Secrets, relative to the configuration's directory.
+    /// Manifests of `ConfigMaps` and Secrets, relative to the configuration's directory.
     pub(crate) configs: Vec<String>,
     /// What changes the number of pods.
     pub(crate) autoscale: Autoscale,

@@ -23,7 +23,10 @@ static POD_SECURITY: Block = Block::of(
 );
 
 const PROFILES: &[Word] = &[
-    word("restricted", "what the manifest does not say is filled in, what it says against the profile is refused"),
+    word(
+        "restricted",
+        "what the manifest does not say is filled in, what it says against the profile is refused",
+    ),
     word("baseline", "only what is known to reach the node is refused"),
     word("privileged", "nothing is looked at"),
 ];

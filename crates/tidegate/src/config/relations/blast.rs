@@ -56,9 +56,15 @@ impl Checker<'_> {
         }
         let here = at(path, "run.kubernetes.autoscale");
         for key in ["min", "max"] {
-            if number(scale, &format!("/{key}")).is_none() && !self.wrote(path, &format!("run.kubernetes.autoscale.{key}")) {
+            if number(scale, &format!("/{key}")).is_none()
+                && !self.wrote(path, &format!("run.kubernetes.autoscale.{key}"))
+            {
                 let message = format!("`{key}` is missing");
-                self.add(&[&here], Complaint::new(Code::MissingKey, message).help("write `min` and `max`, as `min: 2`, `max: 10`"));
+                self.add(
+                    &[&here],
+                    Complaint::new(Code::MissingKey, message)
+                        .help("write `min` and `max`, as `min: 2`, `max: 10`"),
+                );
             }
         }
         if let (Some(min), Some(max)) = (number(scale, "/min"), number(scale, "/max"))
@@ -78,10 +84,16 @@ impl Checker<'_> {
             self.add(&[&here], complaint);
         }
         let strategy = service.get("strategy").and_then(Value::as_object);
-        let counted = strategy.is_some_and(|all| ["canary", "rolling"].iter().any(|key| all.get(*key).is_some_and(Value::is_object)));
-        let routed = run.get("traffic").and_then(Value::as_object).is_some_and(|all| all.values().any(Value::is_string));
+        let counted = strategy.is_some_and(|all| {
+            ["canary", "rolling"].iter().any(|key| all.get(*key).is_some_and(Value::is_object))
+        });
+        let routed = run
+            .get("traffic")
+            .and_then(Value::as_object)
+            .is_some_and(|all| all.values().any(Value::is_string));
         if counted && !routed {
-            let message = "an autoscaler changes the number of pods, and without a route these make the shares";
+            let message =
+                "an autoscaler changes the number of pods, and without a route these make the shares";
             let help = "name a route under `run.kubernetes.traffic`, or use `blue_green`";
             self.add(&[&here], Complaint::new(Code::Conflict, message).help(help));
         }
