@@ -282,6 +282,17 @@ mod tests {
     }
 
     #[test]
+    fn a_release_of_an_older_journal_has_no_belongings_and_is_read() {
+        let old = json!({
+            "kubeconfig": null, "context": null, "namespace": "shop", "replicas": 2, "template": {}, "adopted": null,
+            "service": "shop", "port": 80, "traffic": "service", "surge": {"percent": 25}, "unavailable": {"count": 0},
+            "progress_ms": 1_000, "back_percent": 50, "keep_releases": 3,
+        });
+        let spec: KubernetesSpec = serde_json::from_value(old).unwrap();
+        assert_eq!(spec.belongings, Belongings::default());
+    }
+
+    #[test]
     fn the_image_goes_into_the_only_container_or_the_named_one_and_must_not_be_able_to_move() {
         let image = format!("shop@sha256:{}", "a".repeat(64));
         let one = manifest(&json!([{"name": "web", "image": "shop:1"}]));

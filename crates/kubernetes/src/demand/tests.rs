@@ -1,5 +1,7 @@
 //! Demands by hand, and a day of load in seconds: a canary, its autoscalers and a way back at any moment.
 
+use std::collections::VecDeque;
+
 use super::*;
 
 const LIMITS: Limits = Limits { min: 2, max: 60 };
@@ -28,8 +30,11 @@ fn the_demand_is_what_load_asks_for_and_a_floor_of_ours_says_nothing() {
     assert_eq!(need(500, Share::ALL, LIMITS), 60);
 }
 
-/// Pods of one release, with an autoscaler that looks every 15 s, wants 70 % of each pod, and takes nothing away for 5
-/// minutes after it wanted more. A pod needs 10 s to become ready.
+/// Seconds after which a load shows in the metrics.
+const LAG: usize = 30;
+
+/// Pods of one release, with an autoscaler that looks every 15 s at the load of 30 s ago, wants 70 % of each pod, and takes
+/// nothing away for 5 minutes after it wanted more. A pod needs 10 s to become ready.
 #[derive(Default)]
 struct Pods {
     wanted: u32,
@@ -38,6 +43,7 @@ struct Pods {
     floor: u32,
     wishes: Vec<(u32, u32)>,
     raw: u32,
+    loads: VecDeque<u64>,
 }
 
 impl Pods {
@@ -61,6 +67,10 @@ impl Pods {
             self.ready += pods;
         }
         self.coming.retain(|(at, _)| *at > now);
+        self.loads.push_back(load_milli);
+        let load_milli =
+            if self.loads.len() > LAG { self.loads.pop_front() } else { self.loads.front().copied() };
+        let load_milli = load_milli.unwrap_or_default();
         if now.is_multiple_of(15) && self.wanted > 0 {
             self.raw = u32::try_from(load_milli.div_ceil(700)).unwrap();
             let wish = self.raw.max(self.floor).min(LIMITS.max);
@@ -109,7 +119,7 @@ fn run(load: impl Fn(u32) -> u64, back_at: Option<u32>, metrics: bool) {
             let next = steps.get(at).copied().map_or(given, share);
             new.floor = need(kept, next, LIMITS);
             new.ask(now, new.wanted.max(new.floor));
-            if now >= 60 && now.is_multiple_of(120) && at < steps.len() && new.ready >= new.floor {
+            if now >= 300 && now.is_multiple_of(20) && at < steps.len() && new.ready >= new.floor {
                 given = next;
                 at += 1;
             }

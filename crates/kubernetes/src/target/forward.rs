@@ -10,6 +10,7 @@ use tidegate_core::{
 
 use super::{
     EffectError, LOOK, Rollout,
+    capacity::Capacity,
     root::{self, Serves},
 };
 use crate::{
@@ -139,15 +140,31 @@ impl Rollout<'_> {
                 let needs = self.capacity(lane, share).await?;
                 let wanted = self.at_least(&self.new, instances.max(needs.map_or(0, |needs| needs.new)));
                 self.grow(lane, &self.new, wanted, generation).await?;
-                if let Some(stable) = self.stable.as_ref().filter(|_| share.is_all() && self.keeps_warm()) {
-                    // All of them again, so that turning back needs to wait for nothing.
-                    let all = stable.spec.replicas.max(needs.map_or(0, |needs| needs.stable));
-                    self.ensure(lane, stable, Some(self.at_least(stable, all)), self.fence(generation))
-                        .await?;
+                if let Some(stable) = &self.stable {
+                    self.keep_warm(lane, stable, share, needs, generation).await?;
                 }
             }
         }
         Ok(Outcome::Done)
+    }
+
+    /// The stable release has all its pods, so that turning back needs to wait for nothing: for the last step, and before it
+    /// where an autoscaler of ours was told that more are needed, which it would only do in its own time.
+    async fn keep_warm(
+        &self,
+        lane: &Lane,
+        stable: &Known<'_>,
+        share: Share,
+        needs: Option<Capacity>,
+        generation: u64,
+    ) -> Result<(), EffectError> {
+        let last = share.is_all() && self.keeps_warm();
+        let told = needs.filter(|_| stable.spec.adopted.is_none());
+        if last || told.is_some() {
+            let all = stable.spec.replicas.max(needs.map_or(0, |needs| needs.stable));
+            self.ensure(lane, stable, Some(self.at_least(stable, all)), self.fence(generation)).await?;
+        }
+        Ok(())
     }
 
     /// Whether the share is made by the numbers of pods alone.

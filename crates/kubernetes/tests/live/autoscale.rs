@@ -3,7 +3,11 @@
 
 use crate::scene::Scene;
 use serde_json::{Value, json};
-use tidegate_core::{deployment::Effect, model::Share};
+use tidegate_core::{
+    deployment::Effect,
+    model::{Millis, Share},
+    plan::StrategySpec,
+};
 use tidegate_kubernetes::{
     Traffic,
     belongings::{Autoscale, Autoscaling},
@@ -71,7 +75,7 @@ async fn each_release_has_the_pods_that_its_share_of_the_demand_needs_and_all_of
     scene.ready("shop-one-1", 10).await;
     // It rises again while the share is watched: 8 for half of it are 16 for all.
     wants(&scene, "shop-two-1", 8);
-    scene.must(&plan, Effect::Measure { every: tidegate_core::model::Millis::ZERO }).await;
+    scene.must(&plan, Effect::Measure { every: Millis::ZERO }).await;
     assert_eq!(floor(&scene, "shop-one-1"), Some(16));
     scene.ready("shop-one-1", 16).await;
     let reading = scene.expose(&plan, Share::ALL, 2).await;
@@ -137,4 +141,31 @@ async fn an_autoscaler_that_would_change_shares_or_that_the_server_does_not_take
     let plan = scene.plan(scene.release("one-1", None), Some(adopted));
     let why = scene.fails(&plan, Effect::Check).await;
     assert!(why.contains("HorizontalPodAutoscaler") && why.contains("shop-one-1"), "{why}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_route_one_switch_is_made_with_the_pods_that_everything_needs() {
+    let mut scene = Scene::with(2, Traffic::Service).await;
+    scene.belongings.autoscaling = own(2, 9);
+    scene.strategy =
+        StrategySpec::BlueGreen { bake: Millis::secs(1), preview: Millis::ZERO, approval: false };
+    let first = scene.release("one-1", None);
+    let plan = scene.plan(first.clone(), Some(scene.adopted().await));
+    scene.begin(&plan).await;
+    scene.expose(&plan, Share::ALL, 1).await;
+    scene.must(&plan, Effect::Promote { generation: plan.generation(90) }).await;
+    scene.must(&plan, Effect::Retire { new: false, generation: plan.generation(95) }).await;
+    wants(&scene, "shop-one-1", 5);
+    scene.turn += 1;
+    let plan = scene.plan(scene.release("two-1", None), Some(first));
+    scene.begin(&plan).await;
+    scene.expose(&plan, Share::ALL, 1).await;
+    assert_eq!((floor(&scene, "shop-two-1"), wanted(&scene, "shop-two-1")), (Some(5), 5));
+    assert_eq!(
+        (floor(&scene, "shop-one-1"), wanted(&scene, "shop-one-1")),
+        (Some(5), 5),
+        "warm for the way back"
+    );
+    scene.must(&plan, Effect::Restore { generation: plan.generation(50) }).await;
+    assert_eq!(scene.selector()["tidegate.dev/release"], json!("one-1"));
 }
