@@ -38,12 +38,16 @@ pub struct Belongings {
     pub autoscaling: Autoscaling,
 }
 
-/// Who may reach a release's pods: nobody but pods of its own namespace and of these, and by these ports alone.
+/// Who may reach a release's pods: nobody but pods of its own namespace and of these, and these addresses,
+/// and by these ports alone.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Network {
     /// Names of further namespaces.
     #[serde(default)]
     pub from: Vec<String>,
+    /// Ranges of addresses (`10.0.0.0/8`) beside pods: of nodes, of a load balancer.
+    #[serde(default)]
+    pub addresses: Vec<String>,
     /// Ports of the pods (TCP) beside those of the users' Service.
     #[serde(default)]
     pub ports: Vec<u16>,

@@ -71,8 +71,9 @@ pub(crate) fn policy(known: &Known<'_>, network: &Network, root: &Value, fence: 
     let ports: Vec<Value> = ports.chain(more).collect();
     let namespace =
         |name: &String| json!({"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": name}}});
-    let from: Vec<Value> =
-        std::iter::once(json!({"podSelector": {}})).chain(network.from.iter().map(namespace)).collect();
+    let addresses = network.addresses.iter().map(|range| json!({"ipBlock": {"cidr": range}}));
+    let own = std::iter::once(json!({"podSelector": {}}));
+    let from: Vec<Value> = own.chain(network.from.iter().map(namespace)).chain(addresses).collect();
     let spec = json!({
         "podSelector": {"matchLabels": known.selector()},
         "policyTypes": ["Ingress"],

@@ -194,7 +194,11 @@ async fn configuration_policy_and_budget_come_before_the_pods_are_turned_back_wi
     scene.keep = 2;
     scene.belongings = Belongings {
         disruption_budget: true,
-        network: Some(Network { from: vec!["ingress".to_owned()], ports: vec![9_090] }),
+        network: Some(Network {
+            from: vec!["ingress".to_owned()],
+            addresses: vec!["10.0.0.0/8".to_owned()],
+            ports: vec![9_090],
+        }),
         ..Belongings::default()
     };
     let (before, adopted) = (scene.pods(), scene.adopted().await);
@@ -213,7 +217,19 @@ async fn configuration_policy_and_budget_come_before_the_pods_are_turned_back_wi
     assert_eq!(budget["spec"], json!({"minAvailable": 1, "selector": {"matchLabels": {"app": "shop"}}}));
     let policy = object(&scene, NETWORKING, "networkpolicies", "shop-one-1").unwrap();
     assert_eq!(policy["spec"]["podSelector"]["matchLabels"]["tidegate.dev/release"], json!("one-1"));
-    assert_eq!(policy["spec"]["ingress"][0]["ports"][0]["port"], json!(8080));
+    let ingress = &policy["spec"]["ingress"][0];
+    assert_eq!(
+        ingress["from"],
+        json!([
+            {"podSelector": {}},
+            {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "ingress"}}},
+            {"ipBlock": {"cidr": "10.0.0.0/8"}},
+        ])
+    );
+    assert_eq!(
+        ingress["ports"],
+        json!([{"protocol": "TCP", "port": 8080}, {"protocol": "TCP", "port": 9090}])
+    );
     assert_eq!(scene.pods(), before, "nothing was started yet");
     scene.expose(&plan, Share::percent(50), 1).await;
     scene.must(&plan, Effect::Restore { generation: plan.generation(50) }).await;
@@ -307,4 +323,13 @@ async fn configuration_that_is_not_what_its_name_says_ends_in_words_before_anyth
         .await;
     let why = scene.fails(&plan, Effect::Build).await;
     assert!(why.contains("exceeded quota: few") && !why.contains("hunter2"), "{why}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_policy_that_the_api_server_does_not_take_is_refused_before_anything_happens() {
+    let mut scene = Scene::with(1, route()).await;
+    scene.belongings.network = Some(Network { addresses: vec!["ten".to_owned()], ..Network::default() });
+    let plan = scene.plan(scene.release("one-1", None), Some(scene.adopted().await));
+    let why = scene.fails(&plan, Effect::Check).await;
+    assert!(why.contains("NetworkPolicy") && why.contains("ten"), "{why}");
 }

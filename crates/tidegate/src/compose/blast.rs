@@ -43,10 +43,11 @@ pub(super) fn ready(
     let (template, configs) = with_configs(root, kubernetes, &template, &mut notes)?;
     let belongings = Belongings {
         disruption_budget: kubernetes.disruption_budget,
-        network: kubernetes
-            .network_policy
-            .as_ref()
-            .map(|network| Network { from: network.from.clone(), ports: network.ports.clone() }),
+        network: kubernetes.network_policy.as_ref().map(|network| Network {
+            from: network.from.clone(),
+            addresses: network.addresses.clone(),
+            ports: network.ports.clone(),
+        }),
         configs,
         autoscaling: autoscaling(&kubernetes.autoscale),
     };
@@ -190,9 +191,12 @@ fn said(kubernetes: &Kubernetes) -> Vec<String> {
     match &kubernetes.network_policy {
         None => notes.push("no NetworkPolicy: whoever can reach the namespace can reach the pods".to_owned()),
         Some(policy) => {
-            let from: Vec<&str> =
-                std::iter::once(&kubernetes.namespace).chain(&policy.from).map(String::as_str).collect();
-            notes.push(format!("NetworkPolicy: pods are reached from namespaces {} only", from.join(", ")));
+            let from: Vec<&str> = std::iter::once(&kubernetes.namespace)
+                .chain(&policy.from)
+                .chain(&policy.addresses)
+                .map(String::as_str)
+                .collect();
+            notes.push(format!("NetworkPolicy: pods are reached from {} only", from.join(", ")));
         }
     }
     if let Autoscaling::Own(own) = autoscaling(&kubernetes.autoscale) {
@@ -277,7 +281,7 @@ mod tests {
             "resources: containers have what the manifest gives",
             "no PodDisruptionBudget",
             "`service_account_token: true`",
-            "from namespaces default, ingress only",
+            "from default, ingress only",
         ] {
             assert!(has(&notes, words), "{words}: {notes:#?}");
         }

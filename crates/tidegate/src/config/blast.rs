@@ -42,6 +42,8 @@ pub(crate) enum Sizes {
 pub(crate) struct NetworkPolicy {
     /// Namespaces beside the release's own.
     pub(crate) from: Vec<String>,
+    /// Ranges of addresses beside pods.
+    pub(crate) addresses: Vec<String>,
     /// Ports of the pods beside the Service's.
     pub(crate) ports: Vec<u16>,
 }

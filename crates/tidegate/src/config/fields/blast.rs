@@ -47,6 +47,12 @@ pub(super) static NETWORK: Block = Block::of(
             "Further namespaces, by name: that of the ingress controller, of the monitoring.",
         ),
         field(
+            "addresses",
+            Kind::List { of: &Kind::Text(Form::Any), min: 0, max: LIST_MAX },
+            "[]",
+            "Ranges of addresses (`10.0.0.0/8`) that are no pods': of the nodes, of a load balancer.",
+        ),
+        field(
             "ports",
             Kind::List { of: &Kind::Whole { min: 1, max: 65_535 }, min: 0, max: LIST_MAX },
             "[]",
