@@ -43,8 +43,8 @@ pub(crate) fn deployment(known: &Known<'_>, replicas: u32, fence: Fence<'_>, ver
     })
 }
 
-/// The release's own Service: what a route points to while two releases share its traffic. Ports are those of the users'.
-pub(crate) fn service(known: &Known<'_>, root: &Value, fence: Fence<'_>, version: Option<&str>) -> Value {
+/// The Service that reaches this release and nobody else. Ports are those of the users'.
+pub(crate) fn preview(known: &Known<'_>, root: &Value, fence: Fence<'_>) -> Value {
     let ports: Vec<Value> = root
         .pointer("/spec/ports")
         .and_then(Value::as_array)
@@ -61,7 +61,12 @@ pub(crate) fn service(known: &Known<'_>, root: &Value, fence: Fence<'_>, version
     json!({
         "apiVersion": Kind::Service.api_version(),
         "kind": Kind::Service.name(),
-        "metadata": metadata_of(known, &known.name, &fence.annotations(), version),
+        "metadata": {
+            "name": known.preview(),
+            "namespace": known.spec.namespace,
+            "labels": {MANAGED_BY: OURS, SERVICE: known.service},
+            "annotations": fence.annotations(),
+        },
         "spec": {"selector": known.selector(), "ports": ports},
     })
 }

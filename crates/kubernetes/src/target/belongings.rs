@@ -66,12 +66,7 @@ impl Rollout<'_> {
 
     /// One pod of the service stays when nodes are emptied. Where a budget of somebody else finds its pods, ours goes: two of
     /// them and nobody can evict anything.
-    pub(super) async fn protect(
-        &self,
-        lane: &Lane,
-        root: &Value,
-        fence: Fence<'_>,
-    ) -> Result<(), EffectError> {
+    pub(super) async fn protect(&self, lane: &Lane, fence: Fence<'_>) -> Result<(), EffectError> {
         if !wants_budget(&self.new) {
             return Ok(());
         }
@@ -91,7 +86,8 @@ impl Rollout<'_> {
             );
             return self.remove_ours(lane, kind, &objects::of_service(self.new.service), fence).await;
         }
-        self.ensure_ours(lane, kind, &objects::budget(&self.new, &root::base(root), fence), fence).await
+        let root = self.root(lane).await?;
+        self.ensure_ours(lane, kind, &objects::budget(&self.new, &root::base(&root), fence), fence).await
     }
 
     /// What one release brought and the one that stays does not want goes.

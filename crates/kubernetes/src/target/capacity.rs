@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use tidegate_core::model::Share;
 
-use super::{EffectError, LOOK, Rollout, root};
+use super::{EffectError, Rollout, root};
 use crate::{
     belongings::{
         Autoscale, Autoscaling,
@@ -20,9 +20,6 @@ use crate::{
 /// Why a share by numbers of pods and an autoscaler exclude each other, and what to do.
 const EITHER: &str =
     "the numbers of pods make the shares of this strategy: name a route under `traffic`, or use `blue_green`";
-
-/// Looks that wait for a mark of ours to show in the watch.
-const SEEN_LOOKS: u32 = 100;
 
 /// Both releases' autoscalers.
 struct Scalers {
@@ -77,31 +74,30 @@ impl Rollout<'_> {
     }
 
     /// The new release has its autoscaler, which does nothing while it has no pods.
-    pub(super) async fn autoscale(&self, lane: &Lane, fence: Fence<'_>) -> Result<(), EffectError> {
+    /// Answers whether its Deployment is to be marked, because nothing else says so.
+    pub(super) async fn autoscale(&self, lane: &Lane, fence: Fence<'_>) -> Result<bool, EffectError> {
         let stable = self.stable_scaler(lane).await?;
-        let Some(own) = self.own(stable.as_ref()) else { return Ok(()) };
+        let Some(own) = self.own(stable.as_ref()) else { return Ok(false) };
         let kind = Kind::HorizontalPodAutoscaler;
         if lane.get(kind, self.namespace(), &self.new.name).await?.is_none() {
             let wanted = objects::autoscaler(&self.new, &own, own.min, fence);
             self.ensure_ours(lane, kind, &wanted, fence).await?;
         }
-        if self.new.spec.belongings.autoscaling == Autoscaling::Follow {
-            self.edit(lane, Kind::Deployment, &self.new.name, |object| {
-                self.is_of(object, &self.new, fence)?;
-                if annotation(object, objects::AUTOSCALED).is_some() {
-                    return Ok(Vec::new());
-                }
-                let mark = json!({"op": "add", "path": AUTOSCALED_PATH, "value": "true"});
-                Ok(fence.patch(object, [mark]))
-            })
-            .await?;
-            for _ in 0..SEEN_LOOKS {
-                if self.workload(&self.new)?.autoscaled {
-                    break;
-                }
-                tokio::time::sleep(LOOK).await;
+        Ok(self.new.spec.belongings.autoscaling == Autoscaling::Follow)
+    }
+
+    /// Says on the new release's Deployment that it has an autoscaler.
+    pub(super) async fn mark_autoscaled(&self, lane: &Lane, fence: Fence<'_>) -> Result<(), EffectError> {
+        self.edit(lane, Kind::Deployment, &self.new.name, |object| {
+            self.is_of(object, &self.new, fence)?;
+            if annotation(object, objects::AUTOSCALED).is_some() {
+                return Ok(Vec::new());
             }
-        }
+            let mark = json!({"op": "add", "path": AUTOSCALED_PATH, "value": "true"});
+            // After the annotations of the fence, which are written as a whole.
+            Ok(fence.patch(object, [mark]))
+        })
+        .await?;
         Ok(())
     }
 
@@ -200,7 +196,10 @@ impl Rollout<'_> {
         let Some(stable) = &self.stable else { return Ok(None) };
         let kind = Kind::HorizontalPodAutoscaler;
         if stable.spec.adopted.is_none() {
-            if !self.has_scaler(stable) {
+            // A build does not wait for the watches.
+            let unseen = self.workload(stable).is_err();
+            let asked = unseen && self.workload_now(lane, stable).await?.is_some_and(|now| now.autoscaled);
+            if !asked && !self.has_scaler(stable) {
                 return Ok(None);
             }
             return Ok(lane.get(kind, self.namespace(), &stable.name).await?);
@@ -221,7 +220,7 @@ impl Rollout<'_> {
     async fn given(&self, lane: &Lane) -> Result<Share, EffectError> {
         let Some(stable) = &self.stable else { return Ok(Share::ALL) };
         if self.new.spec.traffic != Traffic::Service {
-            return self.route_seen(lane).await;
+            return self.route_known(lane).await;
         }
         let root = self.root(lane).await?;
         let only_new = root::reaches(&root, &self.new) && !root::reaches(&root, stable);

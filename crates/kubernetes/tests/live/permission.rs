@@ -153,7 +153,15 @@ async fn what_a_service_brings_needs_its_own_rules_and_each_verb_of_them_that_is
 #[tokio::test(flavor = "multi_thread", worker_threads = 16)]
 async fn each_verb_that_is_taken_away_is_named_with_its_resource_and_the_role_that_would_allow_it() {
     let all = role("", &route(), &[]);
-    each(all.clone(), verbs(&all), || Box::pin(Scene::with(1, route())), 15).await;
+    let (spared, cases): (Vec<Case>, Vec<Case>) = verbs(&all).into_iter().partition(Case::is_spared);
+    each(all.clone(), cases, || Box::pin(Scene::with(1, route())), 14).await;
+    assert_eq!(spared.len(), 5, "a verb that nothing asks for is one too many");
+    for case in spared {
+        let mut scene = Scene::with(1, route()).await;
+        scene.keep = 2;
+        scene.kubeconfig = account(&scene, without(all.clone(), case.rule, case.at)).await;
+        whole(&mut scene).await.expect("it works without");
+    }
 }
 
 /// One verb of one rule.
@@ -163,6 +171,15 @@ struct Case {
     resource: String,
     verb: String,
     words: [String; 2],
+}
+
+impl Case {
+    /// Without a watch of these, each object is asked for.
+    fn is_spared(&self) -> bool {
+        let watched = ["services", "httproutes"].contains(&self.resource.as_str());
+        let spares = watched && ["list", "watch"].contains(&self.verb.as_str());
+        spares || (self.resource == "replicasets" && self.verb == "list")
+    }
 }
 
 fn verbs(all: &Value) -> Vec<Case> {
