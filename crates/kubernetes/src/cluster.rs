@@ -10,7 +10,7 @@ use std::{
 use futures_util::{StreamExt, stream::FuturesUnordered};
 use kube::{
     Api, Client, Config,
-    api::{DeleteParams, DynamicObject, ListParams, Patch, PatchParams},
+    api::{DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams},
     config::{KubeConfigOptions, Kubeconfig},
 };
 use serde_json::Value;
@@ -179,6 +179,17 @@ impl Lane {
         let change = |client| async { api(client, kind, namespace).patch(name, &parameters, &body).await };
         let changed = self.ask("patch", kind, namespace, name, change).await?;
         self.value("patch", kind, namespace, &changed)
+    }
+
+    /// Makes an object that is not there yet; one that is has [`ClusterError::Changed`] for an answer.
+    pub(crate) async fn create(&self, kind: Kind, object: &Value) -> Result<(), ClusterError> {
+        let text = |path| object.pointer(path).and_then(Value::as_str).unwrap_or_default().to_owned();
+        let (namespace, name) = (text("/metadata/namespace"), text("/metadata/name"));
+        let body: DynamicObject = serde_json::from_value(object.clone())
+            .map_err(|why| ClusterError::trouble_in(self.asked("create", kind, &namespace, &name), &why))?;
+        let parameters = PostParams { field_manager: Some(MANAGER.to_owned()), ..PostParams::default() };
+        let create = |client| async { api(client, kind, &namespace).create(&parameters, &body).await };
+        self.ask("create", kind, &namespace, &name, create).await.map(drop)
     }
 
     /// Deletes an object and, in the background, what belongs to it; one that is not there is no mistake.

@@ -5,12 +5,17 @@ use kube::core::{ApiResource, GroupVersionKind};
 /// A kind of object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Kind {
+    ConfigMap,
     Deployment,
+    HorizontalPodAutoscaler,
     HttpRoute,
     Ingress,
     Namespace,
+    NetworkPolicy,
     Pod,
+    PodDisruptionBudget,
     ReplicaSet,
+    Secret,
     Service,
     VirtualService,
 }
@@ -19,12 +24,19 @@ impl Kind {
     /// Group, version, kind and plural.
     const fn words(self) -> (&'static str, &'static str, &'static str, &'static str) {
         match self {
+            Self::ConfigMap => ("", "v1", "ConfigMap", "configmaps"),
             Self::Deployment => ("apps", "v1", "Deployment", "deployments"),
+            Self::HorizontalPodAutoscaler => {
+                ("autoscaling", "v2", "HorizontalPodAutoscaler", "horizontalpodautoscalers")
+            }
             Self::HttpRoute => ("gateway.networking.k8s.io", "v1", "HTTPRoute", "httproutes"),
             Self::Ingress => ("networking.k8s.io", "v1", "Ingress", "ingresses"),
             Self::Namespace => ("", "v1", "Namespace", "namespaces"),
+            Self::NetworkPolicy => ("networking.k8s.io", "v1", "NetworkPolicy", "networkpolicies"),
             Self::Pod => ("", "v1", "Pod", "pods"),
+            Self::PodDisruptionBudget => ("policy", "v1", "PodDisruptionBudget", "poddisruptionbudgets"),
             Self::ReplicaSet => ("apps", "v1", "ReplicaSet", "replicasets"),
+            Self::Secret => ("", "v1", "Secret", "secrets"),
             Self::Service => ("", "v1", "Service", "services"),
             Self::VirtualService => ("networking.istio.io", "v1", "VirtualService", "virtualservices"),
         }

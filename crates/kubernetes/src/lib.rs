@@ -11,13 +11,16 @@
 //! | `fence` | who may write an object |
 //! | `role` | what it may do there |
 //! | `manifest` | the objects that a release is made of |
-//! | `replicas` | how many pods which release gets |
+//! | `belongings` | what belongs to it beside those: budgets, policies, configuration, autoscalers |
+//! | `replicas`, `demand` | how many pods which release gets |
 //! | `traffic` | routes, without IO |
 //! | `view` | the namespace as it is now, kept by watches |
 //! | `target` | effects |
 
+pub mod belongings;
 mod cluster;
 mod connection;
+pub mod demand;
 mod fault;
 mod fence;
 mod kinds;
@@ -30,9 +33,9 @@ pub mod traffic;
 mod view;
 
 pub use fault::ClusterError;
-pub use role::role;
+pub use role::{Belonging, role};
 pub use spec::{Adopted, Bound, Cell, Here, KIND, KubernetesSpec, SpecError, TemplateError, Traffic, pinned};
-pub use target::KubernetesTarget;
+pub use target::{KubernetesTarget, ReadManifests};
 
 use tidegate_core::model::Share;
 

@@ -3,16 +3,19 @@
 use serde_json::{Map, Value, json};
 
 use crate::{
+    belongings::objects,
     fence::Fence,
     kinds::Kind,
     spec::{Known, RELEASE, SERVICE},
 };
 
-/// The label of everything that is made here.
-pub(crate) const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
-
 /// What a release's Deployment was made from: another description under the same name is another release.
 pub(crate) const CONTENT: &str = "tidegate.dev/content";
+
+/// The label that everything of ours has, and its value.
+pub(crate) const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
+/// See [`MANAGED_BY`].
+pub(crate) const OURS: &str = "tidegate";
 
 /// The release's Deployment with so many pods. `version` is the `resourceVersion` that it is to have been read with.
 pub(crate) fn deployment(known: &Known<'_>, replicas: u32, fence: Fence<'_>, version: Option<&str>) -> Value {
@@ -21,6 +24,10 @@ pub(crate) fn deployment(known: &Known<'_>, replicas: u32, fence: Fence<'_>, ver
     let template = labelled(&spec.template, &labels_of(known));
     let mut annotations = fence.annotations();
     annotations.insert(CONTENT.to_owned(), json!(content(known)));
+    let belongings = objects::listed(known);
+    if !belongings.is_empty() {
+        annotations.insert(objects::BELONGINGS.to_owned(), json!(belongings));
+    }
     json!({
         "apiVersion": Kind::Deployment.api_version(),
         "kind": Kind::Deployment.name(),
@@ -57,7 +64,7 @@ pub(crate) fn preview(known: &Known<'_>, root: &Value, fence: Fence<'_>) -> Valu
         "metadata": {
             "name": known.preview(),
             "namespace": known.spec.namespace,
-            "labels": {MANAGED_BY: "tidegate", SERVICE: known.service},
+            "labels": {MANAGED_BY: OURS, SERVICE: known.service},
             "annotations": fence.annotations(),
         },
         "spec": {"selector": known.selector(), "ports": ports},
@@ -68,7 +75,7 @@ pub(crate) fn preview(known: &Known<'_>, root: &Value, fence: Fence<'_>) -> Valu
 fn labels_of(known: &Known<'_>) -> Map<String, Value> {
     let label = |key: &str, value: &str| (key.to_owned(), json!(value));
     Map::from_iter([
-        label(MANAGED_BY, "tidegate"),
+        label(MANAGED_BY, OURS),
         label(SERVICE, known.service),
         label(RELEASE, &known.release.tag),
     ])

@@ -1,4 +1,4 @@
-//! The Role that a service account needs for this to work: one namespace, no secrets, no wildcard.
+//! The Role that a service account needs for this to work: one namespace, no wildcard, and no Secret but by its name.
 
 use serde_json::{Value, json};
 
@@ -13,11 +13,46 @@ const ALWAYS: [(Kind, &[&str]); 4] = [
     (Kind::Service, &["get", "list", "watch", "create", "patch"]),
 ];
 
+/// What a service brings with its releases that needs a right of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Belonging {
+    /// A `PodDisruptionBudget`.
+    Budget,
+    /// `NetworkPolicies`.
+    Network,
+    /// `HorizontalPodAutoscalers`, its own or followed ones.
+    Autoscaler,
+    /// `ConfigMaps`.
+    ConfigMap,
+    /// Secrets. Whoever may get one by its name may get any whose name it knows; nobody who only does this can find out names.
+    Secret,
+}
+
+impl Belonging {
+    const fn rule(self) -> (Kind, &'static [&'static str]) {
+        match self {
+            Self::Budget => (Kind::PodDisruptionBudget, &["get", "list", "create", "patch", "delete"]),
+            Self::Network => (Kind::NetworkPolicy, &["get", "create", "patch", "delete"]),
+            Self::Autoscaler => {
+                (Kind::HorizontalPodAutoscaler, &["get", "list", "create", "patch", "delete"])
+            }
+            Self::ConfigMap => (Kind::ConfigMap, &["get", "create", "delete"]),
+            Self::Secret => (Kind::Secret, &["get", "create", "delete"]),
+        }
+    }
+}
+
 /// The Role `tidegate` for one namespace, as it is applied: all that checking, rolling out, turning back and tidying up ask
-/// for, for services whose traffic is moved so. Nothing in it reaches beyond the namespace, and no secret can be read.
-pub fn role(namespace: &str, traffic: &Traffic) -> Value {
-    let rules: Vec<Value> =
-        ALWAYS.into_iter().chain(rules(traffic)).map(|(kind, verbs)| rule(kind, verbs)).collect();
+/// for, for services whose traffic is moved so and who bring these. Nothing in it reaches beyond the namespace, and no
+/// Secret can be listed.
+pub fn role(namespace: &str, traffic: &Traffic, belongings: &[Belonging]) -> Value {
+    let brought = belongings.iter().map(|belonging| belonging.rule());
+    let rules: Vec<Value> = ALWAYS
+        .into_iter()
+        .chain(rules(traffic))
+        .chain(brought)
+        .map(|(kind, verbs)| rule(kind, verbs))
+        .collect();
     json!({
         "apiVersion": "rbac.authorization.k8s.io/v1",
         "kind": "Role",

@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 use tidegate_adapters::target_spec;
 use tidegate_core::model::{Release, TargetSpec};
 
-use crate::{cluster::Address, traffic::TesterMatch};
+use crate::{belongings::Belongings, cluster::Address, traffic::TesterMatch};
 
 /// The target kind that this is.
 pub const KIND: &str = "kubernetes";
@@ -59,6 +59,9 @@ pub struct KubernetesSpec {
     pub back_percent: u8,
     /// Releases of the service whose Deployments are kept without pods.
     pub keep_releases: u32,
+    /// What belongs to the release beside its Deployment.
+    #[serde(default)]
+    pub belongings: Belongings,
     /// Where everything is, when it is in several places: each has all of it, and what is said here stands for what is said above.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub cells: Vec<Cell>,
@@ -361,6 +364,17 @@ mod tests {
 
     fn manifest(containers: &Value) -> Value {
         json!({"apiVersion": "apps/v1", "kind": "Deployment", "spec": {"template": {"spec": {"containers": containers}}}})
+    }
+
+    #[test]
+    fn a_release_of_an_older_journal_has_no_belongings_and_is_read() {
+        let old = json!({
+            "kubeconfig": null, "context": null, "namespace": "shop", "replicas": 2, "template": {}, "adopted": null,
+            "service": "shop", "port": 80, "traffic": "service", "surge": {"percent": 25}, "unavailable": {"count": 0},
+            "progress_ms": 1_000, "back_percent": 50, "keep_releases": 3,
+        });
+        let spec: KubernetesSpec = serde_json::from_value(old).unwrap();
+        assert_eq!(spec.belongings, Belongings::default());
     }
 
     #[test]

@@ -12,6 +12,7 @@ use tidegate_core::{
 use tidegate_engine::QueuePolicy;
 use tidegate_proxy::protocol as wire;
 
+mod blast;
 mod kubernetes;
 
 use crate::{
@@ -34,9 +35,15 @@ pub(crate) fn request(
     release: Release,
 ) -> Result<Request, Fault> {
     let strategy = strategy(&service.strategy)?;
-    let (notes, waves) = match &service.run.kind {
-        config::RunKind::Kubernetes(asked) => (kubernetes::notes(asked, &strategy), kubernetes::waves(asked)),
-        config::RunKind::Command(_) | config::RunKind::Container(_) => (Vec::new(), Waves::default()),
+    let (share_notes, notes, waves) = match &service.run.kind {
+        config::RunKind::Kubernetes(asked) => (
+            kubernetes::notes(asked, &strategy),
+            blast::notes(root, service, asked),
+            kubernetes::waves(asked),
+        ),
+        config::RunKind::Command(_) | config::RunKind::Container(_) => {
+            (Vec::new(), Vec::new(), Waves::default())
+        }
     };
     Ok(Request {
         environment: service.environment.clone(),
@@ -60,6 +67,7 @@ pub(crate) fn request(
         metrics: metrics(root, service)?,
         waves,
         notes,
+        share_notes,
         ..Request::new(name, release, strategy)
     })
 }
@@ -68,7 +76,8 @@ fn limits(service: &config::Service) -> Limits {
     let limits = Limits { pause_max: Millis(service.pause_max_ms), ..Limits::default() };
     if let config::RunKind::Kubernetes(asked) = &service.run.kind {
         // The target itself ends a start without progress; this bounds what it could have overlooked.
-        let longest = asked.progress_ms.saturating_mul(u64::from(asked.replicas)).saturating_add(60_000);
+        let pods = asked.replicas.max(asked.autoscale.max.unwrap_or(0));
+        let longest = asked.progress_ms.saturating_mul(u64::from(pods)).saturating_add(60_000);
         return Limits {
             scale_max: Millis(longest.min(24 * 3_600_000)),
             call_max: Millis::secs(30),
@@ -84,9 +93,9 @@ fn limits(service: &config::Service) -> Limits {
 }
 
 /// The Role that a service on Kubernetes needs; nothing for one on this machine.
-pub(crate) fn role(service: &config::Service) -> Option<serde_json::Value> {
+pub(crate) fn role(root: &Path, service: &config::Service) -> Option<serde_json::Value> {
     match &service.run.kind {
-        config::RunKind::Kubernetes(asked) => Some(kubernetes::role(asked)),
+        config::RunKind::Kubernetes(asked) => Some(kubernetes::role(root, asked)),
         config::RunKind::Command(_) | config::RunKind::Container(_) => None,
     }
 }

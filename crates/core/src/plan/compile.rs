@@ -75,9 +75,12 @@ pub struct Request {
     /// Waves that the target's cells are in; nothing and one are the same. Each goes through all steps before the next.
     #[serde(default, skip_serializing_if = "Waves::is_one")]
     pub waves: Waves,
-    /// What the target says of the plan beforehand: shares that it can only come near to, and the like.
+    /// What the target says of the release beforehand: exceptions from its rules, and the like.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<String>,
+    /// What it says of shares that it can only come near to; without a stable release there are none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub share_notes: Vec<String>,
 }
 
 impl Request {
@@ -109,6 +112,7 @@ impl Request {
             supersedes: false,
             waves: Waves::default(),
             notes: Vec::new(),
+            share_notes: Vec::new(),
         }
     }
 }
@@ -345,7 +349,10 @@ pub fn compile(request: Request) -> Result<Plan, PlanError> {
             artifact: running.artifact.to_string(),
         });
     }
-    let mut notes = if request.stable.is_some() { request.notes.clone() } else { Vec::new() };
+    let mut notes = if request.stable.is_some() { request.share_notes.clone() } else { Vec::new() };
+    if !request.way_back {
+        notes.extend(request.notes.iter().cloned());
+    }
     if request.release.is_dirty() && !request.way_back {
         notes.push("uncommitted changes are in the release: no commit holds what is rolled out".to_string());
     }

@@ -7,6 +7,7 @@ use tidegate_core::model::{Artifact, Release};
 
 use super::{EffectError, KubernetesTarget, root};
 use crate::{
+    belongings::Belongings,
     cluster::Lane,
     fence::annotation,
     kinds::Kind,
@@ -158,6 +159,7 @@ fn adopted(like: &KubernetesSpec, object: &Value, hash: Option<String>) -> Resul
         replicas: wanted,
         template,
         adopted: Some(Adopted { deployment: name.to_owned(), hash: hash.clone(), revision, selector }),
+        belongings: Belongings::default(),
         ..like.clone()
     };
     Ok(Found { spec, hash, image })

@@ -20,7 +20,7 @@ impl Rollout<'_> {
         // A service's first release leaves nobody to return to: its pods go, and that is the next effect.
         let Some(stable) = &self.stable else { return Ok(()) };
         let (lane, fence) = (self.cluster.back(), self.fence(generation));
-        let (all, enough) = (stable.spec.replicas, stable.spec.back_percent);
+        let (all, enough) = (self.wanted_back(stable), stable.spec.back_percent);
         let mut given = self.plan.stages.iter().map(|stage| stage.share).max().unwrap_or(Share::ALL);
         let mut pause = LOOK;
         loop {
@@ -67,7 +67,8 @@ impl Rollout<'_> {
     /// has to be asked before traffic moves.
     fn glimpse(&self, stable: &Known<'_>) -> Option<Workload> {
         let now = self.cluster.view(self.namespace()).deployment(stable.deployment()).ok().flatten()?;
-        let whole = now.ready >= stable.spec.replicas && now.wanted >= stable.spec.replicas;
+        let all = self.wanted_back(stable);
+        let whole = now.ready >= all && now.wanted >= all;
         (whole && (now.paused || stable.spec.adopted.is_none())).then_some(now)
     }
 

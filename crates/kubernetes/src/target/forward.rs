@@ -7,6 +7,7 @@ use tidegate_core::model::{Share, Strategy};
 
 use super::{
     EffectError, LOOK, Rollout,
+    capacity::Capacity,
     root::{self, Serves},
 };
 use crate::{
@@ -43,6 +44,8 @@ impl Rollout<'_> {
                 lane.apply(Kind::Deployment, &manifest::deployment(&self.new, 0, fence, None), true).await?,
             ),
         }
+        self.belongings_fit(lane, &root, fence).await?;
+        self.autoscaling_fits(lane, fence).await?;
         // A role that does not allow to watch shows now, not in the middle.
         self.workload(&self.new)?;
         self.cluster.view(self.namespace()).pods(self.new.service, &self.new.release.tag)?;
@@ -120,7 +123,12 @@ impl Rollout<'_> {
             }
             self.preview(lane, &self.new, fence).await?;
         }
+        let marked = self.autoscale(lane, fence).await?;
         self.create(lane, fence).await?;
+        if marked {
+            self.mark_autoscaled(lane, fence).await?;
+        }
+        self.protect(lane, fence).await?;
         Ok(())
     }
 
@@ -152,12 +160,32 @@ impl Rollout<'_> {
                 self.proportion(lane, stable, share, generation).await?;
             }
             _ => {
-                self.grow(lane, &self.new, instances, generation).await?;
-                if let Some(stable) = self.stable.as_ref().filter(|_| share.is_all() && self.keeps_warm()) {
-                    // All of them again, so that turning back needs to wait for nothing.
-                    self.ensure(lane, stable, Some(stable.spec.replicas), self.fence(generation)).await?;
+                let needs = self.capacity(lane, share).await?;
+                let wanted = self.at_least(&self.new, instances.max(needs.map_or(0, |needs| needs.new)));
+                self.grow(lane, &self.new, wanted, generation).await?;
+                if let Some(stable) = &self.stable {
+                    self.keep_warm(lane, stable, share, needs, generation).await?;
                 }
             }
+        }
+        Ok(())
+    }
+
+    /// The stable release has all its pods, so that turning back needs to wait for nothing: for the last step, and before it
+    /// where an autoscaler of ours was told that more are needed, which it would only do in its own time.
+    async fn keep_warm(
+        &self,
+        lane: &Lane,
+        stable: &Known<'_>,
+        share: Share,
+        needs: Option<Capacity>,
+        generation: u64,
+    ) -> Result<(), EffectError> {
+        let last = share.is_all() && self.keeps_warm();
+        let told = needs.filter(|_| stable.spec.adopted.is_none());
+        if last || told.is_some() {
+            let all = stable.spec.replicas.max(needs.map_or(0, |needs| needs.stable));
+            self.ensure(lane, stable, Some(self.at_least(stable, all)), self.fence(generation)).await?;
         }
         Ok(())
     }
@@ -173,6 +201,12 @@ impl Rollout<'_> {
         self.plan.strategy != Strategy::Rolling
     }
 
+    /// So many pods, and never fewer than an autoscaler has asked for.
+    fn at_least(&self, known: &Known<'_>, pods: u32) -> u32 {
+        let now = self.workload(known).unwrap_or_default();
+        if self.is_autoscaled() { pods.max(now.wanted) } else { pods }
+    }
+
     /// Asks for so many pods and waits for them.
     async fn grow(
         &self,
@@ -186,14 +220,14 @@ impl Rollout<'_> {
         let mut news = self.follow(known);
         loop {
             let now = self.workload(known)?;
-            if now.wanted == instances && now.ready >= instances {
+            if now.wanted >= instances && now.ready >= instances {
                 return Ok(());
             }
             self.not_broken(known, &now)?;
             if let Err(late) = progress.look(now.ready, instances, &known.name) {
                 // A watch can be silent without a word; the object cannot.
                 let now = self.workload_now(lane, known).await?.unwrap_or_default();
-                return if now.wanted == instances && now.ready >= instances { Ok(()) } else { Err(late) };
+                return if now.wanted >= instances && now.ready >= instances { Ok(()) } else { Err(late) };
             }
             news.next(LOOK.min(progress.left())).await;
         }
@@ -310,6 +344,12 @@ impl Rollout<'_> {
             )));
         }
         self.look_after().await?;
+        if let Some(needs) = self.capacity(lane, share).await?
+            && self.workload(&self.new)?.ready < needs.new
+        {
+            // Load has risen since they were counted.
+            self.grow(lane, &self.new, self.at_least(&self.new, needs.new), fence.generation).await?;
+        }
         if self.new.spec.traffic != Traffic::Service {
             if share > Share::NONE {
                 // Somebody may have removed it since.

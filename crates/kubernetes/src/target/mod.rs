@@ -2,6 +2,8 @@
 
 mod adopt;
 mod back;
+mod belongings;
+mod capacity;
 mod forward;
 mod objects;
 mod reading;
@@ -12,8 +14,9 @@ mod steady;
 
 use std::{
     collections::BTreeMap,
+    path::Path,
     sync::{Arc, Mutex, PoisonError},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use crate::{
@@ -38,6 +41,9 @@ use tidegate_engine::{Order, journal::BoxFuture};
 /// Longest time between two looks at what is kept of the namespace, while pods come or go. News ends it.
 const LOOK: Duration = Duration::from_secs(1);
 
+/// Time between two looks at the demand while a share is watched.
+const DEMAND_LOOK: Duration = Duration::from_secs(10);
+
 /// Times an object is read and written again when somebody else changed it in between.
 const CHANGED_MAX: usize = 20;
 
@@ -48,7 +54,13 @@ pub struct KubernetesTarget {
     owner: Arc<str>,
     clock: Arc<Clock>,
     metrics: Metrics,
+    manifests: ReadManifests,
+    /// When the demand of a deployment was last looked at between two steps.
+    looked: Arc<Mutex<BTreeMap<(String, String), Instant>>>,
 }
+
+/// Reads the objects of a manifest, which may be several; an error says what is wrong without showing the file's text.
+pub type ReadManifests = fn(&Path) -> Result<Vec<Value>, String>;
 
 /// Why an effect did not happen.
 #[derive(Debug, thiserror::Error)]
@@ -97,7 +109,20 @@ impl EffectError {
 impl KubernetesTarget {
     /// The target of one Tidegate. `owner` names its data directory among all that may write to a cluster.
     pub fn new(owner: &str, clock: Arc<Clock>) -> Self {
-        Self { clusters: Arc::default(), owner: owner.into(), clock, metrics: Metrics::default() }
+        Self {
+            clusters: Arc::default(),
+            owner: owner.into(),
+            clock,
+            metrics: Metrics::default(),
+            manifests: |path| Err(format!("{}: nobody reads manifests here", path.display())),
+            looked: Arc::default(),
+        }
+    }
+
+    /// The same, with who reads the manifests of `ConfigMaps` and Secrets when they are written to a cluster.
+    #[must_use]
+    pub fn with_manifests(self, manifests: ReadManifests) -> Self {
+        Self { manifests, ..self }
     }
 
     /// See [`tidegate_engine::World::perform`].
@@ -115,6 +140,7 @@ impl KubernetesTarget {
     /// Forgets a deployment that has ended.
     pub fn forget(&self, deployment: &str) {
         self.metrics.forget(deployment);
+        self.looked.lock().unwrap_or_else(PoisonError::into_inner).retain(|(of, _), _| of != deployment);
     }
 
     /// In every place that the order concerns at once: trouble in one keeps no other from turning back.
@@ -135,6 +161,9 @@ impl KubernetesTarget {
         let mut rollouts = Vec::with_capacity(places.len());
         for place in &places {
             rollouts.push(self.rollout(order, place, &stable).await?);
+        }
+        for rollout in rollouts.iter().filter(|rollout| self.is_time(rollout)) {
+            rollout.keep_up().await;
         }
         self.reading(&order.plan, &rollouts).map(Outcome::Read)
     }
@@ -161,7 +190,7 @@ impl KubernetesTarget {
         let stable =
             plan.stable.as_ref().zip(there).map(|(release, place)| known(release, place)).transpose()?;
         let cluster = self.cluster(&new.spec.address()).await?;
-        let preview_name = new.preview();
+        let (owner, manifests, preview_name) = (&*self.owner, self.manifests, new.preview());
         let (cell, wave) = (place.cell.clone(), place.wave);
         Ok(Rollout {
             plan,
@@ -171,9 +200,25 @@ impl KubernetesTarget {
             cell,
             wave,
             cluster,
-            owner: &self.owner,
+            owner,
+            manifests,
             epoch: *epoch,
         })
+    }
+
+    /// Whether the demand is to be looked at: now and then, because autoscalers change their mind every 15 s.
+    fn is_time(&self, rollout: &Rollout<'_>) -> bool {
+        if !rollout.is_autoscaled() {
+            return false;
+        }
+        let mut looked = self.looked.lock().unwrap_or_else(PoisonError::into_inner);
+        let place = (rollout.plan.deployment.clone(), rollout.cell.clone());
+        let last = looked.get(&place);
+        let due = last.is_none_or(|last| last.elapsed() >= DEMAND_LOOK);
+        if due {
+            looked.insert(place, Instant::now());
+        }
+        due
     }
 
     async fn cluster(&self, address: &Address) -> Result<Arc<Cluster>, ClusterError> {
@@ -212,6 +257,7 @@ struct Rollout<'a> {
     cluster: Arc<Cluster>,
     owner: &'a str,
     epoch: u64,
+    manifests: ReadManifests,
 }
 
 impl Rollout<'_> {

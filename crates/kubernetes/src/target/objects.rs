@@ -49,6 +49,7 @@ impl Rollout<'_> {
         }
         let name = known.deployment();
         if !adopted && self.object(lane, Kind::Deployment, name).await?.is_none() {
+            self.furnish(lane, known, fence).await?;
             let wanted = manifest::deployment(known, replicas.unwrap_or(0), fence, None);
             match self.apply(lane, Kind::Deployment, &wanted).await {
                 // Somebody was faster; what is there now is looked at.

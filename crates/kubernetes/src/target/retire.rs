@@ -8,8 +8,9 @@ use super::{
     root::{self, Serves},
 };
 use crate::{
+    belongings::objects::{self, BELONGINGS},
     cluster::Lane,
-    fence::Fence,
+    fence::{Fence, annotation},
     kinds::Kind,
     manifest::{MANAGED_BY, name},
     spec::{Known, RELEASE, SERVICE},
@@ -37,8 +38,13 @@ impl Rollout<'_> {
         }
         if let Some(leaves) = leaves {
             self.is_free(lane, leaves, stays).await?;
+            self.unscale(lane, leaves, fence).await?;
             self.empty(lane, leaves, fence).await?;
         }
+        if let Some(stays) = stays {
+            self.relieve(lane, stays).await?;
+        }
+        self.settle(lane, stays, fence).await?;
         if let Some(stays) = stays.filter(|stays| stays.spec.adopted.is_some()) {
             // Alone again: as the users wrote it, so that whoever rolls it out next finds it so.
             tracing::debug!(deployment = stays.deployment(), "the users' Service has its own selector again");
@@ -119,6 +125,12 @@ impl Rollout<'_> {
         };
         old.sort_by_key(|object| std::cmp::Reverse(made(object)));
         let keep = usize::try_from(self.new.spec.keep_releases.saturating_sub(2)).unwrap_or(usize::MAX);
+        let kept: Vec<String> = old
+            .iter()
+            .take(keep)
+            .filter_map(|object| annotation(object, BELONGINGS).map(str::to_owned))
+            .chain(known.iter().flatten().map(|known| objects::listed(known)))
+            .collect();
         for (number, object) in old.iter().enumerate() {
             let name = name(object);
             if Workload::of(object).wanted > 0 {
@@ -126,6 +138,7 @@ impl Rollout<'_> {
                 self.shrink(lane, object, fence).await?;
             }
             if number >= keep {
+                self.dispossess(lane, object, &kept, fence).await?;
                 lane.delete(Kind::Deployment, self.namespace(), name).await?;
             }
         }

@@ -3,6 +3,8 @@
 use serde_json::Value;
 use tidegate_core::gate::Instance;
 
+use crate::{belongings::objects::AUTOSCALED, fence::annotation};
+
 /// Reasons for which a container waits and that waiting does not mend.
 const BROKEN: [&str; 6] = [
     "CrashLoopBackOff",
@@ -26,6 +28,8 @@ pub(crate) struct Workload {
     pub(crate) failure: Option<String>,
     /// A new pod template waits.
     pub(crate) paused: bool,
+    /// An autoscaler of ours follows that of the release before.
+    pub(crate) autoscaled: bool,
 }
 
 impl Workload {
@@ -45,6 +49,7 @@ impl Workload {
             ready: number("/status/readyReplicas"),
             failure: failure.map(|condition| text(condition, "message").to_owned()),
             paused: object.pointer("/spec/paused").and_then(Value::as_bool).unwrap_or_default(),
+            autoscaled: annotation(object, AUTOSCALED).is_some(),
         }
     }
 }

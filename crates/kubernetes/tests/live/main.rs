@@ -6,7 +6,9 @@
     reason = "a panic is how a test reports"
 )]
 
+mod autoscale;
 mod bad_input;
+mod belongings;
 mod cells;
 mod faults;
 mod permission;

@@ -12,7 +12,9 @@ use tidegate_core::{
     plan::{Plan, Request, Step, StrategySpec, compile},
 };
 use tidegate_engine::Order;
-use tidegate_kubernetes::{Bound, Cell, KubernetesSpec, KubernetesTarget, Traffic, pinned};
+use tidegate_kubernetes::{
+    Bound, Cell, KubernetesSpec, KubernetesTarget, Traffic, belongings::Belongings, pinned,
+};
 
 /// Longest wait of a test for anything.
 pub(crate) const SOON: Duration = Duration::from_mins(1);
@@ -32,6 +34,7 @@ pub(crate) struct Scene {
     pub(crate) cells: Vec<Cell>,
     /// The part of them that an order concerns.
     pub(crate) reach: Reach,
+    pub(crate) belongings: Belongings,
     /// Kept for as long as the scene.
     pub(crate) data: tempfile::TempDir,
 }
@@ -63,6 +66,7 @@ impl Scene {
             keep: 3,
             cells: Vec::new(),
             reach: Reach::All,
+            belongings: Belongings::default(),
             data,
         };
         scene.users_objects();
@@ -205,6 +209,7 @@ impl Scene {
             back_percent: 50,
             keep_releases: self.keep,
             cells: self.cells.clone(),
+            belongings: self.belongings.clone(),
         };
         Release {
             tag: tag.to_owned(),
@@ -281,7 +286,10 @@ impl Scene {
 }
 
 pub(crate) fn target(owner: &str, data: &tempfile::TempDir) -> KubernetesTarget {
-    KubernetesTarget::new(owner, Arc::new(Clock::new(data.path())))
+    KubernetesTarget::new(owner, Arc::new(Clock::new(data.path()))).with_manifests(|path| {
+        let text = std::fs::read_to_string(path).map_err(|why| format!("{}: {why}", path.display()))?;
+        serde_json::from_str(&text).map_err(|_| format!("{}: not JSON", path.display()))
+    })
 }
 
 pub(crate) fn image(tag: &str) -> String {

@@ -35,7 +35,7 @@ pub(super) struct RoleArgs {
 pub(super) fn role(common: &Common, args: &RoleArgs) -> Result<Exit, Fault> {
     let config = common.config()?;
     let name = super::deploy::chosen(&config, args.service.as_deref())?;
-    let role = config.services.get(&name).and_then(compose::role);
+    let role = config.services.get(&name).and_then(|service| compose::role(config.directory(), service));
     let Some(role) = role else {
         return Err(Fault::refuse(format!("`{name}` does not run on Kubernetes: it needs no Role")));
     };

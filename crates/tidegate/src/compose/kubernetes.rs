@@ -8,6 +8,7 @@ use tidegate_core::{
 };
 use tidegate_kubernetes::{Bound, Cell, Here, KubernetesSpec, Traffic, achieved, pinned};
 
+use super::blast::{self, Ready};
 use crate::{
     config::{self, Kubernetes},
     fault::Fault,
@@ -29,6 +30,7 @@ pub(super) fn release(
         .map_err(|why| Fault::refuse(format!("{}: {why}", path.display())))?;
     let first = template.pointer("/spec/containers/0/image").and_then(serde_json::Value::as_str);
     let reference = image.or(first).unwrap_or_default().to_owned();
+    let Ready { template, belongings, .. } = blast::ready(root, service, kubernetes, &template)?;
     let spec = KubernetesSpec {
         kubeconfig: kubernetes.kubeconfig.as_ref().map(|file| root.join(file)),
         context: kubernetes.context.clone(),
@@ -47,6 +49,7 @@ pub(super) fn release(
         back_percent: u8::try_from(kubernetes.way_back_bp.div_ceil(100)).unwrap_or(100),
         keep_releases: service.keep_releases,
         cells: cells(root, kubernetes),
+        belongings,
     };
     let artifact = Artifact::Image { reference };
     Ok(Release {
@@ -86,8 +89,12 @@ pub(super) fn waves(kubernetes: &Kubernetes) -> Waves {
 }
 
 /// The Role that is needed in the service's namespace.
-pub(super) fn role(kubernetes: &Kubernetes) -> serde_json::Value {
-    tidegate_kubernetes::role(&kubernetes.namespace, &traffic(&kubernetes.traffic))
+pub(super) fn role(root: &Path, kubernetes: &Kubernetes) -> serde_json::Value {
+    tidegate_kubernetes::role(
+        &kubernetes.namespace,
+        &traffic(&kubernetes.traffic),
+        &blast::needs(root, kubernetes),
+    )
 }
 
 fn traffic(traffic: &config::Traffic) -> Traffic {

@@ -5,6 +5,7 @@
 //! values (`relations`), types (`model`).
 #![cfg_attr(not(test), expect(dead_code, reason = "the verbs that use this room are wired up one by one"))]
 
+pub(crate) mod blast;
 mod complaint;
 pub(crate) mod confidence;
 mod fields;
@@ -16,6 +17,7 @@ mod judged;
 pub(crate) mod judgement;
 pub(crate) mod metrics;
 mod model;
+mod objects;
 mod reader;
 pub(crate) mod reference;
 mod relations;
@@ -47,6 +49,7 @@ pub(crate) use self::{
     form::selector,
     judged::{Judged, load_judged},
     model::*,
+    objects::{line_of, objects, read_objects},
     render::render,
     run::*,
     strategy::*,
@@ -212,11 +215,7 @@ pub(crate) fn manifest(path: &Path, kind: &str) -> Result<Value, Rejected> {
     let source = plain_lines(&read_file(path, "write it, or name the one that is there")?);
     let mut findings = Findings::new(&path.display().to_string());
     let mut kinds = Vec::new();
-    let mut start = 0;
-    for part in source.split("\n---") {
-        // The lines before keep their number.
-        let text = format!("{}{}", "\n".repeat(start), part.trim_start_matches("---"));
-        start += part.matches('\n').count() + 1;
+    for text in objects::documents(&source) {
         let Some(root) = tree::grow(&text, &mut findings) else { continue };
         let value = reader::as_written(&root);
         let found = value.get("kind").and_then(Value::as_str).unwrap_or("nothing").to_owned();

@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 use tidegate_core::plan::Back;
 use tidegate_kubernetes::traffic::{HeaderValue, TesterMatch};
+
+use super::blast::{Autoscale, Caps, NetworkPolicy, PodSecurity, Sizes};
 pub(crate) use tidegate_proxy::protocol::{
     Container, EnvValue, ProbeKind as Probe, Readiness, Resources, StopPolicy as Stop,
 };
@@ -32,6 +34,7 @@ pub(crate) struct Run {
 /// A command on this machine, or a container.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[expect(clippy::large_enum_variant, reason = "one for each service, read once")]
 pub(crate) enum RunKind {
     /// A process.
     Command(Command),
@@ -82,6 +85,22 @@ pub(crate) struct Kubernetes {
     pub(crate) progress_ms: u64,
     /// Smallest part of the stable pods for an instant way back.
     pub(crate) way_back_bp: u16,
+    /// What pods may do.
+    pub(crate) pod_security: PodSecurity,
+    /// Whether pods get the token of their service account unasked.
+    pub(crate) service_account_token: bool,
+    /// What a container without requests and limits gets.
+    pub(crate) resources: Sizes,
+    /// Whether one pod stays when nodes are emptied.
+    pub(crate) disruption_budget: bool,
+    /// Who may reach the pods; `None` is everybody.
+    pub(crate) network_policy: Option<NetworkPolicy>,
+    /// Manifests of `ConfigMaps` and Secrets, relative to the configuration's directory.
+    pub(crate) configs: Vec<String>,
+    /// What changes the number of pods.
+    pub(crate) autoscale: Autoscale,
+    /// Bounds on what a strategy may do.
+    pub(crate) caps: Caps,
 }
 
 /// One place of several; what is not said is the service's.

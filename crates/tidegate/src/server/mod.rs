@@ -80,7 +80,9 @@ pub(crate) async fn run(options: ServerOptions) -> Result<(), Fault> {
     let listener = listen(&place)?;
     let (store, clock) = (ReleaseStore::new(place.root()), Arc::new(Clock::new(place.root())));
     let local = LocalWorld::new(node.clone(), store, Arc::clone(&clock), publisher(place.artifacts()));
-    let targets = Targets::new(local, KubernetesTarget::new(&place.owner()?, clock));
+    let kubernetes =
+        KubernetesTarget::new(&place.owner()?, clock).with_manifests(crate::config::read_objects);
+    let targets = Targets::new(local, kubernetes);
     let world = Mortal::new(targets.clone(), Arc::clone(&fate));
     let engine = Engine::start(Arc::new(journal), Arc::new(world)).await.map_err(Fault::world)?;
     let shared = Arc::new(Shared {

@@ -1,6 +1,6 @@
 //! `run.kubernetes`: which Deployment a release becomes, and what moves its traffic.
 
-use super::{Block, Form, HOUR, Kind, SECOND, Word, field, optional, required, word};
+use super::{Block, Form, HOUR, Kind, SECOND, Word, blast, field, optional, required, word};
 
 const PODS_MAX: u64 = 10_000;
 const PODS: Kind = Kind::Batch { min: 0, max: 10_000 };
@@ -86,6 +86,46 @@ pub(super) static KUBERNETES: Block = Block::of(
             "Smallest part of the stable release's pods that has to be ready for all traffic to return at once. With fewer, as \
              much returns as they can carry, and more as they come.",
         ),
+        field(
+            "pod_security",
+            blast::SECURITY,
+            "restricted",
+            "What pods may do: a profile of the Pod Security Standards, with exceptions.",
+        ),
+        field(
+            "service_account_token",
+            Kind::Bool,
+            "false",
+            "Whether pods get the token of their service account although the manifest does not say so.",
+        ),
+        field(
+            "resources",
+            Kind::Word(blast::SIZES),
+            "by_criticality",
+            "Requests and the memory limit of a container whose manifest has none. What the manifest says always holds.",
+        ),
+        field(
+            "disruption_budget",
+            Kind::Bool,
+            "true",
+            "A PodDisruptionBudget for the service while it has more than one pod: one of them stays when nodes are emptied. Not \
+             where somebody else's finds its pods.",
+        ),
+        optional(
+            "network_policy",
+            Kind::Block(&blast::NETWORK),
+            "none: whoever reaches pods now goes on reaching them",
+            "A NetworkPolicy for each release, there before its first pod.",
+        ),
+        field(
+            "configs",
+            blast::CONFIGS,
+            "[]",
+            "Manifests of ConfigMaps and Secrets that the pod template refers to by name. Each is written under a name with the \
+             hash of its content and never changes, so that configuration is rolled out and turned back with the release.",
+        ),
+        field("autoscale", blast::AUTOSCALES, "follow", "What changes the number of pods."),
+        field("caps", Kind::Block(&blast::CAPS), "{}", "Bounds on what a strategy may do."),
     ],
 );
 

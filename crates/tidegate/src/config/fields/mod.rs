@@ -1,5 +1,6 @@
 //! The table of fields, version 1: every key of `tidegate.yaml`, its type, bounds, default and meaning.
 
+mod blast;
 mod confidence;
 mod gates;
 mod kubernetes;

@@ -66,9 +66,10 @@ impl Checker<'_> {
         }
         self.routes(service, run, path);
         self.digest(run, path);
+        self.blast(service, run, path);
     }
 
-    fn wrote(&self, path: &str, key: &str) -> bool {
+    pub(super) fn wrote(&self, path: &str, key: &str) -> bool {
         self.places.written(&at(path, key)).is_some()
     }
 

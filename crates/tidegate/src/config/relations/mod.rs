@@ -1,5 +1,6 @@
 //! What must hold between values: shares that rise, addresses used once, waits that fit into each other.
 
+mod blast;
 mod gates;
 pub(super) mod kubernetes;
 

@@ -2,7 +2,11 @@
 
 use std::path::Path;
 
-use super::super::{Batch, Config, Rejected, RunKind, parse};
+use super::super::{
+    Batch, Config, Rejected, RunKind,
+    blast::{AutoscaleMode, Profile},
+    parse,
+};
 
 const METRIC: &str = r#"    metrics:
       requests:
@@ -42,6 +46,28 @@ fn gates_on_requests_ask_the_only_metric_that_counts_them() {
 }
 
 #[test]
+fn nothing_is_capped_by_default_but_what_is_critical_and_every_strategy_that_is_no_canary_is_left_alone() {
+    for (criticality, strategy) in [
+        ("high", "canary: {steps: [100%]}"),
+        ("critical", "canary: {}"),
+        ("critical", "canary: {steps: [5%, 50%]}"),
+        ("critical", "blue_green: {}"),
+        ("critical", "all_at_once: {}"),
+    ] {
+        let more = format!("    criticality: {criticality}\n    strategy: {{{strategy}}}\n");
+        if let Err(rejected) = read("", &more) {
+            panic!("{more}: {rejected}");
+        }
+    }
+    let RunKind::Kubernetes(run) =
+        &read(", autoscale: off, pod_security: baseline", "").unwrap().services["shop"].run.kind.clone()
+    else {
+        panic!("no Kubernetes")
+    };
+    assert_eq!((run.autoscale.mode, run.pod_security.profile), (AutoscaleMode::Off, Profile::Baseline));
+}
+
+#[test]
 fn what_cannot_hold_on_kubernetes_is_named_with_its_place() {
     for (run, more, message, help) in [
         ("", "    listen: 8080\n", "`listen` means nothing", "traffic"),
@@ -63,6 +89,37 @@ fn what_cannot_hold_on_kubernetes_is_named_with_its_place() {
         (", namespace: Shop", "", "is not the name of an object", "small letters"),
         (", replicas: 0", "", "out of range", ""),
         (", container: web", "", "means nothing without `image`", ""),
+        (", pod_security: restrict", "", "restrict", "did you mean `restricted`"),
+        (", configs: [/etc/a.yaml]", "", "is not a path inside the project", "relative"),
+        (", network_policy: {from: [A]}", "", "is not the name of an object", "small letters"),
+        (", autoscale: {min: 0, max: 3, cpu: 70%}, traffic: {http_route: a}", "", "out of range", ""),
+        (
+            ", autoscale: {min: 4, max: 3, cpu: 70%}, traffic: {http_route: a}",
+            "",
+            "`min`, 4, is more than `max`, 3",
+            "lower `min`",
+        ),
+        (", autoscale: {min: 2, max: 3}, traffic: {http_route: a}", "", "nothing says when", "cpu: 70%"),
+        (", autoscale: {max: 3, cpu: 70%}, traffic: {http_route: a}", "", "`min` is missing", "min: 2"),
+        (", autoscale: {min: 2, max: 3, cpu: 70%}", "", "these make the shares", "blue_green"),
+        (
+            ", caps: {share_step: 40%}",
+            "",
+            "rises from 50% to 100% in one step, and `caps.share_step` allows 40%",
+            "a step between",
+        ),
+        (
+            "",
+            "    criticality: critical\n    strategy: {canary: {steps: [10%, 61%]}}\n",
+            "from 10% to 61%",
+            "share_step",
+        ),
+        (
+            "",
+            "    criticality: critical\n    strategy: {canary: {steps: [10%, 40%]}}\n",
+            "from 40% to 100%",
+            "share_step",
+        ),
     ] {
         let rejected = read(run, more).unwrap_err();
         let text = rejected.to_string();
