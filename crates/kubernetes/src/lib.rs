@@ -13,23 +13,27 @@
 //! | `manifest` | the objects that a release is made of |
 //! | `replicas` | how many pods which release gets |
 //! | `traffic` | routes, without IO |
+//! | `start` | whether a start of pods goes on |
+//! | `guard` | rollouts of plain Deployments, which something else started |
 //! | `view` | the namespace as it is now, kept by watches |
 //! | `target` | effects |
 
 mod cluster;
 mod fault;
 mod fence;
+pub mod guard;
 mod kinds;
 mod manifest;
 pub mod replicas;
 mod role;
 mod spec;
+mod start;
 mod target;
 pub mod traffic;
 mod view;
 
 pub use fault::ClusterError;
-pub use role::role;
+pub use role::{guard_role, role};
 pub use spec::{Bound, KIND, KubernetesSpec, SpecError, TemplateError, Traffic, pinned};
 pub use target::KubernetesTarget;
 

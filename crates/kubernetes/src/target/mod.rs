@@ -16,10 +16,13 @@ use std::{
     time::Duration,
 };
 
+pub(crate) use adopt::{owner, query};
+
 use crate::{
     cluster::{Address, Cluster, Lane},
     fault::ClusterError,
     fence::{Fence, FenceError},
+    guard,
     kinds::Kind,
     spec::{Known, SpecError},
     traffic::RouteError,
@@ -44,9 +47,9 @@ const CHANGED_MAX: usize = 20;
 #[derive(Clone)]
 pub struct KubernetesTarget {
     clusters: Arc<Mutex<BTreeMap<Address, Arc<Cluster>>>>,
-    owner: Arc<str>,
-    clock: Arc<Clock>,
-    metrics: Metrics,
+    pub(crate) owner: Arc<str>,
+    pub(crate) clock: Arc<Clock>,
+    pub(crate) metrics: Metrics,
 }
 
 /// Why an effect did not happen.
@@ -80,13 +83,16 @@ impl From<Blind> for EffectError {
 }
 
 impl EffectError {
-    fn outcome(&self) -> Outcome {
-        let permanent = match self {
+    pub(crate) const fn is_permanent(&self) -> bool {
+        match self {
             Self::Cluster(error) => error.is_permanent(),
             Self::Spec(_) | Self::Fence(_) | Self::Route(_) | Self::Unready(_) | Self::Wrong(_) => true,
             Self::Unknown(_) | Self::Unread(_) => false,
-        };
-        Outcome::Failed { reason: tidegate_adapters::chain(self), permanent }
+        }
+    }
+
+    fn outcome(&self) -> Outcome {
+        Outcome::Failed { reason: tidegate_adapters::chain(self), permanent: self.is_permanent() }
     }
 }
 
@@ -114,6 +120,9 @@ impl KubernetesTarget {
     }
 
     async fn effect(&self, order: &Order) -> Result<Outcome, EffectError> {
+        if order.plan.release.spec.kind == guard::KIND {
+            return guard::effect(self, order).await;
+        }
         let rollout = self.rollout(&order.plan, order.epoch).await?;
         // The way back waits for no watch.
         if !matches!(order.effect, Effect::Build | Effect::Restore { .. }) {
@@ -147,7 +156,7 @@ impl KubernetesTarget {
         Ok(Rollout { plan, new, stable, cluster, owner: &self.owner, epoch })
     }
 
-    async fn cluster(&self, address: &Address) -> Result<Arc<Cluster>, ClusterError> {
+    pub(crate) async fn cluster(&self, address: &Address) -> Result<Arc<Cluster>, ClusterError> {
         let clusters = || self.clusters.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(cluster) = clusters().get(address) {
             return Ok(Arc::clone(cluster));
@@ -189,7 +198,7 @@ impl Rollout<'_> {
         })
     }
 
-    /// Reads an object, changes it, and does both again when somebody changed it in between. No changes are none.
+    /// See [`edit`].
     async fn edit(
         &self,
         lane: &Lane,
@@ -197,21 +206,34 @@ impl Rollout<'_> {
         name: &str,
         changes: impl Fn(&Value) -> Result<Vec<Value>, EffectError>,
     ) -> Result<Value, EffectError> {
-        let mut tries = 0;
-        loop {
-            let Some(object) = lane.get(kind, self.namespace(), name).await? else {
-                let (kind, namespace) = (kind.name(), self.namespace());
-                return Err(EffectError::Wrong(format!("{kind} {namespace}/{name} is not there any more")));
-            };
-            let changes = changes(&object)?;
-            if changes.is_empty() {
-                return Ok(object);
-            }
-            tries += 1;
-            match lane.change(kind, self.namespace(), name, &changes).await {
-                Err(ClusterError::Changed { .. } | ClusterError::Refused { .. }) if tries < CHANGED_MAX => {}
-                answer => return Ok(answer?),
-            }
+        edit(lane, kind, self.namespace(), name, changes).await
+    }
+}
+
+/// Reads an object, changes it, and does both again when somebody changed it in between. No changes are none.
+pub(crate) async fn edit(
+    lane: &Lane,
+    kind: Kind,
+    namespace: &str,
+    name: &str,
+    changes: impl Fn(&Value) -> Result<Vec<Value>, EffectError>,
+) -> Result<Value, EffectError> {
+    let mut tries = 0;
+    loop {
+        let Some(object) = lane.get(kind, namespace, name).await? else {
+            return Err(EffectError::Wrong(format!(
+                "{} {namespace}/{name} is not there any more",
+                kind.name()
+            )));
+        };
+        let changes = changes(&object)?;
+        if changes.is_empty() {
+            return Ok(object);
+        }
+        tries += 1;
+        match lane.change(kind, namespace, name, &changes).await {
+            Err(ClusterError::Changed { .. } | ClusterError::Refused { .. }) if tries < CHANGED_MAX => {}
+            answer => return Ok(answer?),
         }
     }
 }

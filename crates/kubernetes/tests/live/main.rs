@@ -8,6 +8,7 @@
 
 mod bad_input;
 mod faults;
+mod guard;
 mod permission;
 mod rollout;
 mod routes;
