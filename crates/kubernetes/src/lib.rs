@@ -7,7 +7,7 @@
 //! | where | what |
 //! |---|---|
 //! | `spec` | what a release says about itself |
-//! | `kinds`, `cluster`, `fault` | the API server: objects, connections, what it refuses |
+//! | `kinds`, `connection`, `cluster`, `fault` | the API server: objects, connections, what it refuses |
 //! | `fence` | who may write an object |
 //! | `role` | what it may do there |
 //! | `manifest` | the objects that a release is made of |
@@ -19,6 +19,7 @@
 //! | `target` | effects |
 
 mod cluster;
+mod connection;
 mod fault;
 mod fence;
 pub mod guard;

@@ -5,10 +5,12 @@ use serde_json::{Value, json};
 use crate::{kinds::Kind, spec::Traffic};
 
 /// What is asked of every cluster: resource and verbs.
-const ALWAYS: [(Kind, &[&str]); 3] = [
+const ALWAYS: [(Kind, &[&str]); 4] = [
     (Kind::Deployment, &["get", "list", "watch", "create", "patch", "delete"]),
-    (Kind::ReplicaSet, &["get"]),
+    (Kind::ReplicaSet, &["get", "list"]),
     (Kind::Pod, &["list", "watch"]),
+    // The users' Service, and the preview, which is made where there is none.
+    (Kind::Service, &["get", "list", "watch", "create", "patch"]),
 ];
 
 /// What guarding a plain Deployment asks for.
@@ -42,13 +44,13 @@ fn named(name: &str, namespace: &str, rules: &[Value]) -> Value {
 }
 
 fn rules(traffic: &Traffic) -> Vec<(Kind, &'static [&'static str])> {
-    // A route points to Services of ours, one per release.
-    let services: (Kind, &[&str]) = (Kind::Service, &["get", "create", "patch", "delete"]);
     match traffic {
-        Traffic::Service => vec![(Kind::Service, &["get", "patch"])],
-        Traffic::HttpRoute { .. } => vec![services, (Kind::HttpRoute, &["get", "patch"])],
-        Traffic::VirtualService { .. } => vec![services, (Kind::VirtualService, &["get", "patch"])],
-        Traffic::Ingress { .. } => vec![services, (Kind::Ingress, &["get", "create", "patch", "delete"])],
+        Traffic::Service => Vec::new(),
+        Traffic::HttpRoute { .. } => vec![(Kind::HttpRoute, &["get", "list", "watch", "patch"])],
+        Traffic::VirtualService { .. } => vec![(Kind::VirtualService, &["get", "list", "watch", "patch"])],
+        Traffic::Ingress { .. } => {
+            vec![(Kind::Ingress, &["get", "list", "watch", "create", "patch", "delete"])]
+        }
     }
 }
 

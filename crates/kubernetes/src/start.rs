@@ -16,6 +16,11 @@ impl Progress {
         Self { most: 0, since: Instant::now(), within: Duration::from_millis(within_ms) }
     }
 
+    /// Time until it is too long.
+    pub(crate) fn left(&self) -> Duration {
+        self.within.saturating_sub(self.since.elapsed())
+    }
+
     /// Fails when no further pod has become ready for too long.
     pub(crate) fn look(&mut self, ready: u32, wanted: u32, name: &str) -> Result<(), EffectError> {
         if ready > self.most {

@@ -27,7 +27,7 @@ use crate::{
     fence::{Fence, annotation},
     kinds::Kind,
     start::{self, Progress},
-    target::{EffectError, KubernetesTarget, edit, owner, query},
+    target::{EffectError, KubernetesTarget, owner, query},
     view::{Pod, Pods, Workload},
 };
 
@@ -37,6 +37,9 @@ pub(super) const LOOK: Duration = Duration::from_millis(500);
 /// Pods that a quota or an admission refuses for so long, while nothing else moves, will not come. Within it the old pods that
 /// are in the way may still go.
 const REFUSED_MAX: Duration = Duration::from_secs(15);
+
+/// Times the Deployment is read and written again when somebody else changed it in between; a way back then tries anew.
+const CHANGED_MAX: usize = 20;
 
 /// What is said of a rollout that its owner ended by another one.
 pub const SUPERSEDED: &str = "was rolled out again by its owner";
@@ -81,7 +84,7 @@ impl<'a> Guard<'a> {
     }
 
     pub(super) fn fence(&self, generation: u64) -> Fence<'_> {
-        Fence { service: GUARD, owner: self.owner, epoch: self.epoch, generation }
+        Fence { service: GUARD, ..Fence::new(self.owner, self.epoch, self.plan, generation) }
     }
 
     /// `Deployment prod/shop`.
@@ -151,12 +154,35 @@ impl<'a> Guard<'a> {
         Ok(Outcome::Done)
     }
 
+    /// Reads the Deployment, changes it, and does both again when somebody changed it in between. No changes are none.
     pub(super) async fn edit(
         &self,
         lane: &Lane,
         changes: impl Fn(&Value) -> Result<Vec<Value>, EffectError>,
     ) -> Result<Value, EffectError> {
-        edit(lane, Kind::Deployment, &self.new.namespace, &self.new.deployment, changes).await
+        let (namespace, name) = (&self.new.namespace, &self.new.deployment);
+        let mut refused = None;
+        for _ in 0..CHANGED_MAX {
+            let Some(object) = lane.get(Kind::Deployment, namespace, name).await? else {
+                return Err(EffectError::Wrong(format!("{} is not there any more", self.what())));
+            };
+            let changes = changes(&object)?;
+            if changes.is_empty() {
+                return Ok(object);
+            }
+            match lane.change(Kind::Deployment, namespace, name, &changes).await {
+                Err(ClusterError::Changed { .. }) => {}
+                // The test of a version that is the present one no more is answered so; of the present one it is a refusal.
+                Err(why @ ClusterError::Refused { .. }) => {
+                    let version = object.pointer("/metadata/resourceVersion").cloned();
+                    if refused.replace(version.clone()) == Some(version) {
+                        return Err(why.into());
+                    }
+                }
+                answer => return Ok(answer?),
+            }
+        }
+        Err(ClusterError::Changed { what: self.what() }.into())
     }
 
     /// Waits until every pod is of this revision and ready, or surely will not be.
@@ -187,10 +213,19 @@ impl<'a> Guard<'a> {
         let mut labels = selector(object);
         labels.insert(HASH.to_owned(), json!(spec.hash));
         let pods = lane.list(Kind::Pod, &spec.namespace, &query(&labels)).await?;
-        let set = spec.set();
-        let name = |pod: &Value| crate::manifest::name(pod).to_owned();
-        let own = pods.iter().filter(|pod| owner(pod, "ReplicaSet") == Some(&set));
-        Ok(own.map(|pod| (name(pod), Pod::of(pod))).collect())
+        Ok(split(&pods, &spec.set()).0)
+    }
+
+    /// The pods of a revision, and how many pods of others may take traffic.
+    pub(super) async fn all_pods(
+        &self,
+        lane: &Lane,
+        object: &Value,
+        spec: &GuardSpec,
+    ) -> Result<(Pods, usize), ClusterError> {
+        let pods = lane.list(Kind::Pod, &spec.namespace, &query(&selector(object))).await?;
+        let (own, others) = split(&pods, &spec.set());
+        Ok((own, others.values().filter(|pod| pod.ready).count()))
     }
 
     /// Pods of both revisions, and what the plan's metrics say.
@@ -254,12 +289,45 @@ pub(super) fn good_is(object: &Value, spec: &GuardSpec, fence: Fence<'_>) -> Vec
     if annotation(object, GOOD) == Some(&spec.hash) && fence.is_on(object) {
         return Vec::new();
     }
-    fence.patch(object, [json!({"op": "add", "path": GOOD_PATH, "value": spec.hash})])
+    guarded_patch(object, fence, [json!({"op": "add", "path": GOOD_PATH, "value": spec.hash})])
+}
+
+/// A JSON Patch (RFC 6902) of the Deployment as long as it has the pod template and the fence that were read. Whatever else
+/// somebody writes meanwhile stays, and keeps nobody waiting.
+pub(super) fn guarded_patch(
+    object: &Value,
+    fence: Fence<'_>,
+    operations: impl IntoIterator<Item = Value>,
+) -> Vec<Value> {
+    let Some(before) = annotation(object, &fence.key()) else { return fence.patch(object, operations) };
+    let path = |key: &str| format!("/metadata/annotations/{}", key.replace('~', "~0").replace('/', "~1"));
+    let test = |path: &str, value: Option<&Value>| json!({"op": "test", "path": path, "value": value});
+    let same = [
+        test("/metadata/uid", object.pointer("/metadata/uid")),
+        test("/spec/template", object.pointer("/spec/template")),
+        test(&path(&fence.key()), Some(&json!(before))),
+    ];
+    let stamp = fence
+        .annotations()
+        .into_iter()
+        .map(|(key, value)| json!({"op": "add", "path": path(&key), "value": value}));
+    same.into_iter().chain(stamp).chain(operations).collect()
+}
+
+/// The pods of this `ReplicaSet`, and all others that belong to one.
+fn split(pods: &[Value], set: &str) -> (Pods, Pods) {
+    let owned = pods.iter().filter(|pod| owner(pod, "ReplicaSet").is_some());
+    let (own, others): (Vec<&Value>, Vec<&Value>) =
+        owned.partition(|pod| owner(pod, "ReplicaSet") == Some(set));
+    let read = |pods: Vec<&Value>| {
+        pods.into_iter().map(|pod| (crate::manifest::name(pod).to_owned(), Arc::new(Pod::of(pod)))).collect()
+    };
+    (read(own), read(others))
 }
 
 fn seen(pods: &Pods, wanted: u32) -> (ReleaseReading, Vec<InstanceAddress>) {
     let instances = pods.iter().map(|(name, pod)| pod.instance(name)).collect();
-    let address = |(name, pod): (&String, &Pod)| {
+    let address = |(name, pod): (&String, &Arc<Pod>)| {
         Some(InstanceAddress { id: name.clone(), address: pod.address.clone()? })
     };
     let addresses = pods.iter().filter(|(_, pod)| pod.ready).filter_map(address).collect();

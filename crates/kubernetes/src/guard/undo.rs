@@ -6,10 +6,12 @@ use serde_json::{Value, json};
 use tidegate_core::deployment::Outcome;
 
 use super::{
-    effects::{Guard, LOOK, Start, good_is},
+    effects::{Guard, LOOK, Start, good_is, guarded_patch},
     sight::Sight,
     spec::GuardSpec,
-    template::{CHANGE_CAUSE, CHANGE_CAUSE_PATH, GOOD_PATH, is_complete, runs, selector, template, uid},
+    template::{
+        CHANGE_CAUSE, CHANGE_CAUSE_PATH, GOOD_PATH, is_complete, runs, selector, template, uid, wanted,
+    },
 };
 use crate::{
     cluster::Lane,
@@ -85,7 +87,7 @@ impl Guard<'_> {
                 return Ok(Vec::new());
             }
             admitted?;
-            Ok(fence.patch(object, replaced(object, what)))
+            Ok(guarded_patch(object, fence, replaced(object, what)))
         })
         .await
     }
@@ -99,7 +101,12 @@ impl Guard<'_> {
             if !runs(&object, &good) || is_complete(&object) {
                 return Ok(good);
             }
-            let pods = self.pods(lane, &object, &good).await?;
+            // Where somebody writes to the Deployment all the time its status is always an old one. Pods are not.
+            let (pods, others) = self.all_pods(lane, &object, &good).await?;
+            let ready = pods.values().filter(|pod| pod.ready).count() as u64;
+            if ready >= wanted(&object) && others == 0 {
+                return Ok(good);
+            }
             start::not_broken(&pods, &good.namespace)?;
             start.look(&object, &pods, &good.called())?;
             tokio::time::sleep(LOOK).await;

@@ -28,15 +28,18 @@ impl Rollout<'_> {
     pub(super) async fn check(&self) -> Result<Outcome, EffectError> {
         let lane = self.cluster.forward();
         let fence = self.fence(self.plan.generation(0));
-        self.namespace_is_there(lane).await?;
-        let root = self.root(lane).await?;
+        // Asked, not remembered: whoever has just mended something deploys at once.
+        let Some(root) = lane.get(Kind::Service, self.namespace(), &self.new.spec.service).await? else {
+            self.namespace_is_there(lane).await?;
+            return Err(self.no_root());
+        };
         self.service_fits(&root, fence)?;
         if let Some(stable) = &self.stable {
             self.stable_serves(lane, stable).await?;
             self.route_fits(lane).await?;
         }
         let name = self.new.deployment();
-        match lane.get(Kind::Deployment, self.namespace(), name).await? {
+        match self.object(lane, Kind::Deployment, name).await? {
             Some(object) => self.is_of(&object, &self.new, fence)?,
             None => drop(
                 lane.apply(Kind::Deployment, &manifest::deployment(&self.new, 0, fence, None), true).await?,
@@ -71,6 +74,11 @@ impl Rollout<'_> {
         if base.is_empty() {
             return Err(EffectError::Wrong(format!("{what} has no selector, so nothing can be moved by it")));
         }
+        if self.preview_name == self.new.spec.service {
+            return Err(EffectError::Wrong(format!(
+                "{what} is what users come in by and cannot be the preview too: name another Service as `preview`"
+            )));
+        }
         if !root::finds(&base, &self.new) {
             return Err(EffectError::Wrong(format!(
                 "{what} selects {}, and the pods of the release have {}: correct one of the two",
@@ -84,7 +92,7 @@ impl Rollout<'_> {
     /// A stable release without pods gets them again, before anything else happens.
     async fn stable_serves(&self, lane: &Lane, stable: &Known<'_>) -> Result<(), EffectError> {
         let name = stable.deployment();
-        let Some(object) = lane.get(Kind::Deployment, self.namespace(), name).await? else {
+        let Some(object) = self.object(lane, Kind::Deployment, name).await? else {
             if stable.spec.adopted.is_some() {
                 return Err(EffectError::Wrong(format!(
                     "Deployment {}/{name}, which runs the stable release, is gone: there is nothing to turn back to",
@@ -99,23 +107,38 @@ impl Rollout<'_> {
         self.is_as_adopted(lane, stable).await
     }
 
-    /// The Deployment is there, without pods unless it had some; so are the Services that a route needs; and users' requests
-    /// reach the stable release only.
+    /// The Deployment is there, the preview Service reaches its pods, and users' requests reach the stable release only.
     pub(super) async fn build(&self) -> Result<Outcome, EffectError> {
         let lane = self.cluster.forward();
         let fence = self.fence(self.plan.generation(0));
-        let root = self.root(lane).await?;
         if let Some(stable) = &self.stable {
             self.hold(lane, stable, fence).await?;
             self.serve(lane, Serves::Only(stable), fence).await?;
         }
-        self.ensure(lane, &self.new, None, fence).await?;
-        if self.new.spec.traffic != Traffic::Service {
-            for known in self.stable.iter().chain([&self.new]) {
-                self.ensure_service(lane, known, Some(&root), fence).await?;
+        if self.has_preview() {
+            // A deployment that was given up may have left the route as it was.
+            if self.stable.is_some() && self.route_known(lane).await? != Share::NONE {
+                self.route(lane, Share::NONE, Share::NONE, fence).await?;
             }
+            self.preview(lane, &self.new, fence).await?;
         }
+        self.create(lane, fence).await?;
         Ok(Outcome::Done)
+    }
+
+    /// The new release's Deployment, with the first stage's pods where they take no traffic by being there.
+    async fn create(&self, lane: &Lane, fence: Fence<'_>) -> Result<(), EffectError> {
+        let first = self.plan.stage(0).filter(|stage| !self.shares_pods(stage.share));
+        let instances = first.map_or(0, |stage| stage.instances);
+        if self.object(lane, Kind::Deployment, self.new.deployment()).await?.is_some() {
+            return self.ensure(lane, &self.new, None, fence).await;
+        }
+        self.ensure(lane, &self.new, Some(instances), fence).await
+    }
+
+    /// Whether the release under way has a Service of its own.
+    pub(super) fn has_preview(&self) -> bool {
+        self.new.spec.traffic != Traffic::Service || self.plan.strategy == Strategy::BlueGreen
     }
 
     /// Asks for pods of the new release and waits until they are ready, or surely will not be.
@@ -162,6 +185,7 @@ impl Rollout<'_> {
     ) -> Result<(), EffectError> {
         self.ensure(lane, known, Some(instances), self.fence(generation)).await?;
         let mut progress = Progress::new(known.spec.progress_ms);
+        let mut news = self.follow(known);
         loop {
             let now = self.workload(known)?;
             if now.wanted == instances && now.ready >= instances {
@@ -173,7 +197,7 @@ impl Rollout<'_> {
                 let now = self.workload_now(lane, known).await?.unwrap_or_default();
                 return if now.wanted == instances && now.ready >= instances { Ok(()) } else { Err(late) };
             }
-            tokio::time::sleep(LOOK).await;
+            news.next(LOOK.min(progress.left())).await;
         }
     }
 
@@ -190,6 +214,7 @@ impl Rollout<'_> {
         let target = replicas::target(all, Weight::from(share), room.surge, Rounding::AtLeastOne);
         self.serve(lane, Serves::All, self.fence(generation)).await?;
         let mut progress = Progress::new(spec.progress_ms);
+        let (mut news, mut other) = (self.follow(&self.new), self.follow(stable));
         loop {
             let (new, old) = (self.workload(&self.new)?, self.workload(stable)?);
             let arrived = (new.wanted, old.wanted) == (target.new, target.stable)
@@ -214,27 +239,13 @@ impl Rollout<'_> {
             if next.stable != old.wanted {
                 self.ensure(lane, stable, Some(next.stable), self.fence(generation)).await?;
             }
-            if (next.new, next.stable) != (new.wanted, old.wanted) {
-                self.seen(&[(&self.new, next.new), (stable, next.stable)]).await?;
-            }
             progress.look(new.ready, target.new, &self.new.name)?;
-            tokio::time::sleep(LOOK).await;
-        }
-    }
-
-    /// Waits until what is kept of the namespace shows what was just written.
-    async fn seen(&self, written: &[(&Known<'_>, u32)]) -> Result<(), EffectError> {
-        for _ in 0..100 {
-            let mut all = true;
-            for (known, replicas) in written {
-                all &= self.workload(known)?.wanted == *replicas;
+            let at_most = LOOK.min(progress.left());
+            tokio::select! {
+                () = news.next(at_most) => {}
+                () = other.next(at_most) => {}
             }
-            if all {
-                return Ok(());
-            }
-            tokio::time::sleep(LOOK).await;
         }
-        Err(EffectError::Unknown("a change of ours does not show in the watch".to_owned()))
     }
 
     /// The Deployment as it is known.
@@ -270,7 +281,11 @@ impl Rollout<'_> {
         mirror: Share,
         generation: u64,
     ) -> Result<(), EffectError> {
-        let (lane, fence) = (self.cluster.forward(), self.fence(generation));
+        self.shift_by(share, mirror, self.fence(generation)).await
+    }
+
+    async fn shift_by(&self, share: Share, mirror: Share, fence: Fence<'_>) -> Result<(), EffectError> {
+        let lane = self.cluster.forward();
         let Some(stable) = &self.stable else {
             self.serve(lane, Serves::Only(&self.new), fence).await?;
             return Ok(());
@@ -288,7 +303,7 @@ impl Rollout<'_> {
         if self.new.spec.traffic != Traffic::Service {
             if share > Share::NONE {
                 // Somebody may have removed it since.
-                self.ensure_service(lane, &self.new, None, fence).await?;
+                self.preview(lane, &self.new, fence).await?;
             }
             return self.route(lane, share, mirror, fence).await;
         }
@@ -303,11 +318,10 @@ impl Rollout<'_> {
         Ok(())
     }
 
-    /// All of it belongs to the new release: the route's weights and the users' Service.
+    /// All of it belongs to the new release. Behind a route the users' Service stays with the stable release until the watch is
+    /// over: turning back is then the route's matter alone.
     pub(super) async fn promote(&self, generation: u64) -> Result<Outcome, EffectError> {
-        let (lane, fence) = (self.cluster.forward(), self.fence(generation));
-        self.shift(Share::ALL, Share::NONE, generation).await?;
-        self.serve(lane, Serves::Only(&self.new), fence).await?;
+        self.shift_by(Share::ALL, Share::NONE, self.fence(generation).at_the_end(self.plan)).await?;
         Ok(Outcome::Done)
     }
 }

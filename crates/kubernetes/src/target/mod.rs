@@ -26,7 +26,7 @@ use crate::{
     kinds::Kind,
     spec::{Known, SpecError},
     traffic::RouteError,
-    view::Blind,
+    view::{Blind, Following, Remembered},
 };
 use futures_util::FutureExt;
 use serde_json::Value;
@@ -37,8 +37,8 @@ use tidegate_core::{
 };
 use tidegate_engine::{Order, journal::BoxFuture};
 
-/// Time between two looks at what is kept of the namespace, while pods come or go.
-const LOOK: Duration = Duration::from_millis(50);
+/// Longest time between two looks at what is kept of the namespace, while pods come or go. News ends it.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// Times an object is read and written again when somebody else changed it in between.
 const CHANGED_MAX: usize = 20;
@@ -153,7 +153,8 @@ impl KubernetesTarget {
         let new = Known::of(&plan.service, &plan.release)?;
         let stable = plan.stable.as_ref().map(|stable| Known::of(&plan.service, stable)).transpose()?;
         let cluster = self.cluster(&new.spec.address()).await?;
-        Ok(Rollout { plan, new, stable, cluster, owner: &self.owner, epoch })
+        let preview_name = new.preview();
+        Ok(Rollout { plan, new, stable, preview_name, cluster, owner: &self.owner, epoch })
     }
 
     pub(crate) async fn cluster(&self, address: &Address) -> Result<Arc<Cluster>, ClusterError> {
@@ -172,6 +173,7 @@ struct Rollout<'a> {
     plan: &'a Plan,
     new: Known<'a>,
     stable: Option<Known<'a>>,
+    preview_name: String,
     cluster: Arc<Cluster>,
     owner: &'a str,
     epoch: u64,
@@ -186,54 +188,97 @@ impl Rollout<'_> {
         Fence::new(self.owner, self.epoch, self.plan, generation)
     }
 
-    /// The users' Service.
-    async fn root(&self, lane: &Lane) -> Result<Value, EffectError> {
-        let name = &self.new.spec.service;
-        let found = lane.get(Kind::Service, self.namespace(), name).await?;
-        found.ok_or_else(|| {
-            EffectError::Wrong(format!(
-                "there is no Service `{name}` in namespace {}: it is what users come in by; make it first, or correct `service`",
-                self.namespace()
-            ))
-        })
+    /// An object as the watches have it, or as the API server answers where they have nothing to say. A Deployment may be
+    /// without its pod template.
+    async fn object(&self, lane: &Lane, kind: Kind, name: &str) -> Result<Option<Arc<Value>>, ClusterError> {
+        match self.cluster.view(self.namespace()).object(kind, name) {
+            Remembered::Object(object) => Ok(Some(object)),
+            Remembered::Nothing => Ok(None),
+            Remembered::Unsure => Ok(lane.get(kind, self.namespace(), name).await?.map(Arc::new)),
+        }
     }
 
-    /// See [`edit`].
+    /// Applies an object of ours.
+    async fn apply(&self, lane: &Lane, kind: Kind, object: &Value) -> Result<(), ClusterError> {
+        let applied = lane.apply(kind, object, false).await?;
+        self.cluster.view(self.namespace()).wrote(kind, &applied);
+        Ok(())
+    }
+
+    /// News of a release's Deployment and pods from now on.
+    fn follow(&self, known: &Known<'_>) -> Following {
+        let view = self.cluster.view(self.namespace());
+        view.follow(known.deployment(), known.service, &known.release.tag)
+    }
+
+    /// The users' Service.
+    async fn root(&self, lane: &Lane) -> Result<Arc<Value>, EffectError> {
+        let name = &self.new.spec.service;
+        let found = self.object(lane, Kind::Service, name).await?;
+        found.ok_or_else(|| self.no_root())
+    }
+
+    fn no_root(&self) -> EffectError {
+        EffectError::Wrong(format!(
+            "there is no Service `{}` in namespace {}: it is what users come in by; make it first, or correct `service`",
+            self.new.spec.service,
+            self.namespace()
+        ))
+    }
+
+    /// Changes an object as it is known, and does it again with what the API server has when somebody changed it in between,
+    /// or when it could not be done with what is known. No changes are none.
     async fn edit(
         &self,
         lane: &Lane,
         kind: Kind,
         name: &str,
         changes: impl Fn(&Value) -> Result<Vec<Value>, EffectError>,
-    ) -> Result<Value, EffectError> {
-        edit(lane, kind, self.namespace(), name, changes).await
-    }
-}
-
-/// Reads an object, changes it, and does both again when somebody changed it in between. No changes are none.
-pub(crate) async fn edit(
-    lane: &Lane,
-    kind: Kind,
-    namespace: &str,
-    name: &str,
-    changes: impl Fn(&Value) -> Result<Vec<Value>, EffectError>,
-) -> Result<Value, EffectError> {
-    let mut tries = 0;
-    loop {
-        let Some(object) = lane.get(kind, namespace, name).await? else {
-            return Err(EffectError::Wrong(format!(
-                "{} {namespace}/{name} is not there any more",
-                kind.name()
-            )));
+    ) -> Result<Arc<Value>, EffectError> {
+        let view = self.cluster.view(self.namespace());
+        let mut known = match view.object(kind, name) {
+            Remembered::Object(object) => Some(object),
+            Remembered::Nothing | Remembered::Unsure => None,
         };
-        let changes = changes(&object)?;
-        if changes.is_empty() {
-            return Ok(object);
+        let mut last = None;
+        for _ in 0..CHANGED_MAX {
+            let (object, asked) = match known.take() {
+                Some(known) => (known, false),
+                None => (Arc::new(self.asked(lane, kind, name).await?), true),
+            };
+            let changes = match changes(&object) {
+                Err(_) if !asked => continue,
+                changes => changes?,
+            };
+            if changes.is_empty() {
+                return Ok(object);
+            }
+            match lane.change(kind, self.namespace(), name, &changes).await {
+                Ok(changed) => {
+                    view.wrote(kind, &changed);
+                    return Ok(Arc::new(changed));
+                }
+                // The test of a version that is the present one no more is answered so; of the present one it is a refusal.
+                Err(why @ (ClusterError::Changed { .. } | ClusterError::Refused { .. })) => {
+                    let version = object.pointer("/metadata/resourceVersion").cloned();
+                    let refused = matches!(why, ClusterError::Refused { .. });
+                    if last.replace((version.clone(), refused)) == Some((version, true)) {
+                        return Err(why.into());
+                    }
+                }
+                Err(other) => return Err(other.into()),
+            }
         }
-        tries += 1;
-        match lane.change(kind, namespace, name, &changes).await {
-            Err(ClusterError::Changed { .. } | ClusterError::Refused { .. }) if tries < CHANGED_MAX => {}
-            answer => return Ok(answer?),
-        }
+        let what = format!("{} {}/{name}", kind.name(), self.namespace());
+        Err(ClusterError::Changed { what }.into())
+    }
+
+    /// An object that has to be there, as the API server has it now.
+    async fn asked(&self, lane: &Lane, kind: Kind, name: &str) -> Result<Value, EffectError> {
+        let found = lane.get(kind, self.namespace(), name).await?;
+        found.ok_or_else(|| {
+            let (kind, namespace) = (kind.name(), self.namespace());
+            EffectError::Wrong(format!("{kind} {namespace}/{name} is not there any more"))
+        })
     }
 }

@@ -38,6 +38,7 @@ pub(super) fn release(
         adopted: None,
         service: kubernetes.service.clone(),
         port: kubernetes.port,
+        preview: kubernetes.preview.clone().unwrap_or_default(),
         traffic: traffic(&kubernetes.traffic),
         testers: Vec::new(),
         surge: bound(kubernetes.surge),
