@@ -29,6 +29,9 @@ pub(crate) enum Suite {
 /// The crates whose tests start a control plane.
 const KUBE: &[&str] = &["tidegate-bed", "tidegate-kubernetes"];
 
+/// What the names of the binary's own tests begin with that start one.
+const ON_A_CLUSTER: &str = "on_a_cluster::";
+
 /// Whether dependencies must be those of `Cargo.lock`, to the letter.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Locked {
@@ -111,21 +114,29 @@ fn rust_tests(locked: Locked, tally: &mut Tally) -> anyhow::Result<()> {
     if let Some(host) = engine.host() {
         command.env("DOCKER_HOST", host);
     }
-    cargo_test(command, locked, tally)
+    cargo_test(command, &["--skip", ON_A_CLUSTER], locked, tally)
 }
 
 fn kube_tests(locked: Locked, tally: &mut Tally) -> anyhow::Result<()> {
     setup::for_kube_tests()?;
     let mut command = step::cargo(&["test", "--no-fail-fast"]);
     command.args(KUBE.iter().flat_map(|package| ["--package", package]));
-    cargo_test(command, locked, tally)
+    cargo_test(command, &[], locked, tally)?;
+    let binary = step::cargo(&["test", "--no-fail-fast", "--package", "tidegate", "--test", "e2e"]);
+    cargo_test(binary, &[ON_A_CLUSTER], locked, tally)
 }
 
-/// Runs `cargo test` and counts.
-fn cargo_test(mut command: Command, locked: Locked, tally: &mut Tally) -> anyhow::Result<()> {
+/// Runs `cargo test`, with these arguments for the test programs, and counts.
+fn cargo_test(
+    mut command: Command,
+    arguments: &[&str],
+    locked: Locked,
+    tally: &mut Tally,
+) -> anyhow::Result<()> {
     if locked == Locked::Yes {
         command.arg("--locked");
     }
+    command.arg("--").args(arguments);
     eprintln!("$ {}", step::shown(&command));
     let mut child = command.stdout(Stdio::piped()).spawn().context("could not start `cargo test`")?;
     let output = child.stdout.take().context("`cargo test` has no standard output")?;

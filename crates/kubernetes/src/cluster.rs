@@ -89,7 +89,7 @@ impl Cluster {
     }
 }
 
-async fn configuration(address: &Address) -> Result<Config, ClusterError> {
+pub(crate) async fn configuration(address: &Address) -> Result<Config, ClusterError> {
     let Address { kubeconfig, context } = address;
     let unknown = |why: &dyn std::error::Error| ClusterError::Configuration(tidegate_adapters::chain(why));
     let file = match kubeconfig {
@@ -204,7 +204,7 @@ impl Lane {
         self.ask("delete", kind, namespace, name, delete).await
     }
 
-    fn client(&self) -> Client {
+    pub(crate) fn client(&self) -> Client {
         self.client.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 

@@ -14,6 +14,8 @@
 //! | `belongings` | what belongs to it beside those: budgets, policies, configuration, autoscalers |
 //! | `replicas`, `demand` | how many pods which release gets |
 //! | `traffic` | routes, without IO |
+//! | `start` | whether a start of pods goes on |
+//! | `guard` | rollouts of plain Deployments, which something else started |
 //! | `view` | the namespace as it is now, kept by watches |
 //! | `target` | effects |
 
@@ -23,17 +25,19 @@ mod connection;
 pub mod demand;
 mod fault;
 mod fence;
+pub mod guard;
 mod kinds;
 mod manifest;
 pub mod replicas;
 mod role;
 mod spec;
+mod start;
 mod target;
 pub mod traffic;
 mod view;
 
 pub use fault::ClusterError;
-pub use role::{Belonging, role};
+pub use role::{Belonging, guard_role, role};
 pub use spec::{Adopted, Bound, Cell, Here, KIND, KubernetesSpec, SpecError, TemplateError, Traffic, pinned};
 pub use target::{KubernetesTarget, ReadManifests};
 

@@ -42,6 +42,19 @@ impl Belonging {
     }
 }
 
+/// What guarding a plain Deployment asks for.
+const GUARD: [(Kind, &[&str]); 3] = [
+    (Kind::Deployment, &["get", "list", "watch", "patch"]),
+    (Kind::ReplicaSet, &["list"]),
+    (Kind::Pod, &["list"]),
+];
+
+/// The Role `tidegate-guard` for one namespace, as it is applied: all that guarding the Deployments there, their history and
+/// their way back ask for. Nothing is created or deleted, and no secret can be read.
+pub fn guard_role(namespace: &str) -> Value {
+    named("tidegate-guard", namespace, &GUARD.map(|(kind, verbs)| rule(kind, verbs)))
+}
+
 /// The Role `tidegate` for one namespace, as it is applied: all that checking, rolling out, turning back and tidying up ask
 /// for, for services whose traffic is moved so and who bring these. Nothing in it reaches beyond the namespace, and no
 /// Secret can be listed.
@@ -53,10 +66,14 @@ pub fn role(namespace: &str, traffic: &Traffic, belongings: &[Belonging]) -> Val
         .chain(brought)
         .map(|(kind, verbs)| rule(kind, verbs))
         .collect();
+    named("tidegate", namespace, &rules)
+}
+
+fn named(name: &str, namespace: &str, rules: &[Value]) -> Value {
     json!({
         "apiVersion": "rbac.authorization.k8s.io/v1",
         "kind": "Role",
-        "metadata": {"name": "tidegate", "namespace": namespace},
+        "metadata": {"name": name, "namespace": namespace},
         "rules": rules,
     })
 }

@@ -7,6 +7,7 @@ mod compose;
 mod config;
 mod demo;
 mod fault;
+mod guard;
 mod place;
 mod render;
 mod server;

@@ -166,13 +166,13 @@ fn adopted(like: &KubernetesSpec, object: &Value, hash: Option<String>) -> Resul
 }
 
 /// `a=b,c=d`, as lists are asked for.
-pub(super) fn query(labels: &Map<String, Value>) -> String {
+pub(crate) fn query(labels: &Map<String, Value>) -> String {
     let label = |(key, value): (&String, &Value)| format!("{key}={}", value.as_str().unwrap_or_default());
     labels.iter().map(label).collect::<Vec<_>>().join(",")
 }
 
 /// The name of the object of this kind that controls another.
-pub(super) fn owner<'v>(object: &'v Value, kind: &str) -> Option<&'v str> {
+pub(crate) fn owner<'v>(object: &'v Value, kind: &str) -> Option<&'v str> {
     let owners = object.pointer("/metadata/ownerReferences").and_then(Value::as_array)?;
     let owner = owners.iter().find(|owner| owner.get("kind").and_then(Value::as_str) == Some(kind))?;
     owner.get("name").and_then(Value::as_str)

@@ -1,7 +1,5 @@
 //! The way forward: what a rollout asks of a cluster before and while it moves traffic.
 
-use std::time::{Duration, Instant};
-
 use serde_json::Value;
 use tidegate_core::model::{Share, Strategy};
 
@@ -18,6 +16,7 @@ use crate::{
     manifest,
     replicas::{self, Counts, Present, Rounding, Weight},
     spec::{Known, Traffic},
+    start::{self, Progress},
     view::Workload,
 };
 
@@ -298,24 +297,12 @@ impl Rollout<'_> {
 
     fn not_broken(&self, known: &Known<'_>, now: &Workload) -> Result<(), EffectError> {
         if let Some(why) = &now.failure {
-            return Err(EffectError::Unready(format!(
-                "no further pods of {} can be made: {why}",
-                known.name
-            )));
+            return Err(start::refused(&known.name, why));
         }
         let Ok(pods) = self.cluster.view(self.namespace()).pods(known.service, &known.release.tag) else {
             return Ok(());
         };
-        match pods.iter().find_map(|(name, pod)| Some((name, pod.broken.as_ref()?, pod.restarts))) {
-            Some((name, why, restarts)) => {
-                let times = if restarts > 0 { format!(", {restarts} restarts") } else { String::new() };
-                Err(EffectError::Unready(format!(
-                    "pod {name} does not come up: {why}{times}; see `kubectl -n {} logs {name}`",
-                    self.namespace()
-                )))
-            }
-            None => Ok(()),
-        }
+        start::not_broken(&pods, self.namespace())
     }
 
     /// Gives the new release this share.
@@ -380,36 +367,4 @@ fn labels(labels: &serde_json::Map<String, Value>) -> String {
     let text: Vec<String> =
         labels.iter().map(|(key, value)| format!("{key}={}", value.as_str().unwrap_or_default())).collect();
     if text.is_empty() { "no labels".to_owned() } else { text.join(", ") }
-}
-
-/// Progress that a crash loop cannot reset: only more ready pods than ever before count.
-struct Progress {
-    most: u32,
-    since: Instant,
-    within: Duration,
-}
-
-impl Progress {
-    fn new(within_ms: u64) -> Self {
-        Self { most: 0, since: Instant::now(), within: Duration::from_millis(within_ms) }
-    }
-
-    /// Time until it is too long.
-    fn left(&self) -> Duration {
-        self.within.saturating_sub(self.since.elapsed())
-    }
-
-    fn look(&mut self, ready: u32, wanted: u32, name: &str) -> Result<(), EffectError> {
-        if ready > self.most {
-            self.most = ready;
-            self.since = Instant::now();
-        }
-        if self.since.elapsed() < self.within {
-            return Ok(());
-        }
-        let (most, seconds) = (self.most, self.within.as_secs());
-        Err(EffectError::Unready(format!(
-            "{name}: {most} of {wanted} pods became ready, and no further one in {seconds} s"
-        )))
-    }
 }

@@ -19,10 +19,13 @@ use std::{
     time::{Duration, Instant},
 };
 
+pub(crate) use adopt::{owner, query};
+
 use crate::{
     cluster::{Address, Cluster, Lane},
     fault::ClusterError,
     fence::{Fence, FenceError},
+    guard,
     kinds::Kind,
     spec::{Known, KubernetesSpec, Place, SpecError},
     traffic::RouteError,
@@ -51,9 +54,9 @@ const CHANGED_MAX: usize = 20;
 #[derive(Clone)]
 pub struct KubernetesTarget {
     clusters: Arc<Mutex<BTreeMap<Address, Arc<Cluster>>>>,
-    owner: Arc<str>,
-    clock: Arc<Clock>,
-    metrics: Metrics,
+    pub(crate) owner: Arc<str>,
+    pub(crate) clock: Arc<Clock>,
+    pub(crate) metrics: Metrics,
     manifests: ReadManifests,
     /// When the demand of a deployment was last looked at between two steps.
     looked: Arc<Mutex<BTreeMap<(String, String), Instant>>>,
@@ -93,7 +96,7 @@ impl From<Blind> for EffectError {
 }
 
 impl EffectError {
-    const fn is_permanent(&self) -> bool {
+    pub(crate) const fn is_permanent(&self) -> bool {
         match self {
             Self::Cluster(error) => error.is_permanent(),
             Self::Spec(_) | Self::Fence(_) | Self::Route(_) | Self::Unready(_) | Self::Wrong(_) => true,
@@ -145,6 +148,9 @@ impl KubernetesTarget {
 
     /// In every place that the order concerns at once: trouble in one keeps no other from turning back.
     async fn effect(&self, order: &Order) -> Result<Outcome, EffectError> {
+        if order.plan.release.spec.kind == guard::KIND {
+            return guard::effect(self, order).await;
+        }
         let spec = KubernetesSpec::of(&order.plan.release)?;
         let stable = order.plan.stable.as_ref().map(KubernetesSpec::of).transpose()?;
         let stable = stable.map(|spec| spec.places()).unwrap_or_default();
@@ -221,7 +227,7 @@ impl KubernetesTarget {
         due
     }
 
-    async fn cluster(&self, address: &Address) -> Result<Arc<Cluster>, ClusterError> {
+    pub(crate) async fn cluster(&self, address: &Address) -> Result<Arc<Cluster>, ClusterError> {
         let clusters = || self.clusters.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(cluster) = clusters().get(address) {
             return Ok(Arc::clone(cluster));

@@ -11,6 +11,7 @@ mod bad_input;
 mod belongings;
 mod cells;
 mod faults;
+mod guard;
 mod permission;
 mod rollout;
 mod routes;

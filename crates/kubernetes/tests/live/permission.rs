@@ -21,7 +21,7 @@ fn route() -> Traffic {
 }
 
 /// A service account with this Role and nothing else; its kubeconfig.
-async fn account(scene: &Scene, mut role: Value) -> PathBuf {
+pub(crate) async fn account(scene: &Scene, mut role: Value) -> PathBuf {
     role["metadata"]["namespace"] = json!(scene.namespace);
     scene.create("/api/v1", "serviceaccounts", &json!({"metadata": {"name": "tidegate"}}));
     scene.create(RBAC, "roles", &role);
@@ -30,7 +30,7 @@ async fn account(scene: &Scene, mut role: Value) -> PathBuf {
         "rolebindings",
         &json!({
             "metadata": {"name": "tidegate"},
-            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "tidegate"},
+            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": role["metadata"]["name"]},
             "subjects": [{"kind": "ServiceAccount", "name": "tidegate", "namespace": scene.namespace}],
         }),
     );

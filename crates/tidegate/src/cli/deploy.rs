@@ -354,7 +354,7 @@ pub(super) async fn deploy(common: &Common, args: DeployArgs) -> Result<Exit, Fa
 }
 
 /// Hands a request to the engine and follows what becomes of it.
-async fn begin(common: &Common, submit: &Submit, detach: bool) -> Result<Exit, Fault> {
+pub(super) async fn begin(common: &Common, submit: &Submit, detach: bool) -> Result<Exit, Fault> {
     let client = common.client()?;
     client.ensure().await?;
     let id = client.submit(submit).await?;

@@ -10,6 +10,7 @@ use super::{
     follow,
     out::{say, sayln},
     print_json,
+    workload::{self, WhereArgs},
 };
 use crate::{
     artifacts,
@@ -25,14 +26,23 @@ pub(super) struct OneArgs {
 
 #[derive(Args)]
 pub(super) struct StatusArgs {
-    /// A deployment, or a service; default: everything that has not ended, and the newest of each service.
+    /// A deployment, or a service; default: everything that has not ended, and the newest of each service. A plain Deployment
+    /// on Kubernetes as `deployment/NAME`.
     which: Option<String>,
+    #[command(flatten)]
+    place: WhereArgs,
 }
 
 #[derive(Args)]
 pub(super) struct HistoryArgs {
-    /// A deployment, to see its events.
+    /// A deployment, to see its events; `deployment/NAME`, to see the revisions of a plain Deployment on Kubernetes.
     deployment: Option<String>,
+    /// The namespace of a `deployment/NAME`; default: the context's.
+    #[arg(long)]
+    namespace: Option<String>,
+    /// The context in the kubeconfig for a `deployment/NAME`; default: the current one.
+    #[arg(long)]
+    context: Option<String>,
     /// Only this service.
     #[arg(long)]
     service: Option<String>,
@@ -48,6 +58,9 @@ pub(super) struct AuditArgs {
 }
 
 pub(super) async fn status(common: &Common, args: StatusArgs) -> Result<Exit, Fault> {
+    if let Some(name) = args.which.as_deref().and_then(workload::named) {
+        return workload::status(common, name?, &args.place).await;
+    }
     let client = common.client()?;
     let mut chosen = Vec::new();
     let mut seen = Vec::new();
@@ -106,6 +119,10 @@ pub(super) fn why_of(history: &[Recorded]) -> String {
 }
 
 pub(super) async fn history(common: &Common, args: HistoryArgs) -> Result<Exit, Fault> {
+    if let Some(name) = args.deployment.as_deref().and_then(workload::named) {
+        let place = WhereArgs { namespace: args.namespace.clone(), context: args.context.clone() };
+        return workload::history(common, name?, &place).await;
+    }
     let client = common.client()?;
     if let Some(named) = args.deployment {
         let id = which(&client, Some(named)).await?;

@@ -5,6 +5,7 @@ mod confidence;
 mod control;
 mod deploy;
 mod follow;
+mod guard;
 mod import;
 mod inspect;
 mod judge;
@@ -16,6 +17,7 @@ mod process;
 mod project;
 mod reference;
 mod replay;
+mod workload;
 
 use std::path::PathBuf;
 
@@ -76,6 +78,10 @@ enum Verb {
     Deploy(deploy::DeployArgs),
     /// Go back to a release that was good, at once.
     Rollback(deploy::RollbackArgs),
+    /// Watch rollouts of a Deployment that something else starts (kubectl, CI, Argo CD), and undo the bad ones.
+    Guard(guard::GuardArgs),
+    /// Go back to the last good revision of a `deployment/NAME`, or to the one that is named.
+    Undo(guard::UndoArgs),
     /// Show what is running and what is under way.
     Status(inspect::StatusArgs),
     /// Follow a deployment live.
@@ -166,6 +172,8 @@ pub(crate) fn dispatch(arguments: Cli) -> Result<Exit, Fault> {
         Verb::Deploy(args) => block_on(deploy::deploy(&common, args))?,
         Verb::Rollback(args) => block_on(deploy::rollback(&common, args))?,
         Verb::Rehearse(args) => block_on(deploy::rehearse(&common, args))?,
+        Verb::Guard(args) => block_on(guard::guard(&common, args))?,
+        Verb::Undo(args) => block_on(guard::undo(&common, args))?,
         Verb::Status(args) => block_on(inspect::status(&common, args))?,
         Verb::Watch(args) => block_on(inspect::watch(&common, args))?,
         Verb::Why(args) => block_on(inspect::why(&common, args))?,

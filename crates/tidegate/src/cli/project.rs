@@ -28,11 +28,19 @@ pub(super) struct ValidateArgs {
 
 #[derive(Args)]
 pub(super) struct RoleArgs {
-    /// The service; default: the only one of the configuration.
+    /// The service; default: the only one of the configuration. `deployment/NAME` for what guarding a plain Deployment needs.
     service: Option<String>,
+    /// The namespace of a `deployment/NAME`.
+    #[arg(long, short, default_value = "default")]
+    namespace: String,
 }
 
 pub(super) fn role(common: &Common, args: &RoleArgs) -> Result<Exit, Fault> {
+    if let Some(name) = args.service.as_deref().and_then(super::workload::named) {
+        name?;
+        print_json(&tidegate_kubernetes::guard_role(&args.namespace))?;
+        return Ok(Exit::Success);
+    }
     let config = common.config()?;
     let name = super::deploy::chosen(&config, args.service.as_deref())?;
     let role = config.services.get(&name).and_then(|service| compose::role(config.directory(), service));

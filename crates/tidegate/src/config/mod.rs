@@ -90,6 +90,14 @@ pub(crate) fn find(start: &Path) -> Option<PathBuf> {
     start.ancestors().map(|directory| directory.join(FILE_NAME)).find(|path| path.is_file())
 }
 
+/// A duration as the file writes it (`60s`), milliseconds, for options of the command line. The error says what is wrong.
+pub(crate) fn duration(text: &str, min_ms: u64, max_ms: u64) -> Result<u64, String> {
+    units::duration(text, min_ms, max_ms).map_err(|wrong| match wrong.help {
+        Some(help) => format!("{}; {help}", wrong.message),
+        None => wrong.message,
+    })
+}
+
 /// Reads and checks the file at `path`.
 pub(crate) fn load(path: &Path) -> Result<Config, Rejected> {
     parse(path, &read_file(path, MISSING)?)

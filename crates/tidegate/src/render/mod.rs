@@ -13,6 +13,7 @@ mod picture;
 mod plan;
 mod plots;
 mod progress;
+mod revisions;
 mod states;
 mod status;
 #[cfg(test)]
@@ -28,6 +29,7 @@ pub(crate) use picture::states_svg;
 pub(crate) use plan::plan;
 pub(crate) use plots::{plots_svg, plots_text};
 pub(crate) use progress::{Progress, progress, redraw};
+pub(crate) use revisions::{Marked, guarded, revisions};
 pub(crate) use states::{states_json, states_mermaid, states_text};
 pub(crate) use status::{history, replayed, status};
 pub(crate) use text::clean;

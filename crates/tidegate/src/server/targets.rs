@@ -48,7 +48,7 @@ impl World for Targets {
 
     fn perform(&self, order: Order) -> BoxFuture<Outcome> {
         match order.plan.release.spec.kind.as_str() {
-            tidegate_kubernetes::KIND => self.kubernetes.perform(order),
+            tidegate_kubernetes::KIND | tidegate_kubernetes::guard::KIND => self.kubernetes.perform(order),
             _ => self.local.perform(order),
         }
     }

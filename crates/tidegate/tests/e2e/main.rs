@@ -19,6 +19,7 @@ mod journal;
 mod judgement;
 mod kill;
 mod metrics;
+mod on_a_cluster;
 mod proxy;
 mod queue;
 mod rollback;
