@@ -17,6 +17,7 @@ use serde_json::Value;
 use tokio::sync::Semaphore;
 
 use crate::{
+    control::Held,
     fault::{Asked, ClusterError},
     kinds::Kind,
     view::NamespaceView,
@@ -57,14 +58,16 @@ pub(crate) struct Cluster {
 
 impl Cluster {
     /// Reads the configuration and makes the clients; nothing is asked yet.
-    pub(crate) async fn connect(address: &Address) -> Result<Self, ClusterError> {
+    /// With `held`, nothing is asked any more once that has ended.
+    pub(crate) async fn connect(address: &Address, held: Option<&Held>) -> Result<Self, ClusterError> {
         let config = configuration(address).await?;
         let name = config.cluster_url.to_string();
         let lane = |places| {
             let client = Client::try_from(config.clone());
             let client = client.map_err(|why| ClusterError::Configuration(tidegate_adapters::chain(&why)))?;
             let client = Arc::new(Mutex::new(client));
-            Ok(Lane { client, config: config.clone().into(), cluster: name.as_str().into(), places })
+            let (config, held) = (config.clone().into(), held.cloned());
+            Ok(Lane { client, config, cluster: name.as_str().into(), places, held })
         };
         let forward = Some(Arc::new(Semaphore::new(FORWARD_MAX)));
         Ok(Self { forward: lane(forward)?, back: lane(None)?, views: Mutex::default() })
@@ -90,7 +93,7 @@ impl Cluster {
     }
 }
 
-async fn configuration(address: &Address) -> Result<Config, ClusterError> {
+pub(crate) async fn configuration(address: &Address) -> Result<Config, ClusterError> {
     let Address { kubeconfig, context } = address;
     let unknown = |why: &dyn std::error::Error| ClusterError::Configuration(tidegate_adapters::chain(why));
     let file = match kubeconfig {
@@ -129,6 +132,7 @@ pub(crate) struct Lane {
     config: Arc<Config>,
     cluster: Arc<str>,
     places: Option<Arc<Semaphore>>,
+    held: Option<Held>,
 }
 
 impl Lane {
@@ -242,6 +246,9 @@ impl Lane {
             Some(places) => places.acquire().await.ok(),
             None => None,
         };
+        if self.held.as_ref().is_some_and(|held| !held.is_held()) {
+            return Err(ClusterError::NotLeading { what: format!("{verb} {}", asked.what()) });
+        }
         let again = self.places.is_none();
         if let Ok(answer) = tokio::time::timeout(ANSWER_MAX, self.answered(again, answer)).await {
             return answer.map_err(|why| ClusterError::of(why, asked));

@@ -6,11 +6,14 @@ use kube::core::{ApiResource, GroupVersionKind};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Kind {
     Deployment,
+    Event,
     HttpRoute,
     Ingress,
+    Lease,
     Namespace,
     Pod,
     ReplicaSet,
+    Rollout,
     Service,
     VirtualService,
 }
@@ -20,11 +23,14 @@ impl Kind {
     const fn words(self) -> (&'static str, &'static str, &'static str, &'static str) {
         match self {
             Self::Deployment => ("apps", "v1", "Deployment", "deployments"),
+            Self::Event => ("events.k8s.io", "v1", "Event", "events"),
             Self::HttpRoute => ("gateway.networking.k8s.io", "v1", "HTTPRoute", "httproutes"),
             Self::Ingress => ("networking.k8s.io", "v1", "Ingress", "ingresses"),
+            Self::Lease => ("coordination.k8s.io", "v1", "Lease", "leases"),
             Self::Namespace => ("", "v1", "Namespace", "namespaces"),
             Self::Pod => ("", "v1", "Pod", "pods"),
             Self::ReplicaSet => ("apps", "v1", "ReplicaSet", "replicasets"),
+            Self::Rollout => ("tidegate.dev", "v1", "Rollout", "rollouts"),
             Self::Service => ("", "v1", "Service", "services"),
             Self::VirtualService => ("networking.istio.io", "v1", "VirtualService", "virtualservices"),
         }

@@ -15,8 +15,10 @@
 //! | `traffic` | routes, without IO |
 //! | `view` | the namespace as it is now, kept by watches |
 //! | `target` | effects |
+//! | `control` | what a controller needs: Rollouts, their status, events, the Lease |
 
 mod cluster;
+pub mod control;
 mod fault;
 mod fence;
 mod kinds;

@@ -12,7 +12,7 @@ use tidegate_core::{
 use tidegate_engine::QueuePolicy;
 use tidegate_proxy::protocol as wire;
 
-mod kubernetes;
+pub(crate) mod kubernetes;
 
 use crate::{
     config::{

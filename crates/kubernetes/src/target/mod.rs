@@ -18,6 +18,7 @@ use std::{
 
 use crate::{
     cluster::{Address, Cluster, Lane},
+    control::Held,
     fault::ClusterError,
     fence::{Fence, FenceError},
     kinds::Kind,
@@ -47,6 +48,7 @@ pub struct KubernetesTarget {
     owner: Arc<str>,
     clock: Arc<Clock>,
     metrics: Metrics,
+    held: Option<Held>,
 }
 
 /// Why an effect did not happen.
@@ -93,7 +95,14 @@ impl EffectError {
 impl KubernetesTarget {
     /// The target of one Tidegate. `owner` names its data directory among all that may write to a cluster.
     pub fn new(owner: &str, clock: Arc<Clock>) -> Self {
-        Self { clusters: Arc::default(), owner: owner.into(), clock, metrics: Metrics::default() }
+        Self { clusters: Arc::default(), owner: owner.into(), clock, metrics: Metrics::default(), held: None }
+    }
+
+    /// The same, which asks a cluster nothing any more once this right has ended.
+    #[must_use]
+    pub fn while_held(mut self, held: Held) -> Self {
+        self.held = Some(held);
+        self
     }
 
     /// See [`tidegate_engine::World::perform`].
@@ -153,7 +162,7 @@ impl KubernetesTarget {
             return Ok(Arc::clone(cluster));
         }
         // Not under the lock: another cluster's way back is not to wait for this one's credentials.
-        let cluster = Arc::new(Cluster::connect(address).await?);
+        let cluster = Arc::new(Cluster::connect(address, self.held.as_ref()).await?);
         Ok(Arc::clone(clusters().entry(address.clone()).or_insert(cluster)))
     }
 }
