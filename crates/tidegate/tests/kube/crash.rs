@@ -1,0 +1,44 @@
+//! Controllers that die, and journals that are lost.
+
+use serde_json::json;
+
+use crate::scene::{Scene, condition, is};
+
+#[test]
+fn a_controller_that_is_killed_in_the_middle_goes_on_when_it_is_started_again() {
+    let scene = Scene::new("killed");
+    let controller = scene.controller("a");
+    scene.apply('a', &json!({}));
+    scene.until_state("verified");
+    scene.apply('b', &json!({"strategy": {"canary": {"steps": ["50%"], "bake": "4s"}}}));
+    let half = scene.until("half of the traffic", |status| status["share"] == "50%");
+    controller.kill();
+    let _controller = scene.controller("a");
+    let done = scene.until_state("verified");
+    assert_eq!(done["status"]["deployment"], half["status"]["deployment"], "the same deployment went on");
+    assert!(done["status"]["epoch"].as_u64() > half["status"]["epoch"].as_u64());
+    assert_eq!(scene.releases().len(), 2, "{:?}", scene.releases());
+    let events = scene.events();
+    let verified = events.iter().filter(|(reason, _)| reason == "Verified").count();
+    assert_eq!(verified, 2, "each change is told once: {events:?}");
+}
+
+#[test]
+fn without_the_journal_the_objects_and_the_status_are_enough() {
+    let scene = Scene::new("lost");
+    let controller = scene.controller("a");
+    scene.apply('a', &json!({}));
+    let before = scene.until_state("verified");
+    controller.terminate();
+    let (code, log) = controller.ended();
+    assert_eq!(code, Some(0), "{log}");
+    // Another disk, with nothing on it.
+    let _controller = scene.controller("b");
+    scene.apply('b', &json!({}));
+    let after = scene.until_state("verified");
+    assert_eq!(condition(&after, "Ready"), is("True", "Verified"));
+    assert!(after["status"]["epoch"].as_u64() > before["status"]["epoch"].as_u64());
+    let stable = after["status"]["stable"].as_str().unwrap_or_default();
+    assert!(stable.ends_with("-0"), "what served was adopted: {after:#}");
+    assert_eq!(scene.releases().len(), 2, "nothing was rolled out twice: {:?}", scene.releases());
+}
