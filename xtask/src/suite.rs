@@ -29,6 +29,9 @@ pub(crate) enum Suite {
 /// The crates whose tests start a control plane.
 const KUBE: &[&str] = &["tidegate-bed", "tidegate-kubernetes"];
 
+/// The test program of the binary that starts one; no other suite runs it.
+const CONTROLLER: [&str; 4] = ["--package", "tidegate", "--test", "kube"];
+
 /// Whether dependencies must be those of `Cargo.lock`, to the letter.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Locked {
@@ -118,6 +121,9 @@ fn kube_tests(locked: Locked, tally: &mut Tally) -> anyhow::Result<()> {
     setup::for_kube_tests()?;
     let mut command = step::cargo(&["test", "--no-fail-fast"]);
     command.args(KUBE.iter().flat_map(|package| ["--package", package]));
+    cargo_test(command, locked, tally)?;
+    let mut command = step::cargo(&["test", "--no-fail-fast"]);
+    command.args(CONTROLLER);
     cargo_test(command, locked, tally)
 }
 

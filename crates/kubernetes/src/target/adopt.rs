@@ -42,6 +42,8 @@ impl KubernetesTarget {
                 serving.entry(deployment.to_owned()).or_default().push(set);
             }
         }
+        // A release that was on its way when its journal was lost is not what it would replace.
+        serving.remove(&new.name);
         if serving.len() > 1 {
             return Err(EffectError::Wrong(format!(
                 "Service {}/{} reaches the pods of {} Deployments ({}): which of them is the stable release cannot be told; \
@@ -68,8 +70,10 @@ fn adopted(like: &KubernetesSpec, object: &Value, sets: &[Value]) -> Result<Rele
         [only] => only.pointer("/metadata/labels/pod-template-hash").and_then(Value::as_str),
         _ => None,
     };
+    // What waits in a paused Deployment is not what runs.
+    let paused = Workload::of(object).paused;
     let moving = number("/metadata/generation") != number("/status/observedGeneration")
-        || number("/status/updatedReplicas") != number("/status/replicas");
+        || (!paused && number("/status/updatedReplicas") != number("/status/replicas"));
     let Some(hash) = hash.filter(|_| !moving) else {
         return Err(EffectError::Wrong(format!(
             "Deployment {namespace}/{name} is being rolled out by somebody else: wait until that has ended"
@@ -78,7 +82,11 @@ fn adopted(like: &KubernetesSpec, object: &Value, sets: &[Value]) -> Result<Rele
     let hash = hash.to_owned();
     let selector =
         object.pointer("/spec/selector/matchLabels").and_then(Value::as_object).cloned().unwrap_or_default();
-    let template = object.pointer("/spec/template").cloned().unwrap_or_default();
+    let mut template =
+        sets.first().and_then(|only| only.pointer("/spec/template")).cloned().unwrap_or_default();
+    if let Some(labels) = template.pointer_mut("/metadata/labels").and_then(Value::as_object_mut) {
+        labels.remove("pod-template-hash");
+    }
     let image =
         template.pointer("/spec/containers/0/image").and_then(Value::as_str).unwrap_or_default().to_owned();
     let wanted = Workload::of(object).wanted;

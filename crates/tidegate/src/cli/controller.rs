@@ -56,7 +56,7 @@ struct RunArgs {
     #[arg(long, value_name = "IP:PORT")]
     listen: Option<SocketAddr>,
     /// Seconds without a renewal of the Lease after which another controller takes over.
-    #[arg(long, value_name = "SECONDS", default_value_t = 12, value_parser = clap::value_parser!(u64).range(3..=60))]
+    #[arg(long, value_name = "SECONDS", default_value_t = manifests::LEASE_S, value_parser = clap::value_parser!(u64).range(3..=60))]
     lease: u64,
 }
 

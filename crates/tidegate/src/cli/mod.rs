@@ -130,7 +130,7 @@ enum Verb {
     Man(reference::DirectoryArgs),
     /// Write the generated reference into a directory.
     #[command(hide = true)]
-    Gen(reference::DirectoryArgs),
+    Gen(reference::GenArgs),
     /// A sample service for demonstrations and tests.
     #[command(hide = true)]
     Sample(demo::sample::SampleOptions),

@@ -23,7 +23,7 @@ use tidegate_kubernetes::control::{Control, Happened};
 
 use super::{
     rollout::Rollout,
-    status::{self, Came, Facts, camel, is_bad, is_ended, status},
+    status::{Came, Facts, camel, is_bad, is_ended, status},
     verbs,
 };
 use crate::{
@@ -224,6 +224,10 @@ impl Desk {
             Err(why) => return Ok(self.refused(why)),
         };
         request.lifted = lift.is_some();
+        // Its journal was lost on the way: its objects are there, and it goes on as what it was.
+        if let (Some(tag), true) = (rollout.said("release"), rollout.said("request") == Some(asked)) {
+            tag.clone_into(&mut request.release.tag);
+        }
         match adopt(&self.engine, &self.targets, &mut request).await {
             Ok(()) => {}
             Err(Unadopted::Journal(why)) => return Err(chain(&why)),

@@ -23,7 +23,8 @@ fn the_api_server_takes_the_definition_and_refuses_fields_that_are_not_known_or_
     let mut named = scene.rollout('a', &json!({}));
     named["metadata"]["name"] = json!("shop.example");
     let path = scene.path("shop.example") + "?fieldManager=kubectl";
-    let answer = scene.admin().ask("PATCH", &path, "application/apply-patch+yaml", named.to_string()).expect("one");
+    let answer =
+        scene.admin().ask("PATCH", &path, "application/apply-patch+yaml", named.to_string()).expect("one");
     assert!(answer.body.to_string().contains("at most 39 characters"), "{}", answer.body);
 }
 
@@ -36,7 +37,10 @@ fn a_spec_that_is_refused_is_a_condition_that_names_the_field_and_what_runs_is_l
     let before = scene.releases();
     let cases = [
         (json!({"strategy": {"canary": {"steps": ["50%", "20%"]}}}), "spec.strategy.canary.steps[1]"),
-        (json!({"strategy": {"canary": {"steps": [{"share": "50%", "baek": "1s"}]}}}), "did you mean `bake`?"),
+        (
+            json!({"strategy": {"canary": {"steps": [{"share": "50%", "baek": "1s"}]}}}),
+            "did you mean `bake`?",
+        ),
         (json!({"gates": {"error_rate": {"metric": "requests"}}}), "requests"),
         (json!({"image": "shop:1"}), "spec.image"),
         (json!({"template": {"spec": {"containers": [{"name": "web", "image": "shop:1"}]}}}), "by digest"),
@@ -57,7 +61,8 @@ fn a_spec_that_is_refused_is_a_condition_that_names_the_field_and_what_runs_is_l
     let mut written = lax.clone();
     written["spec"]["gates"] = json!({"instancse": {}});
     lax["spec"]["gates"] = written["spec"]["gates"].clone();
-    lax["metadata"]["annotations"] = json!({"kubectl.kubernetes.io/last-applied-configuration": written.to_string()});
+    lax["metadata"]["annotations"] =
+        json!({"kubectl.kubernetes.io/last-applied-configuration": written.to_string()});
     let patch = scene.path("shop") + "?fieldValidation=Ignore";
     scene.admin().merge(&patch, &lax).expect("taken, and dropped");
     let refused = scene.until_state("refused");

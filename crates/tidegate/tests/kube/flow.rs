@@ -2,7 +2,9 @@
 
 use serde_json::{Value, json};
 
-use crate::scene::{Scene, condition, is, template};
+use tidegate_bed::until;
+
+use crate::scene::{SOON, Scene, condition, is, template};
 
 #[test]
 fn generations_go_through_a_canary_or_back_and_status_conditions_and_events_say_so() {
@@ -43,14 +45,20 @@ fn generations_go_through_a_canary_or_back_and_status_conditions_and_events_say_
     // The spec was never written by anybody but its author, and a steady state costs no write.
     let managers = back["metadata"]["managedFields"].as_array().expect("managers").clone();
     let ours: Vec<&Value> = managers.iter().filter(|one| one["manager"] == "tidegate").collect();
-    assert!(ours.iter().all(|one| one["subresource"] == "status" && one["operation"] == "Apply"), "{ours:#?}");
+    assert!(
+        ours.iter().all(|one| one["subresource"] == "status" && one["operation"] == "Apply"),
+        "{ours:#?}"
+    );
     assert_eq!(ours.len(), 1);
 
     // What serves already is asked for: nothing happens to it.
     scene.apply('b', &json!({}));
     let same = scene.until_state("verified");
     assert_eq!(condition(&same, "Ready"), is("True", "Verified"));
-    assert!(same["status"]["message"].as_str().is_some_and(|text| text.contains("Nothing to do")), "{same:#}");
+    assert!(
+        same["status"]["message"].as_str().is_some_and(|text| text.contains("Nothing to do")),
+        "{same:#}"
+    );
 }
 
 #[test]
@@ -83,7 +91,8 @@ fn annotations_are_verbs_and_each_is_heard_once() {
     let controller = scene.controller("a");
     scene.apply('a', &json!({}));
     scene.until_state("verified");
-    let strategy = json!({"canary": {"bake": "10m", "steps": ["20%", {"share": "50%", "approval": true}, "60%"]}});
+    let strategy =
+        json!({"canary": {"bake": "10m", "steps": ["20%", {"share": "50%", "approval": true}, "60%"]}});
     scene.apply('b', &json!({"replicas": 10, "strategy": strategy}));
     scene.until("the first stage", |status| status["stage"] == "1/4" && status["share"] != "0%");
     scene.annotate("pause", "lunch");
@@ -100,7 +109,8 @@ fn annotations_are_verbs_and_each_is_heard_once() {
     let epoch = waits["status"]["epoch"].clone();
     scene.until("the next leader's word", |status| status["epoch"] != epoch);
     scene.annotate("approve", "1");
-    let stage = scene.until("the second stage", |status| status["stage"] == "2/4" && status["share"] == "50%");
+    let stage =
+        scene.until("the second stage", |status| status["stage"] == "2/4" && status["share"] == "50%");
     assert_eq!(stage["status"]["requests"]["approve"]["id"], "1");
     scene.annotate("abort", "enough");
     let back = scene.until_state("rolled_back");
@@ -109,4 +119,39 @@ fn annotations_are_verbs_and_each_is_heard_once() {
     let late = scene.until("an answer", |status| status["requests"]["abort"]["id"] == "again");
     let answer = late["status"]["requests"]["abort"]["answer"].as_str().unwrap_or_default();
     assert!(answer.starts_with("not done: "), "{answer}");
+}
+
+#[test]
+fn a_deployment_that_was_there_goes_on_to_be_written_by_its_owner_and_no_pod_of_it_is_restarted() {
+    let scene = Scene::new("workload");
+    let path = format!("/apis/apps/v1/namespaces/{}/deployments", scene.namespace);
+    let deployment = json!({
+        "metadata": {"name": "shop"},
+        "spec": {"replicas": 2, "selector": {"matchLabels": {"app": "shop"}}, "template": template('a', None)},
+    });
+    scene.admin().create(&path, &deployment).expect("a Deployment");
+    let own = format!("{path}/shop");
+    until("two ready pods", SOON, || {
+        Ok((scene.admin().get(&own)?["status"]["readyReplicas"] == 2).then_some(()))
+    })
+    .expect("ready");
+    let pods = |scene: &Scene| {
+        let list = scene.admin().get(&format!("/api/v1/namespaces/{}/pods", scene.namespace)).expect("pods");
+        let uid = |pod: &Value| pod["metadata"]["uid"].as_str().unwrap_or_default().to_owned();
+        list["items"].as_array().expect("items").iter().map(uid).collect::<Vec<_>>()
+    };
+    let before = pods(&scene);
+    let _controller = scene.controller("a");
+    let strategy = json!({"canary": {"steps": ["50%"], "bake": "1s"}});
+    scene.apply('a', &json!({"template": null, "workload": {"deployment": "shop"}, "strategy": strategy}));
+    scene.until_state("verified");
+    assert_eq!(pods(&scene), before, "it serves already");
+    // Its owner pauses it, so that what he writes from now on is rolled out here.
+    scene.admin().merge(&own, &json!({"spec": {"paused": true}})).expect("paused");
+    scene.admin().merge(&own, &json!({"spec": {"template": template('b', None)}})).expect("written");
+    let half = scene.until("half of the traffic", |status| status["share"] == "50%");
+    assert!(before.iter().all(|pod| pods(&scene).contains(pod)), "{half:#}");
+    let done =
+        scene.until("the new one", |status| status["state"] == "verified" && status["share"] == "100%");
+    assert_eq!(done["status"]["stable"], half["status"]["stable"]);
 }

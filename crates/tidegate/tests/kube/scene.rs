@@ -68,7 +68,10 @@ impl Scene {
         let service = json!({
             "metadata": {"name": "shop"}, "spec": {"selector": {"app": "shop"}, "ports": [{"port": 80}]},
         });
-        scene.admin().create(&format!("/api/v1/namespaces/{}/services", scene.namespace), &service).expect("a Service");
+        scene
+            .admin()
+            .create(&format!("/api/v1/namespaces/{}/services", scene.namespace), &service)
+            .expect("a Service");
         scene
     }
 
@@ -80,7 +83,9 @@ impl Scene {
     fn account(&mut self) {
         let namespace = self.namespace.clone();
         let image = image('0');
-        for object in manifests(&["--namespace", &namespace, "--lease-namespace", &namespace, "--image", &image]) {
+        for object in
+            manifests(&["--namespace", &namespace, "--lease-namespace", &namespace, "--image", &image])
+        {
             let collection = match object["kind"].as_str().expect("a kind") {
                 "ServiceAccount" => format!("/api/v1/namespaces/{namespace}/serviceaccounts"),
                 "Role" => format!("{RBAC}/namespaces/{namespace}/roles"),
@@ -95,7 +100,8 @@ impl Scene {
             "apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectRulesReview", "spec": {"namespace": namespace},
         });
         until("the role", SOON, || {
-            let rules = access.create("/apis/authorization.k8s.io/v1/selfsubjectrulesreviews", &review)?.to_string();
+            let rules =
+                access.create("/apis/authorization.k8s.io/v1/selfsubjectrulesreviews", &review)?.to_string();
             Ok((rules.contains("rollouts/status") && rules.contains("\"update\"")).then_some(()))
         })
         .expect("the role is in force");
@@ -156,6 +162,9 @@ impl Scene {
         });
         for (key, value) in more.as_object().into_iter().flatten() {
             spec[key] = value.clone();
+            if value.is_null() {
+                drop(spec.as_object_mut().and_then(|spec| spec.remove(key)));
+            }
         }
         json!({
             "apiVersion": "tidegate.dev/v1",
@@ -189,7 +198,9 @@ impl Scene {
     pub(crate) fn logs(&self) -> String {
         let files = fs::read_dir(self.folder.path()).expect("a folder").flatten();
         let logs = files.filter(|file| file.path().extension().is_some_and(|ext| ext == "log"));
-        logs.map(|file| fs::read_to_string(file.path()).unwrap_or_default()).collect::<Vec<_>>().join("\n---\n")
+        logs.map(|file| fs::read_to_string(file.path()).unwrap_or_default())
+            .collect::<Vec<_>>()
+            .join("\n---\n")
     }
 
     /// Our Deployments with the number of pods that each asks for.
@@ -201,6 +212,24 @@ impl Scene {
             (name, one["spec"]["replicas"].as_u64().unwrap_or_default())
         };
         list["items"].as_array().expect("items").iter().map(one).collect()
+    }
+
+    /// The versions of everything that a controller writes, by what they are.
+    pub(crate) fn versions(&self) -> Vec<(String, String)> {
+        let of = |group: &str, plural: &str| {
+            let path = format!("{group}/namespaces/{}/{plural}", self.namespace);
+            let list = self.admin().get(&path).expect("a list");
+            let text = |one: &Value, key: &str| one["metadata"][key].as_str().unwrap_or_default().to_owned();
+            let items = list["items"].as_array().expect("items").clone();
+            items.iter().map(|one| (text(one, "name"), text(one, "resourceVersion"))).collect::<Vec<_>>()
+        };
+        let parts = [
+            ("/apis/tidegate.dev/v1", "rollouts"),
+            ("/apis/apps/v1", "deployments"),
+            ("/api/v1", "services"),
+            ("/apis/events.k8s.io/v1", "events"),
+        ];
+        parts.into_iter().flat_map(|(group, plural)| of(group, plural)).collect()
     }
 
     /// Reasons of the events about the Rollout, with their notes, in the order of their moments.
