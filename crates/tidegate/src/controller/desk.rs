@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 use sha2::{Digest as _, Sha256};
 use tidegate_core::{
     deployment::Recorded,
-    model::{Actor, ActorKind},
+    model::{Actor, ActorKind, Release},
     plan::{self, PlanError},
     view,
 };
@@ -19,7 +19,10 @@ use tidegate_engine::{
     journal::{Digest, Filter, History, Request as Key},
     run,
 };
-use tidegate_kubernetes::control::{Control, Happened};
+use tidegate_kubernetes::{
+    KubernetesSpec,
+    control::{Control, Happened},
+};
 
 use super::{
     rollout::Rollout,
@@ -233,6 +236,9 @@ impl Desk {
             Err(Unadopted::Journal(why)) => return Err(chain(&why)),
             Err(Unadopted::Unclear(why)) => return Ok(self.refused(why)),
         }
+        if let Some(tag) = serves(spec, manifest, request.stable.as_ref()) {
+            return Ok(Settled::Unchanged { tag, newest: self.newest(rollout).await? });
+        }
         let reason = lift.or_else(|| rollout.annotation("kubernetes.io/change-cause")).unwrap_or_default();
         let submission = Submission {
             request,
@@ -388,6 +394,14 @@ impl Desk {
         };
         self.control.tell(&happened).await.map_err(|why| chain(&why))
     }
+}
+
+/// The tag of what serves, when that is the very Deployment that the Rollout names, as it is now.
+fn serves(spec: &rollout::RolloutSpec, manifest: &Value, stable: Option<&Release>) -> Option<String> {
+    let (Source::Deployment(named), Some(stable)) = (&spec.source, stable) else { return None };
+    let known = KubernetesSpec::of(stable).ok()?;
+    let is_it = known.adopted.is_some_and(|adopted| adopted.deployment == *named);
+    (is_it && manifest.pointer("/spec/template") == Some(&known.template)).then(|| stable.tag.clone())
 }
 
 /// What was asked for by this Rollout as it is: the same answer for the same key, after whichever crash.

@@ -56,6 +56,8 @@ fn a_spec_that_is_refused_is_a_condition_that_names_the_field_and_what_runs_is_l
         assert_eq!(refused["status"]["deployment"], good["status"]["deployment"]);
     }
     assert_eq!(scene.releases(), before, "nothing else happened");
+    scene.apply('a', &json!({}));
+    scene.until_state("verified");
     // Where the client lets the API server drop what it does not know, it is named all the same.
     let mut lax = scene.rollout('a', &json!({}));
     let mut written = lax.clone();
