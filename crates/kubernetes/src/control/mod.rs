@@ -27,6 +27,9 @@ use crate::{
 /// Longest answer to one request.
 const ANSWER_MAX: Duration = Duration::from_secs(10);
 
+/// Rollouts that one answer brings at most.
+const PAGE_MAX: u32 = 500;
+
 /// The longest `note` of an event that the API server takes, bytes.
 const NOTE_BYTES_MAX: usize = 1_024;
 
@@ -87,10 +90,15 @@ impl Control {
         let mut all = Vec::new();
         for namespace in scope.parts() {
             let api = self.api(Kind::Rollout, namespace);
-            let parameters = ListParams::default();
-            let list = api.list(&parameters);
-            let list = self.ask("list", Kind::Rollout, namespace.unwrap_or("every one"), "", list).await?;
-            all.extend(list.items.into_iter().map(watch::value));
+            let mut parameters = ListParams::default().limit(PAGE_MAX);
+            loop {
+                let list = api.list(&parameters);
+                let list =
+                    self.ask("list", Kind::Rollout, namespace.unwrap_or("every one"), "", list).await?;
+                all.extend(list.items.into_iter().map(watch::value));
+                let Some(next) = list.metadata.continue_.filter(|next| !next.is_empty()) else { break };
+                parameters = parameters.continue_token(&next);
+            }
         }
         Ok(all)
     }

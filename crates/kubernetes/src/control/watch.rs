@@ -1,7 +1,6 @@
 //! Rollouts as they come and go, with everything listed anew now and then.
 
-use std::pin::pin;
-use std::time::Duration;
+use std::{collections::BTreeSet, pin::pin, time::Duration};
 
 use futures_util::StreamExt;
 use kube::{
@@ -41,7 +40,7 @@ pub enum News {
         /// The namespace; `None` is every one.
         namespace: Option<String>,
         /// Namespace and name of each.
-        all: Vec<(String, String)>,
+        all: BTreeSet<(String, String)>,
     },
     /// There may be news that cannot be heard.
     Trouble(ClusterError),
@@ -68,7 +67,7 @@ struct Part {
 
 impl Part {
     async fn follow(self, api: Api<DynamicObject>, to: mpsc::Sender<News>) {
-        let mut all = Vec::new();
+        let mut all = BTreeSet::new();
         loop {
             let mut again = pin!(tokio::time::sleep(LIST_AGAIN));
             let mut stream = pin!(watcher(api.clone(), watcher::Config::default()).default_backoff());
@@ -85,7 +84,7 @@ impl Part {
                         continue;
                     }
                     Some(Ok(Event::InitApply(object))) => {
-                        all.push(names(&object));
+                        all.insert(names(&object));
                         News::Is(value(object))
                     }
                     Some(Ok(Event::InitDone)) => {

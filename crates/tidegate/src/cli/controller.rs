@@ -67,7 +67,7 @@ struct ManifestsArgs {
     /// The controller's image by digest: `name@sha256:…`
     #[arg(long, value_name = "IMAGE", required_unless_present = "crd", value_parser = pinned)]
     image: Option<String>,
-    /// Print the CustomResourceDefinition alone.
+    /// Print the definition of Rollouts alone.
     #[arg(long)]
     crd: bool,
 }

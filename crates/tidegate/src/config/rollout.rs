@@ -45,7 +45,7 @@ pub(crate) struct RolloutSpec {
 }
 
 /// Which block of the table a key of `spec` is from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug)]
 pub(super) enum Home {
     Service,
     Run,

@@ -1,4 +1,4 @@
-//! The table of fields as a structural schema (OpenAPI v3), as the API server takes it for a custom resource.
+//! The table of fields as a structural schema (`OpenAPI` v3), as the API server takes it for a custom resource.
 //!
 //! What such a schema cannot say is left to whoever reads the Rollout: a value that is a word or keys has no type here, so
 //! that keys below it which are not known are kept and can be named.
@@ -6,7 +6,7 @@
 use serde_json::{Map, Value, json};
 
 use super::{
-    rollout::{Home, is_usable, spec_fields},
+    rollout::{is_usable, spec_fields},
     schema::{in_words, share, thousandths, word_list},
     table::{Absent, Block, Choice, Field, Form, Kind},
 };
@@ -14,7 +14,6 @@ use super::{
 /// The schema of a Rollout's `spec`.
 pub(crate) fn rollout_spec() -> Value {
     let fields: Vec<&'static Field> = spec_fields().map(|(_, field)| field).collect();
-    let run = |key: &str| spec_fields().any(|(home, field)| home == Home::Run && field.key == key);
     let mut schema = keys("What is rolled out and how; the words of `tidegate.yaml`.", &fields, None, true);
     let own = json!({
         "template": {
@@ -31,7 +30,6 @@ pub(crate) fn rollout_spec() -> Value {
             "properties": {"deployment": text(Form::Object)},
         },
     });
-    debug_assert!(run("service"), "the users' Service is a key of a Rollout");
     if let (Some(properties), Value::Object(own)) =
         (schema.pointer_mut("/properties").and_then(Value::as_object_mut), own)
     {
@@ -98,14 +96,14 @@ fn property(field: &'static Field) -> Value {
     let Some(object) = schema.as_object_mut() else { return schema };
     // Defaults are said and not set: what the API server fills in would be somebody's change of the spec.
     let absent = match field.absent {
-        Absent::Required => String::new(),
-        Absent::Default("{}") => String::new(),
+        Absent::Required | Absent::Default("{}") => String::new(),
         Absent::Default(yaml) => format!(" Default: `{yaml}`."),
         Absent::Means(means) => format!(" Without it: {means}."),
     };
-    let words = match field.kind {
-        Kind::Block(_) => String::new(),
-        _ => format!(" ({})", in_words(&field.kind)),
+    let words = if matches!(field.kind, Kind::Block(_)) {
+        String::new()
+    } else {
+        format!(" ({})", in_words(&field.kind))
     };
     object.insert("description".to_owned(), json!(format!("{}{absent}{words}", field.doc)));
     schema

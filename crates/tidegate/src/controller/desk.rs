@@ -40,6 +40,10 @@ use crate::{
 /// A refused Rollout is looked at again after so long: what was in its way may be gone.
 const AGAIN: Duration = Duration::from_secs(20);
 
+/// One about which nothing more is to be expected is looked at after so long all the same: somebody may have written over
+/// its status.
+const REST: Duration = Duration::from_mins(10);
+
 /// Events of one look at most: a deployment that nobody wrote about yet has more, and its journal has all.
 const EVENTS_MAX: usize = 32;
 
@@ -79,6 +83,8 @@ pub(super) struct Memory {
     requests: Map<String, Value>,
     /// The deployment whose changes of state are told, and how many of them were.
     told: Option<(String, usize)>,
+    /// Its template is somewhere else, or its deployment has not ended.
+    moves: bool,
 }
 
 /// What became of a generation.
@@ -103,7 +109,8 @@ impl Memory {
     pub(super) fn again(&self) -> Duration {
         match &self.settled {
             Some((_, Settled::Refused { at, .. })) => AGAIN.saturating_sub(at.elapsed()),
-            Some((_, Settled::Deployment | Settled::Unchanged { .. } | Settled::Kept)) | None => AGAIN,
+            Some((_, Settled::Deployment | Settled::Unchanged { .. } | Settled::Kept)) if !self.moves => REST,
+            _ => AGAIN,
         }
     }
 }
@@ -116,7 +123,7 @@ impl Desk {
             return Ok(None);
         }
         if let Some(other) = rollout.said("owner").filter(|owner| *owner != self.owner) {
-            return Err(format!(
+            let why = format!(
                 "Rollout {}/{} is looked after by another Tidegate (`{other}`, this is `{}`): stop one of the two; to hand it \
                  over, `kubectl patch rollouts.tidegate.dev {} --subresource status --type merge -p \
                  '{{\"status\":{{\"owner\":null}}}}'`",
@@ -124,7 +131,9 @@ impl Desk {
                 rollout.name(),
                 self.owner,
                 rollout.name()
-            ));
+            );
+            self.warn(rollout, "Owned", &why).await?;
+            return Err(why);
         }
         if memory.requests.is_empty()
             && let Some(known) = rollout.status().get("requests").and_then(Value::as_object)
@@ -143,13 +152,9 @@ impl Desk {
             Ok((manifest, digest)) => (key(rollout, lift, digest.as_deref()), Ok(manifest)),
             Err(why) => (key(rollout, lift, None), Err(why)),
         };
-        if let Some((before, settled)) = &memory.settled
-            && *before == asked
-        {
-            match settled {
-                Settled::Refused { at, .. } if at.elapsed() >= AGAIN => {}
-                _ => return Ok(()),
-            }
+        let due = |settled: &Settled| matches!(settled, Settled::Refused { at, .. } if at.elapsed() >= AGAIN);
+        if memory.settled.as_ref().is_some_and(|(before, settled)| *before == asked && !due(settled)) {
+            return Ok(());
         }
         let known = self.engine.journal().request(&asked).await.map_err(|why| chain(&why))?;
         let settled = match manifest {
@@ -166,7 +171,6 @@ impl Desk {
 
     /// The spec as it is understood, with its manifest; beside it what tells the manifest from others where it is not a part
     /// of the spec. The inner error is the Rollout's own fault.
-    #[expect(clippy::type_complexity, reason = "two kinds of trouble, told apart by who has to do something")]
     async fn manifest(
         &self,
         rollout: Rollout<'_>,
@@ -327,13 +331,17 @@ impl Desk {
             now: now(),
         };
         let wanted = status(&facts, rollout.status());
+        let word = wanted.get("state").and_then(Value::as_str).unwrap_or_default();
+        memory.moves = rollout.spec().get("workload").is_some() || !is_ended(word);
         if let (Some(id), Some(history)) = (&newest, &history) {
             self.tell(rollout, id, history, memory).await?;
         }
-        if let Came::Refused(why) = came {
-            self.tell_refused(rollout, why).await?;
+        if let Came::Refused(why) = came
+            && rollout.said("message") != Some(why)
+        {
+            self.warn(rollout, "Refused", why).await?;
         }
-        if wanted == *rollout.status() {
+        if is_same(&wanted, rollout.status()) {
             return Ok(None);
         }
         // The first to write says whose it is: only over what was read.
@@ -378,16 +386,14 @@ impl Desk {
         Ok(())
     }
 
-    async fn tell_refused(&self, rollout: Rollout<'_>, why: &str) -> Result<(), String> {
-        if rollout.said("message") == Some(why) {
-            return Ok(());
-        }
+    /// One event for each thing that is wrong with a generation.
+    async fn warn(&self, rollout: Rollout<'_>, reason: &str, why: &str) -> Result<(), String> {
         let digest = hex(&Sha256::digest(why.as_bytes()), 4);
         let happened = Happened {
-            name: format!("{}.refused.{}.{digest}", rollout.name(), rollout.generation()),
+            name: format!("{}.{}.{}.{digest}", rollout.name(), reason.to_lowercase(), rollout.generation()),
             rollout: rollout.0.clone(),
             warning: true,
-            reason: "Refused".to_owned(),
+            reason: reason.to_owned(),
             note: why.to_owned(),
             at: micros(now()),
             instance: self.identity.clone(),
@@ -415,6 +421,16 @@ fn key(rollout: Rollout<'_>, lift: Option<&str>, manifest: Option<&str>) -> Stri
         manifest.unwrap_or_default(),
         lift.unwrap_or_default()
     )
+}
+
+/// Whether there is nothing new to say. That there is a new leader alone is nothing new.
+fn is_same(wanted: &Value, present: &Value) -> bool {
+    let part = |status: &Value| {
+        let mut status = status.as_object().cloned().unwrap_or_default();
+        status.remove("epoch");
+        status
+    };
+    part(wanted) == part(present)
 }
 
 fn deployment(template: &Value) -> Value {

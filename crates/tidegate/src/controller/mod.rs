@@ -75,16 +75,20 @@ pub(crate) async fn run(options: ControllerOptions) -> Result<(), Fault> {
         }
     };
     let leads = async {
-        until_known(&control, &options.scope).await?;
-        health.connected.store(true, Ordering::Relaxed);
-        let leader = candidate.acquire().await.map_err(fault)?;
+        let acquired = async {
+            until_known(&control, &options.scope).await?;
+            health.connected.store(true, Ordering::Relaxed);
+            candidate.acquire().await.map_err(fault)
+        };
+        let leader = tokio::select! {
+            leader = acquired => leader?,
+            () = terminated() => return Ok(()),
+        };
         lead(&control, options, leader, &health).await
     };
     tokio::select! {
         ended = leads => ended,
         ended = probes => ended,
-        // While it leads, the server hears this too, and gives the Lease back.
-        () = terminated(), if !health.held.is_held() => Ok(()),
     }
 }
 
@@ -119,25 +123,34 @@ async fn lead(
     let claimed = Claimed::of(place, least)?;
     let epoch = claimed.epoch();
     leader.raise(epoch).await.map_err(fault)?;
-    let server = claimed.start(&owner, Some(health.held.clone())).await?;
-    let desk = Arc::new(Desk {
-        control: control.clone(),
-        engine: server.engine(),
-        targets: server.targets(),
-        kubeconfig,
-        root,
-        owner,
-        identity: leader.identity().to_owned(),
-        epoch,
-        counts: Counts::default(),
-    });
-    let reconciler = Reconciler::new(Arc::clone(&desk)).await.map_err(Fault::world)?;
-    // Set once: a process leads once.
-    drop(health.desk.set((desk, reconciler.count())));
+    let identity = leader.identity().to_owned();
+    let work = async {
+        let server = claimed.start(&owner, Some(health.held.clone())).await?;
+        let desk = Arc::new(Desk {
+            control: control.clone(),
+            engine: server.engine(),
+            targets: server.targets(),
+            kubeconfig,
+            root,
+            owner,
+            identity,
+            epoch,
+            counts: Counts::default(),
+        });
+        let reconciler = Reconciler::new(Arc::clone(&desk)).await.map_err(Fault::world)?;
+        // Set once: a process leads once.
+        drop(health.desk.set((desk, reconciler.count())));
+        tokio::select! {
+            ended = server.serve(None) => ended,
+            ended = reconciler.run(scope) => ended,
+        }
+    };
+    // To take over thousands of deployments takes longer than the Lease lasts.
     let ended = tokio::select! {
-        lost = leader.keep() => return Err(Fault::trouble(format!("this controller does not lead any more: {lost}"))),
-        ended = server.serve(None) => ended,
-        ended = reconciler.run(scope) => ended,
+        lost = leader.keep() => {
+            return Err(Fault::trouble(format!("this controller does not lead any more: {lost}")));
+        }
+        ended = work => ended,
     };
     leader.release().await;
     ended
@@ -153,17 +166,17 @@ fn identity() -> String {
 
 /// An error of the cluster, in the words of a controller.
 fn fault(error: ClusterError) -> Fault {
-    match error {
-        ClusterError::UnknownKind { cluster, .. } => Fault::refuse(format!(
+    if let ClusterError::UnknownKind { cluster, .. } = &error {
+        return Fault::refuse(format!(
             "{cluster} does not know Rollouts: install their CustomResourceDefinition with `tidegate controller manifests --crd | \
              kubectl apply -f -`"
-        )),
-        ClusterError::Configuration(why) => Fault::refuse(format!(
-            "no cluster is known: {why}; set KUBECONFIG, or name the file with --kubeconfig"
-        )),
-        error => {
-            let blame = if error.is_permanent() { Blame::Caller } else { Blame::World };
-            Fault { blame, message: chain(&error) }
-        }
+        ));
     }
+    if let ClusterError::Configuration(why) = &error {
+        return Fault::refuse(format!(
+            "no cluster is known: {why}; set KUBECONFIG, or name the file with --kubeconfig"
+        ));
+    }
+    let blame = if error.is_permanent() { Blame::Caller } else { Blame::World };
+    Fault { blame, message: chain(&error) }
 }

@@ -12,7 +12,7 @@ pub(crate) const PLURAL: &str = "rollouts";
 /// A release's objects are called after the Rollout, with a tag of 23 characters behind, and names of Services have 63.
 const NAME_PATTERN: &str = "^[a-z][a-z0-9-]{0,38}$";
 
-/// The CustomResourceDefinition, generated from the table of fields of `tidegate.yaml`.
+/// The `CustomResourceDefinition`, generated from the table of fields of `tidegate.yaml`.
 pub(crate) fn definition() -> Value {
     json!({
         "apiVersion": "apiextensions.k8s.io/v1",

@@ -9,51 +9,43 @@ pub(crate) fn documents(values: &[Value]) -> String {
 
 /// One document.
 pub(crate) fn document(value: &Value) -> String {
-    let mut text = String::new();
-    put(value, 0, &mut text);
-    text
+    lines(value).join("\n") + "\n"
 }
 
-fn put(value: &Value, depth: usize, text: &mut String) {
-    let indent = "  ".repeat(depth);
-    match value {
-        Value::Object(keys) if !keys.is_empty() => {
-            for (key, value) in keys {
-                text.push_str(&format!("{indent}{}:", scalar(key)));
-                below(value, depth, text);
-            }
-        }
-        Value::Array(items) if !items.is_empty() => {
-            for item in items {
-                let mut part = String::new();
-                put(item, depth + 1, &mut part);
-                text.push_str(&format!("{indent}- {}", part.trim_start()));
-            }
-        }
-        _ => text.push_str(&format!("{indent}{}\n", flat(value))),
+fn lines(value: &Value) -> Vec<String> {
+    if let Some(keys) = value.as_object().filter(|keys| !keys.is_empty()) {
+        return keys.iter().flat_map(|(key, value)| below(key, value)).collect();
     }
+    if let Some(items) = value.as_array().filter(|items| !items.is_empty()) {
+        return items.iter().flat_map(item).collect();
+    }
+    vec![flat(value)]
 }
 
-fn below(value: &Value, depth: usize, text: &mut String) {
-    match value {
-        Value::Object(keys) if !keys.is_empty() => {
-            text.push('\n');
-            put(value, depth + 1, text);
-        }
-        Value::Array(items) if !items.is_empty() => {
-            text.push('\n');
-            put(value, depth, text);
-        }
-        _ => text.push_str(&format!(" {}\n", flat(value))),
-    }
+fn below(key: &str, value: &Value) -> Vec<String> {
+    let key = scalar(key);
+    let indent = match value {
+        Value::Object(keys) if !keys.is_empty() => "  ",
+        Value::Array(items) if !items.is_empty() => "",
+        Value::Null
+        | Value::Bool(_)
+        | Value::Number(_)
+        | Value::String(_)
+        | Value::Array(_)
+        | Value::Object(_) => return vec![format!("{key}: {}", flat(value))],
+    };
+    let lines = lines(value).into_iter().map(|line| format!("{indent}{line}"));
+    std::iter::once(format!("{key}:")).chain(lines).collect()
+}
+
+fn item(value: &Value) -> Vec<String> {
+    let dash = |number: usize| if number == 0 { "- " } else { "  " };
+    lines(value).into_iter().enumerate().map(|(number, line)| format!("{}{line}", dash(number))).collect()
 }
 
 fn flat(value: &Value) -> String {
-    match value {
-        Value::String(text) => scalar(text),
-        // JSON is YAML.
-        value => value.to_string(),
-    }
+    // JSON is YAML.
+    value.as_str().map_or_else(|| value.to_string(), scalar)
 }
 
 /// A text without quotes where nobody can take it for anything else.
@@ -87,7 +79,7 @@ mod tests {
             &path,
             format!(
                 "kind: Thing\nvalue:\n{}",
-                text.lines().map(|line| format!("  {line}\n")).collect::<String>()
+                text.lines().map(|line| format!("  {line}")).collect::<Vec<_>>().join("\n")
             ),
         )
         .unwrap();

@@ -42,3 +42,36 @@ fn without_the_journal_the_objects_and_the_status_are_enough() {
     assert!(stable.ends_with("-0"), "what served was adopted: {after:#}");
     assert_eq!(scene.releases().len(), 2, "nothing was rolled out twice: {:?}", scene.releases());
 }
+
+#[test]
+fn without_the_journal_in_the_middle_the_same_release_goes_on_and_the_route_is_put_back_at_the_end() {
+    let scene = Scene::new("route");
+    scene.plane.install_gateway_api().expect("Gateway API");
+    let routes = format!("/apis/gateway.networking.k8s.io/v1/namespaces/{}/httproutes", scene.namespace);
+    let rules = json!([{"backendRefs": [{"name": "shop", "port": 80}]}]);
+    let route = json!({
+        "apiVersion": "gateway.networking.k8s.io/v1",
+        "kind": "HTTPRoute",
+        "metadata": {"name": "shop"},
+        "spec": {"parentRefs": [{"name": "gateway"}], "rules": rules},
+    });
+    scene.admin().create(&routes, &route).expect("a route");
+    let backends = || {
+        let route = scene.admin().get(&format!("{routes}/shop")).expect("a route");
+        route["spec"]["rules"][0]["backendRefs"].clone()
+    };
+    let by_route = |bake: &str| json!({"traffic": {"http_route": "shop"}, "strategy": {"canary": {"steps": ["50%"], "bake": bake}}});
+    let controller = scene.controller("a");
+    scene.apply('a', &by_route("1s"));
+    scene.until_state("verified");
+    scene.apply('b', &by_route("3s"));
+    let half = scene.until("half of the traffic", |status| status["share"] == "50%");
+    controller.kill();
+    let _controller = scene.controller("b");
+    let done = scene.until_state("verified");
+    assert_eq!(done["status"]["release"], half["status"]["release"]);
+    let names: Vec<_> =
+        backends().as_array().expect("backends").iter().map(|one| one["name"].clone()).collect();
+    assert_eq!(names, ["shop"], "{:#}", backends());
+    assert_eq!(scene.releases().len(), 2, "{:?}", scene.releases());
+}

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use tidegate_bed::until;
 
-use crate::scene::{SOON, Scene, condition, is, template};
+use crate::scene::{PROGRAM, SOON, Scene, condition, is, template};
 
 #[test]
 fn generations_go_through_a_canary_or_back_and_status_conditions_and_events_say_so() {
@@ -34,8 +34,18 @@ fn generations_go_through_a_canary_or_back_and_status_conditions_and_events_say_
     assert_eq!(condition(&back, "Ready"), is("False", "RolledBack"));
     assert_eq!(back["status"]["stable"], present);
     let service = format!("/api/v1/namespaces/{}/services/shop", scene.namespace);
-    let selector = scene.admin().get(&service).expect("a Service")["spec"]["selector"].clone();
+    let service = scene.admin().get(&service).expect("a Service");
+    let selector = service["spec"]["selector"].clone();
     assert_eq!(selector["tidegate.dev/release"], present, "users are on the good one: {selector}");
+
+    // Who applies the Service leaves out what this manager owns.
+    let manager =
+        |one: &&Value| one["manager"] == "tidegate" && one["fieldsV1"].to_string().contains("f:selector");
+    assert!(
+        service["metadata"]["managedFields"]
+            .as_array()
+            .is_some_and(|all| all.iter().any(|one| manager(&one)))
+    );
 
     let reasons: Vec<String> = scene.events().into_iter().map(|(reason, _)| reason).collect();
     let verified = reasons.iter().filter(|reason| *reason == "Verified").count();
@@ -83,6 +93,17 @@ fn a_second_generation_waits_for_the_first_or_turns_it_back() {
     let answer = &done["status"]["requests"]["abort"];
     assert_eq!(answer["id"], "make room");
     assert_eq!(answer["answer"], format!("done to shop@{}-2", scene.namespace));
+    // Without its Rollout, what serves goes on to serve.
+    let before = scene.releases();
+    scene.admin().delete(&scene.path("shop")).expect("gone");
+    assert_eq!(scene.releases(), before);
+    // Who has the controller's disk has its command line too.
+    let data = scene.folder.path().join("a");
+    let history =
+        std::process::Command::new(PROGRAM).args(["--json", "history", "--data"]).arg(data).output();
+    let history = String::from_utf8(history.expect("it runs").stdout).expect("text");
+    let rows: Value = serde_json::from_str(&history).expect("JSON");
+    assert_eq!(rows.as_array().map(Vec::len), Some(3), "{history}");
 }
 
 #[test]
@@ -104,10 +125,10 @@ fn annotations_are_verbs_and_each_is_heard_once() {
     let waits = scene.until_state("awaiting_approval");
     assert_eq!(waits["status"]["requests"]["promote"]["id"], "1");
     // The same again, by another process: nothing is heard twice.
+    let holder = scene.until_held(None);
     controller.kill();
     let _controller = scene.controller("a");
-    let epoch = waits["status"]["epoch"].clone();
-    scene.until("the next leader's word", |status| status["epoch"] != epoch);
+    scene.until_held(Some(&holder));
     scene.annotate("approve", "1");
     let stage =
         scene.until("the second stage", |status| status["stage"] == "2/4" && status["share"] == "50%");

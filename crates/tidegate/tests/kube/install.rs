@@ -9,15 +9,12 @@ fn collection(object: &Value, namespace: &str) -> String {
     let version = object["apiVersion"].as_str().expect("a version");
     let prefix = if version == "v1" { "/api/v1".to_owned() } else { format!("/apis/{version}") };
     let plural = format!("{}s", object["kind"].as_str().expect("a kind").to_lowercase());
-    match object["kind"].as_str() {
-        Some("CustomResourceDefinition" | "ClusterRole" | "ClusterRoleBinding") => {
-            format!("{prefix}/{plural}")
-        }
-        _ => {
-            let own = object["metadata"]["namespace"].as_str().unwrap_or(namespace);
-            format!("{prefix}/namespaces/{own}/{plural}")
-        }
+    let wide = ["CustomResourceDefinition", "ClusterRole", "ClusterRoleBinding"];
+    if wide.iter().any(|kind| object["kind"] == *kind) {
+        return format!("{prefix}/{plural}");
     }
+    let own = object["metadata"]["namespace"].as_str().unwrap_or(namespace);
+    format!("{prefix}/namespaces/{own}/{plural}")
 }
 
 /// Everything of the manifests in a namespace that enforces the strictest of the pod security profiles.
@@ -35,9 +32,8 @@ pub(crate) fn install(scene: &Scene, objects: &[Value]) {
     let pods = format!("/api/v1/namespaces/{}/pods", scene.namespace);
     let pod = until("the controller's pod", SOON, || {
         let list = scene.admin().get(&pods)?;
-        let ours = list["items"].as_array().into_iter().flatten();
-        let ours = ours.cloned().find(|pod| pod["spec"]["containers"][0]["name"] == "controller");
-        Ok(ours)
+        let mut ours = list["items"].as_array().into_iter().flatten();
+        Ok(ours.find(|pod| pod["spec"]["containers"][0]["name"] == "controller").cloned())
     });
     pod.expect("a pod that the profile admits");
 }

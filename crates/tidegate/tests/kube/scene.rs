@@ -105,7 +105,7 @@ impl Scene {
             Ok((rules.contains("rollouts/status") && rules.contains("\"update\"")).then_some(()))
         })
         .expect("the role is in force");
-        self.kubeconfig = access.kubeconfig().to_owned();
+        access.kubeconfig().clone_into(&mut self.kubeconfig);
     }
 
     /// A controller with its data in this folder.

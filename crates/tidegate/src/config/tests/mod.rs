@@ -7,6 +7,7 @@ mod init;
 mod judging;
 mod kubernetes;
 mod mistakes;
+mod rollouts;
 
 use std::path::Path;
 
