@@ -8,6 +8,10 @@
 use std::{
     collections::BTreeSet,
     io::BufRead,
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
@@ -28,15 +32,20 @@ fn main() -> Result<(), BedError> {
         service(admin, &format!("s{number}"))?;
     }
     until("ready Deployments", Duration::from_mins(10), || ready(admin, count))?;
-    println!("ready");
+    let asked = Mutex::new(BTreeSet::new());
+    let began = AtomicBool::new(false);
     std::thread::scope(|scope| {
+        scope.spawn(|| watch(admin, &asked, &began));
+        until("a watch", Duration::from_secs(10), || Ok(began.load(Ordering::Relaxed).then_some(())))?;
+        println!("ready");
         for line in std::io::stdin().lock().lines().map_while(Result::ok) {
-            if let Some(name) = line.strip_prefix("watch ").map(str::to_owned) {
-                scope.spawn(move || watch(admin, &name));
+            if let Some(name) = line.strip_prefix("watch ") {
+                asked.lock().unwrap_or_else(PoisonError::into_inner).insert(name.to_owned());
             }
         }
-    });
-    Ok(())
+        // The watch ends with the control plane.
+        std::process::exit(0)
+    })
 }
 
 fn service(admin: &Access, name: &str) -> Result<(), BedError> {
@@ -81,16 +90,21 @@ fn hosts(route: &Value) -> BTreeSet<String> {
     routes.into_iter().flatten().filter(some).filter_map(host).collect()
 }
 
-/// Looks until nothing goes to the new release any more. The adopted release's tag ends with `-0`.
-fn watch(admin: &Access, name: &str) {
-    let path = format!("{ROUTES}/{name}");
-    loop {
-        let Ok(route) = admin.get(&path) else { continue };
-        if hosts(&route).iter().all(|host| host == name || host.ends_with("-0")) {
+/// Says of each service that was asked for when nothing goes to the new release any more, as soon as the API server says so.
+/// The adopted release's tag ends with `-0`.
+fn watch(admin: &Access, asked: &Mutex<BTreeSet<String>>, began: &AtomicBool) {
+    // Every watch begins with what there is.
+    let path = format!("{ROUTES}?watch=1&timeoutSeconds=3600");
+    let ended = admin.watch(&path, |event| {
+        began.store(true, Ordering::Relaxed);
+        let route = event.get("object").unwrap_or(&Value::Null);
+        let name = route.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default();
+        let back = hosts(route).iter().all(|host| host == name || host.ends_with("-0"));
+        if back && asked.lock().unwrap_or_else(PoisonError::into_inner).remove(name) {
             let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
             println!("zero {name} {}", now.as_micros());
-            return;
         }
-        std::thread::sleep(Duration::from_micros(500));
-    }
+        false
+    });
+    println!("the watch ended: {ended:?}");
 }

@@ -61,6 +61,12 @@ impl Access {
         self.api.ask(method, path, content_type, body)
     }
 
+    /// Reads the events of a watch (`…/pods?watch=1`) as they come, until `heard` says that it was enough or the server ends
+    /// it. Blocks, and must not be called inside a runtime.
+    pub fn watch(&self, path: &str, heard: impl FnMut(&Value) -> bool) -> Result<(), BedError> {
+        self.api.follow(path, heard)
+    }
+
     /// Makes a running pod unready, as its kubelet would after a failed probe, or ready again. Nothing undoes it but
     /// another call: the nodes here only bring new pods up.
     pub fn set_ready(&self, namespace: &str, pod: &str, ready: bool) -> Result<(), BedError> {

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use hyper::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HOST};
 use hyper::{Request, Response};
@@ -81,13 +82,15 @@ impl Api {
     fn exchange(&self, message: Request<Full<Bytes>>) -> Result<Answer, Failure> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         runtime.block_on(async {
-            let answer = tokio::time::timeout(ANSWER_WITHIN, self.send(message)).await;
+            let answer = async { read(self.send(message).await?).await };
+            let answer = tokio::time::timeout(ANSWER_WITHIN, answer).await;
             answer.map_err(|_| format!("none within {} s", ANSWER_WITHIN.as_secs()))?
         })
     }
 
-    async fn send(&self, message: Request<Full<Bytes>>) -> Result<Answer, Failure> {
+    async fn send(&self, message: Request<Full<Bytes>>) -> Result<Response<Incoming>, Failure> {
         let stream = TcpStream::connect(self.address).await?;
+        stream.set_nodelay(true)?;
         let name = ServerName::from(self.address.ip());
         let stream = TlsConnector::from(Arc::clone(&self.tls)).connect(name, stream).await?;
         let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
@@ -95,14 +98,36 @@ impl Api {
         tokio::spawn(async move {
             let _told_to_the_sender = connection.await;
         });
-        read(sender.send_request(message).await?).await
+        Ok(sender.send_request(message).await?)
+    }
+
+    /// Reads an answer that does not end, line by line, until `heard` says that it was enough or the server ends it.
+    pub(crate) fn follow(&self, path: &str, mut heard: impl FnMut(&Value) -> bool) -> Result<(), BedError> {
+        let failed = |why: String| BedError::NoAnswer { request: format!("GET {path}"), why };
+        let message = self.message("GET", path, "", String::new()).map_err(|why| failed(why.to_string()))?;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let lines = async {
+            let mut body = self.send(message).await?.into_body();
+            let mut rest = Vec::new();
+            while let Some(frame) = body.frame().await {
+                rest.extend_from_slice(&frame?.into_data().unwrap_or_default());
+                while let Some(end) = rest.iter().position(|byte| *byte == b'\n') {
+                    let line: Vec<u8> = rest.drain(..=end).collect();
+                    if heard(&serde_json::from_slice(&line)?) {
+                        return Ok(());
+                    }
+                }
+            }
+            Ok::<(), Failure>(())
+        };
+        runtime.map_err(|why| failed(why.to_string()))?.block_on(lines).map_err(|why| failed(why.to_string()))
     }
 }
 
 /// Why there was no answer; only ever shown.
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
-async fn read(response: Response<hyper::body::Incoming>) -> Result<Answer, Failure> {
+async fn read(response: Response<Incoming>) -> Result<Answer, Failure> {
     let status = response.status().as_u16();
     let bytes = response.into_body().collect().await?.to_bytes();
     let body = serde_json::from_slice(&bytes)

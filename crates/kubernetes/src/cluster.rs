@@ -17,6 +17,7 @@ use serde_json::Value;
 use tokio::sync::Semaphore;
 
 use crate::{
+    connection,
     control::Held,
     fault::{Asked, ClusterError},
     kinds::Kind,
@@ -63,9 +64,7 @@ impl Cluster {
         let config = configuration(address).await?;
         let name = config.cluster_url.to_string();
         let lane = |places| {
-            let client = Client::try_from(config.clone());
-            let client = client.map_err(|why| ClusterError::Configuration(tidegate_adapters::chain(&why)))?;
-            let client = Arc::new(Mutex::new(client));
+            let client = Arc::new(Mutex::new(connection::client(&config)?));
             let (config, held) = (config.clone().into(), held.cloned());
             Ok(Lane { client, config, cluster: name.as_str().into(), places, held })
         };
@@ -105,7 +104,7 @@ pub(crate) async fn configuration(address: &Address) -> Result<Config, ClusterEr
         }
         None => Kubeconfig::read().ok(),
     };
-    let mut config = match file {
+    let config = match file {
         Some(file) => {
             let known: Vec<String> = file.contexts.iter().map(|context| context.name.clone()).collect();
             if let Some(context) = context
@@ -118,9 +117,6 @@ pub(crate) async fn configuration(address: &Address) -> Result<Config, ClusterEr
         }
         None => Config::incluster().map_err(|why| unknown(&why))?,
     };
-    config.connect_timeout = Some(Duration::from_secs(5));
-    // Watches live longer than any answer; requests are bounded one by one.
-    config.read_timeout = None;
     Ok(config)
 }
 
@@ -207,8 +203,8 @@ impl Lane {
 
     /// A client with connections of its own, which is the one from now on. A plugin for credentials may take its time.
     async fn renewed(&self) -> Option<Client> {
-        let config = Config::clone(&self.config);
-        let client = tokio::task::spawn_blocking(move || Client::try_from(config)).await.ok()?.ok()?;
+        let config = Arc::clone(&self.config);
+        let client = tokio::task::spawn_blocking(move || connection::client(&config)).await.ok()?.ok()?;
         *self.client.lock().unwrap_or_else(PoisonError::into_inner) = client.clone();
         Some(client)
     }

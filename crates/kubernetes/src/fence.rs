@@ -12,6 +12,8 @@ pub(crate) struct Fence<'a> {
     pub(crate) owner: &'a str,
     pub(crate) epoch: u64,
     pub(crate) generation: u64,
+    /// The earliest generation whose word on an object is as good as this one's, when it says the same.
+    pub(crate) since: u64,
 }
 
 /// Why an object may not be written.
@@ -29,7 +31,13 @@ pub(crate) enum FenceError {
 impl<'a> Fence<'a> {
     /// For the intention of this plan with this generation.
     pub(crate) fn new(owner: &'a str, epoch: u64, plan: &'a Plan, generation: u64) -> Self {
-        Self { service: &plan.service, owner, epoch, generation }
+        Self { service: &plan.service, owner, epoch, generation, since: generation }
+    }
+
+    /// The same, for what ends a deployment: no order of the deployment that could still come says anything else than what it
+    /// wrote last.
+    pub(crate) fn at_the_end(self, plan: &Plan) -> Self {
+        Self { since: plan.generation(0), ..self }
     }
 
     /// The annotation that names the owner.
@@ -52,9 +60,12 @@ impl<'a> Fence<'a> {
         Map::from_iter([(self.owner_key(), json!(self.owner)), (self.key(), json!(self.text()))])
     }
 
-    /// Whether this very order has written the object already.
+    /// Whether this very order has written the object already, or one that is as good.
     pub(crate) fn is_on(&self, object: &Value) -> bool {
-        annotation(object, &self.key()) == Some(&self.text())
+        let seen = annotation(object, &self.key()).and_then(read);
+        seen.is_some_and(|(epoch, generation)| {
+            epoch == self.epoch && (self.since..=self.generation).contains(&generation)
+        })
     }
 
     /// What puts it on an object that is changed by a JSON Patch.
@@ -77,16 +88,18 @@ impl<'a> Fence<'a> {
             return Err(FenceError::Owner { what: what.to_owned(), other: other.to_owned(), key });
         }
         let Some(seen) = annotation(object, &self.key()) else { return Ok(()) };
-        let newer = seen
-            .split_once('.')
-            .and_then(|(epoch, generation)| Some((epoch.parse().ok()?, generation.parse().ok()?)))
-            .is_some_and(|seen: (u64, u64)| seen > (self.epoch, self.generation));
-        if newer {
+        if read(seen).is_some_and(|seen| seen > (self.epoch, self.generation)) {
             let (seen, own) = (seen.to_owned(), self.text());
             return Err(FenceError::Newer { what: what.to_owned(), seen, own });
         }
         Ok(())
     }
+}
+
+/// Epoch and generation of [`Fence::text`].
+fn read(text: &str) -> Option<(u64, u64)> {
+    let (epoch, generation) = text.split_once('.')?;
+    Some((epoch.parse().ok()?, generation.parse().ok()?))
 }
 
 /// The operation that makes a JSON Patch one of the version that was read.
@@ -111,7 +124,7 @@ mod tests {
 
     #[test]
     fn an_older_epoch_and_an_older_generation_are_refused_and_another_tidegate_is_named() {
-        let fence = Fence { service: "shop", owner: "here", epoch: 3, generation: 200_007 };
+        let fence = Fence { service: "shop", owner: "here", epoch: 3, generation: 200_007, since: 200_007 };
         assert_eq!(fence.admits(&json!({}), "x"), Ok(()), "never written");
         for old in ["3.200007", "3.200006", "2.900000"] {
             assert_eq!(fence.admits(&object("here", old), "x"), Ok(()), "{old}");
@@ -122,5 +135,18 @@ mod tests {
         }
         let refused = fence.admits(&object("there", "1.1"), "Service a/b").unwrap_err();
         assert!(refused.to_string().contains("`there`"), "{refused}");
+        let last = Fence { since: 200_005, ..fence };
+        for (seen, this, end) in [
+            ("3.200007", true, true),
+            ("3.200005", false, true),
+            ("3.200004", false, false),
+            ("2.200007", false, false),
+        ] {
+            assert_eq!(
+                (fence.is_on(&object("here", seen)), last.is_on(&object("here", seen))),
+                (this, end),
+                "{seen}"
+            );
+        }
     }
 }

@@ -7,7 +7,7 @@
 //! | where | what |
 //! |---|---|
 //! | `spec` | what a release says about itself |
-//! | `kinds`, `cluster`, `fault` | the API server: objects, connections, what it refuses |
+//! | `kinds`, `connection`, `cluster`, `fault` | the API server: objects, connections, what it refuses |
 //! | `fence` | who may write an object |
 //! | `role` | what it may do there |
 //! | `manifest` | the objects that a release is made of |
@@ -18,6 +18,7 @@
 //! | `control` | what a controller needs: Rollouts, their status, events, the Lease |
 
 mod cluster;
+mod connection;
 pub mod control;
 mod fault;
 mod fence;

@@ -55,6 +55,9 @@ pub struct KubernetesSpec {
     pub back_percent: u8,
     /// Releases of the service whose Deployments are kept without pods.
     pub keep_releases: u32,
+    /// What the release's Deployment says that it was made from, where that is not known otherwise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub content: Option<String>,
 }
 
 /// A Deployment that was there before.
@@ -64,6 +67,9 @@ pub struct Adopted {
     pub deployment: String,
     /// What tells its present pods from all others: the value of their label `pod-template-hash`.
     pub hash: String,
+    /// Its revision then, as its controller counts: while it is this one, its pods are these.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revision: Option<String>,
     /// The labels that it selects its pods by.
     pub selector: Map<String, Value>,
 }

@@ -20,6 +20,7 @@ pub use watch::News;
 
 use crate::{
     cluster::{Address, MANAGER, configuration},
+    connection,
     fault::{Asked, ClusterError},
     kinds::Kind,
 };
@@ -75,9 +76,7 @@ impl Control {
             Address { kubeconfig: kubeconfig.map(Path::to_owned), context: context.map(str::to_owned) };
         let config = configuration(&address).await?;
         let cluster = config.cluster_url.to_string().into();
-        let client = Client::try_from(config);
-        let client = client.map_err(|why| ClusterError::Configuration(tidegate_adapters::chain(&why)))?;
-        Ok(Self { client, cluster })
+        Ok(Self { client: connection::client(&config)?, cluster })
     }
 
     /// Somebody who wants to lead.

@@ -1,21 +1,23 @@
 //! What serves users before Tidegate does: the Deployment that becomes the first stable release, as it is.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use serde_json::{Map, Value};
 use tidegate_core::model::{Artifact, Release};
 
 use super::{EffectError, KubernetesTarget, root};
 use crate::{
+    cluster::Lane,
+    fence::annotation,
     kinds::Kind,
-    manifest::name,
-    spec::{Adopted, Known, KubernetesSpec},
+    manifest::{CONTENT, name},
+    spec::{Adopted, Known, KubernetesSpec, RELEASE, SERVICE},
     view::Workload,
 };
 
 impl KubernetesTarget {
-    /// The release that serves this service now, when it is not one of ours: the one Deployment whose pods the users' Service
-    /// reaches. Nothing is changed. An error says why it cannot be told.
+    /// The release that serves this service now, where no journal knows it: the one Deployment whose pods the users' Service
+    /// reaches, one of ours too. Nothing is changed. An error says why it cannot be told.
     pub async fn found(&self, service: &str, release: &Release) -> Result<Option<Release>, String> {
         self.adoptable(service, release).await.map_err(|why| tidegate_adapters::chain(&why))
     }
@@ -25,85 +27,138 @@ impl KubernetesTarget {
         let spec = &new.spec;
         let cluster = self.cluster(&spec.address()).await?;
         let lane = cluster.forward();
-        let Some(root) = lane.get(Kind::Service, &spec.namespace, &spec.service).await? else {
-            return Ok(None);
+        let view = cluster.view(&spec.namespace);
+        view.listed().await;
+        let root = match view.object(Kind::Service, &spec.service) {
+            Some(known) => known,
+            None => lane.get(Kind::Service, &spec.namespace, &spec.service).await?.map(Arc::new),
         };
-        let base = root::base(&root);
+        let base = root.map(|root| root::base(&root)).unwrap_or_default();
         if base.is_empty() {
             return Ok(None);
         }
-        // From the pods that users reach to whom they belong: a namespace may have thousands of Deployments.
-        let pods = lane.list(Kind::Pod, &spec.namespace, &query(&base)).await?;
-        let sets: BTreeSet<&str> = pods.iter().filter_map(|pod| owner(pod, "ReplicaSet")).collect();
-        let mut serving: BTreeMap<String, Vec<Value>> = BTreeMap::new();
-        for set in sets {
-            let Some(set) = lane.get(Kind::ReplicaSet, &spec.namespace, set).await? else { continue };
-            if let Some(deployment) = owner(&set, "Deployment") {
-                serving.entry(deployment.to_owned()).or_default().push(set);
-            }
-        }
         // A release that was on its way when its journal was lost is not what it would replace.
-        serving.remove(&new.name);
-        if serving.len() > 1 {
-            return Err(EffectError::Wrong(format!(
-                "Service {}/{} reaches the pods of {} Deployments ({}): which of them is the stable release cannot be told; \
-                 make its selector find one",
-                spec.namespace,
-                spec.service,
-                serving.len(),
-                serving.into_keys().collect::<Vec<_>>().join(", ")
-            )));
-        }
-        let Some((deployment, sets)) = serving.into_iter().next() else { return Ok(None) };
-        let Some(object) = lane.get(Kind::Deployment, &spec.namespace, &deployment).await? else {
-            return Ok(None);
+        let serving = view.deployments(|object| name(object) != new.name && serves(object, &base))?;
+        let name = match serving.as_slice() {
+            [] => return Ok(None),
+            [only] => name(only),
+            several => {
+                return Err(EffectError::Wrong(format!(
+                    "Service {}/{} reaches the pods of {} Deployments ({}): which of them is the stable release cannot be \
+                     told; make its selector find one",
+                    spec.namespace,
+                    spec.service,
+                    several.len(),
+                    several.iter().map(|object| name(object)).collect::<Vec<_>>().join(", ")
+                )));
+            }
         };
-        adopted(spec, &object, &sets).map(Some)
+        // What is known of it is without its template.
+        let Some(object) = lane.get(Kind::Deployment, &spec.namespace, name).await? else { return Ok(None) };
+        if let Some(own) = own(&new, &object)? {
+            return Ok(Some(own));
+        }
+        let set = present_set(lane, &object).await?;
+        adopted(spec, &object, set.as_ref()).map(Some)
     }
 }
 
+/// Whether a Deployment has pods that this selector finds.
+fn serves(object: &Value, selector: &Map<String, Value>) -> bool {
+    let labels = object.pointer("/spec/template/metadata/labels");
+    let has = |(key, value): (&String, &Value)| labels.and_then(|labels| labels.get(key)) == Some(value);
+    Workload::of(object).present > 0 && selector.iter().all(has)
+}
+
+/// The release that the Deployment was made for, when it is one of ours whose journal was lost.
+fn own(new: &Known<'_>, object: &Value) -> Result<Option<Release>, EffectError> {
+    let label = |key| object.pointer("/metadata/labels")?.get(key)?.as_str();
+    let Some(tag) = label(RELEASE).filter(|_| label(SERVICE) == Some(new.service)) else { return Ok(None) };
+    if name(object) != format!("{}-{tag}", new.service) {
+        return Ok(None);
+    }
+    let template = object.pointer("/spec/template").cloned().unwrap_or_default();
+    let spec = KubernetesSpec {
+        replicas: Workload::of(object).wanted.max(1),
+        template,
+        adopted: None,
+        // What the API server filled in since is no part of it.
+        content: annotation(object, CONTENT).map(str::to_owned),
+        ..new.spec.clone()
+    };
+    as_release(&spec, tag.to_owned()).map(Some)
+}
+
+/// The ReplicaSet of the Deployment's present pods, when they are of one template only.
+async fn present_set(lane: &Lane, object: &Value) -> Result<Option<Value>, EffectError> {
+    let namespace = object.pointer("/metadata/namespace").and_then(Value::as_str).unwrap_or_default();
+    let is_its = |set: &Value| owner(set, "Deployment") == Some(name(object));
+    let mut sets = Vec::new();
+    // Its controller says which ReplicaSet it last brought up; to list them all is dear where there are thousands.
+    if let Some(said) = last_set(object) {
+        sets.extend(lane.get(Kind::ReplicaSet, namespace, said).await?.filter(is_its));
+    }
+    let all = |sets: &[Value]| sets.iter().map(|set| Workload::of(set).present).sum::<u32>();
+    if all(&sets) != Workload::of(object).present {
+        let selector = object.pointer("/spec/selector/matchLabels").and_then(Value::as_object);
+        let selector = selector.map(query).unwrap_or_default();
+        sets = lane.list(Kind::ReplicaSet, namespace, &selector).await?;
+        sets.retain(|set| is_its(set) && Workload::of(set).present > 0);
+    }
+    Ok(if sets.len() == 1 { sets.pop() } else { None })
+}
+
+/// The ReplicaSet that the Deployment's condition `Progressing` names.
+fn last_set(object: &Value) -> Option<&str> {
+    let conditions = object.pointer("/status/conditions").and_then(Value::as_array)?;
+    let text = |condition: &Value, key: &str| condition.get(key).and_then(Value::as_str).map(str::to_owned);
+    let progressing = conditions.iter().find(|one| text(one, "type").as_deref() == Some("Progressing"))?;
+    progressing.get("message").and_then(Value::as_str)?.split('"').nth(1)
+}
+
+/// Which of its templates the Deployment's controller has brought up last, once it has seen the present one.
+pub(super) fn revision(object: &Value) -> Option<&str> {
+    let observed = object.pointer("/metadata/generation") == object.pointer("/status/observedGeneration");
+    annotation(object, "deployment.kubernetes.io/revision").filter(|_| observed)
+}
+
 /// The Deployment as a release. Its pods stay what they are.
-fn adopted(like: &KubernetesSpec, object: &Value, sets: &[Value]) -> Result<Release, EffectError> {
+fn adopted(like: &KubernetesSpec, object: &Value, set: Option<&Value>) -> Result<Release, EffectError> {
     let (name, namespace) = (name(object), &like.namespace);
     let number = |path: &str| object.pointer(path).and_then(Value::as_u64).unwrap_or_default();
-    let hash = match sets {
-        [only] => only.pointer("/metadata/labels/pod-template-hash").and_then(Value::as_str),
-        _ => None,
-    };
     // What waits in a paused Deployment is not what runs.
     let paused = Workload::of(object).paused;
     let moving = number("/metadata/generation") != number("/status/observedGeneration")
         || (!paused && number("/status/updatedReplicas") != number("/status/replicas"));
-    let Some(hash) = hash.filter(|_| !moving) else {
+    let hash = set.and_then(|set| set.pointer("/metadata/labels/pod-template-hash")?.as_str());
+    let Some(hash) = hash.filter(|_| !moving).map(str::to_owned) else {
         return Err(EffectError::Wrong(format!(
             "Deployment {namespace}/{name} is being rolled out by somebody else: wait until that has ended"
         )));
     };
-    let hash = hash.to_owned();
+    let revision = revision(object).map(str::to_owned);
     let selector =
         object.pointer("/spec/selector/matchLabels").and_then(Value::as_object).cloned().unwrap_or_default();
-    let mut template =
-        sets.first().and_then(|only| only.pointer("/spec/template")).cloned().unwrap_or_default();
+    let mut template = set.and_then(|set| set.pointer("/spec/template")).cloned().unwrap_or_default();
     if let Some(labels) = template.pointer_mut("/metadata/labels").and_then(Value::as_object_mut) {
         labels.remove("pod-template-hash");
     }
-    let image =
-        template.pointer("/spec/containers/0/image").and_then(Value::as_str).unwrap_or_default().to_owned();
     let wanted = Workload::of(object).wanted;
     let spec = KubernetesSpec {
         replicas: wanted,
         template,
-        adopted: Some(Adopted { deployment: name.to_owned(), hash: hash.clone(), selector }),
+        adopted: Some(Adopted { deployment: name.to_owned(), hash: hash.clone(), revision, selector }),
         ..like.clone()
     };
-    let text = spec.target_spec().map_err(|why| EffectError::Wrong(why.to_string()))?;
     // Its own moment is not known; the hash tells it from everything else, and a tag needs seconds.
-    Ok(Release {
-        tag: format!("{hash}-0"),
-        commit: None,
-        artifact: Artifact::Image { reference: image },
-        spec: text,
-    })
+    as_release(&spec, format!("{hash}-0"))
+}
+
+fn as_release(spec: &KubernetesSpec, tag: String) -> Result<Release, EffectError> {
+    let image = spec.template.pointer("/spec/containers/0/image").and_then(Value::as_str).unwrap_or_default();
+    let text = spec.target_spec().map_err(|why| EffectError::Wrong(why.to_string()))?;
+    let artifact = Artifact::Image { reference: image.to_owned() };
+    Ok(Release { tag, commit: None, artifact, spec: text })
 }
 
 /// `a=b,c=d`, as lists are asked for.

@@ -29,15 +29,18 @@ impl Rollout<'_> {
     pub(super) async fn check(&self) -> Result<Outcome, EffectError> {
         let lane = self.cluster.forward();
         let fence = self.fence(self.plan.generation(0));
-        self.namespace_is_there(lane).await?;
-        let root = self.root(lane).await?;
+        // Asked, not remembered: whoever has just mended something deploys at once.
+        let Some(root) = lane.get(Kind::Service, self.namespace(), &self.new.spec.service).await? else {
+            self.namespace_is_there(lane).await?;
+            return Err(self.no_root());
+        };
         self.service_fits(&root, fence)?;
         if let Some(stable) = &self.stable {
             self.stable_serves(lane, stable).await?;
             self.route_fits(lane).await?;
         }
         let name = self.new.deployment();
-        match lane.get(Kind::Deployment, self.namespace(), name).await? {
+        match self.object(lane, Kind::Deployment, name).await? {
             Some(object) => self.is_of(&object, &self.new, fence)?,
             None => drop(
                 lane.apply(Kind::Deployment, &manifest::deployment(&self.new, 0, fence, None), true).await?,
@@ -85,7 +88,7 @@ impl Rollout<'_> {
     /// A stable release without pods gets them again, before anything else happens.
     async fn stable_serves(&self, lane: &Lane, stable: &Known<'_>) -> Result<(), EffectError> {
         let name = stable.deployment();
-        let Some(object) = lane.get(Kind::Deployment, self.namespace(), name).await? else {
+        let Some(object) = self.object(lane, Kind::Deployment, name).await? else {
             if stable.spec.adopted.is_some() {
                 return Err(EffectError::Wrong(format!(
                     "Deployment {}/{name}, which runs the stable release, is gone: there is nothing to turn back to",
@@ -163,6 +166,7 @@ impl Rollout<'_> {
     ) -> Result<(), EffectError> {
         self.ensure(lane, known, Some(instances), self.fence(generation)).await?;
         let mut progress = Progress::new(known.spec.progress_ms);
+        let mut news = self.follow(known);
         loop {
             let now = self.workload(known)?;
             if now.wanted == instances && now.ready >= instances {
@@ -174,7 +178,7 @@ impl Rollout<'_> {
                 let now = self.workload_now(lane, known).await?.unwrap_or_default();
                 return if now.wanted == instances && now.ready >= instances { Ok(()) } else { Err(late) };
             }
-            tokio::time::sleep(LOOK).await;
+            news.next(LOOK.min(progress.left())).await;
         }
     }
 
@@ -191,6 +195,7 @@ impl Rollout<'_> {
         let target = replicas::target(all, Weight::from(share), room.surge, Rounding::AtLeastOne);
         self.serve(lane, Serves::All, self.fence(generation)).await?;
         let mut progress = Progress::new(spec.progress_ms);
+        let (mut news, mut other) = (self.follow(&self.new), self.follow(stable));
         loop {
             let (new, old) = (self.workload(&self.new)?, self.workload(stable)?);
             let arrived = (new.wanted, old.wanted) == (target.new, target.stable)
@@ -215,27 +220,13 @@ impl Rollout<'_> {
             if next.stable != old.wanted {
                 self.ensure(lane, stable, Some(next.stable), self.fence(generation)).await?;
             }
-            if (next.new, next.stable) != (new.wanted, old.wanted) {
-                self.seen(&[(&self.new, next.new), (stable, next.stable)]).await?;
-            }
             progress.look(new.ready, target.new, &self.new.name)?;
-            tokio::time::sleep(LOOK).await;
-        }
-    }
-
-    /// Waits until what is kept of the namespace shows what was just written.
-    async fn seen(&self, written: &[(&Known<'_>, u32)]) -> Result<(), EffectError> {
-        for _ in 0..100 {
-            let mut all = true;
-            for (known, replicas) in written {
-                all &= self.workload(known)?.wanted == *replicas;
+            let at_most = LOOK.min(progress.left());
+            tokio::select! {
+                () = news.next(at_most) => {}
+                () = other.next(at_most) => {}
             }
-            if all {
-                return Ok(());
-            }
-            tokio::time::sleep(LOOK).await;
         }
-        Err(EffectError::Unknown("a change of ours does not show in the watch".to_owned()))
     }
 
     /// The Deployment as it is known.
@@ -342,6 +333,11 @@ struct Progress {
 impl Progress {
     fn new(within_ms: u64) -> Self {
         Self { most: 0, since: Instant::now(), within: Duration::from_millis(within_ms) }
+    }
+
+    /// Time until it is too long.
+    fn left(&self) -> Duration {
+        self.within.saturating_sub(self.since.elapsed())
     }
 
     fn look(&mut self, ready: u32, wanted: u32, name: &str) -> Result<(), EffectError> {

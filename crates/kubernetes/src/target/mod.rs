@@ -24,7 +24,7 @@ use crate::{
     kinds::Kind,
     spec::{Known, SpecError},
     traffic::RouteError,
-    view::Blind,
+    view::{Blind, Following},
 };
 use futures_util::FutureExt;
 use serde_json::Value;
@@ -35,8 +35,8 @@ use tidegate_core::{
 };
 use tidegate_engine::{Order, journal::BoxFuture};
 
-/// Time between two looks at what is kept of the namespace, while pods come or go.
-const LOOK: Duration = Duration::from_millis(50);
+/// Longest time between two looks at what is kept of the namespace, while pods come or go. News ends it.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// Times an object is read and written again when somebody else changed it in between.
 const CHANGED_MAX: usize = 20;
@@ -186,41 +186,93 @@ impl Rollout<'_> {
         Fence::new(self.owner, self.epoch, self.plan, generation)
     }
 
-    /// The users' Service.
-    async fn root(&self, lane: &Lane) -> Result<Value, EffectError> {
-        let name = &self.new.spec.service;
-        let found = lane.get(Kind::Service, self.namespace(), name).await?;
-        found.ok_or_else(|| {
-            EffectError::Wrong(format!(
-                "there is no Service `{name}` in namespace {}: it is what users come in by; make it first, or correct `service`",
-                self.namespace()
-            ))
-        })
+    /// An object as the watches have it, or as the API server answers where they have nothing to say. A Deployment may be
+    /// without its pod template.
+    async fn object(&self, lane: &Lane, kind: Kind, name: &str) -> Result<Option<Arc<Value>>, ClusterError> {
+        match self.cluster.view(self.namespace()).object(kind, name) {
+            Some(known) => Ok(known),
+            None => Ok(lane.get(kind, self.namespace(), name).await?.map(Arc::new)),
+        }
     }
 
-    /// Reads an object, changes it, and does both again when somebody changed it in between. No changes are none.
+    /// Applies an object of ours.
+    async fn apply(&self, lane: &Lane, kind: Kind, object: &Value) -> Result<(), ClusterError> {
+        let applied = lane.apply(kind, object, false).await?;
+        self.cluster.view(self.namespace()).wrote(kind, &applied);
+        Ok(())
+    }
+
+    /// News of a release's Deployment and pods from now on.
+    fn follow(&self, known: &Known<'_>) -> Following {
+        let view = self.cluster.view(self.namespace());
+        view.follow(known.deployment(), known.service, &known.release.tag)
+    }
+
+    /// The users' Service.
+    async fn root(&self, lane: &Lane) -> Result<Arc<Value>, EffectError> {
+        let name = &self.new.spec.service;
+        let found = self.object(lane, Kind::Service, name).await?;
+        found.ok_or_else(|| self.no_root())
+    }
+
+    fn no_root(&self) -> EffectError {
+        EffectError::Wrong(format!(
+            "there is no Service `{}` in namespace {}: it is what users come in by; make it first, or correct `service`",
+            self.new.spec.service,
+            self.namespace()
+        ))
+    }
+
+    /// Changes an object as it is known, and does it again with what the API server has when somebody changed it in between,
+    /// or when it could not be done with what is known. No changes are none.
     async fn edit(
         &self,
         lane: &Lane,
         kind: Kind,
         name: &str,
         changes: impl Fn(&Value) -> Result<Vec<Value>, EffectError>,
-    ) -> Result<Value, EffectError> {
-        let mut tries = 0;
-        loop {
-            let Some(object) = lane.get(kind, self.namespace(), name).await? else {
-                let (kind, namespace) = (kind.name(), self.namespace());
-                return Err(EffectError::Wrong(format!("{kind} {namespace}/{name} is not there any more")));
+    ) -> Result<Arc<Value>, EffectError> {
+        let view = self.cluster.view(self.namespace());
+        let mut known = view.object(kind, name).flatten();
+        let mut last = None;
+        for _ in 0..CHANGED_MAX {
+            let (object, asked) = match known.take() {
+                Some(known) => (known, false),
+                None => (Arc::new(self.asked(lane, kind, name).await?), true),
             };
-            let changes = changes(&object)?;
+            let changes = match changes(&object) {
+                Err(_) if !asked => continue,
+                changes => changes?,
+            };
             if changes.is_empty() {
                 return Ok(object);
             }
-            tries += 1;
             match lane.change(kind, self.namespace(), name, &changes).await {
-                Err(ClusterError::Changed { .. } | ClusterError::Refused { .. }) if tries < CHANGED_MAX => {}
-                answer => return Ok(answer?),
+                Ok(changed) => {
+                    view.wrote(kind, &changed);
+                    return Ok(Arc::new(changed));
+                }
+                // The test of a version that is the present one no more is answered so; of the present one it is a refusal.
+                Err(why @ (ClusterError::Changed { .. } | ClusterError::Refused { .. })) => {
+                    let version = object.pointer("/metadata/resourceVersion").cloned();
+                    let refused = matches!(why, ClusterError::Refused { .. });
+                    if last.replace((version.clone(), refused)) == Some((version, true)) {
+                        return Err(why.into());
+                    }
+                }
+                Err(other) => return Err(other.into()),
             }
         }
+        let what = format!("{} {}/{name}", kind.name(), self.namespace());
+        Err(ClusterError::Changed { what }.into())
+    }
+
+    /// An object that has to be there, as the API server has it now.
+    async fn asked(&self, lane: &Lane, kind: Kind, name: &str) -> Result<Value, EffectError> {
+        let found = lane.get(kind, self.namespace(), name).await?;
+        found.ok_or_else(|| {
+            let (kind, namespace) = (kind.name(), self.namespace());
+            EffectError::Wrong(format!("{kind} {namespace}/{name} is not there any more"))
+        })
     }
 }

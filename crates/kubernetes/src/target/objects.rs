@@ -1,5 +1,7 @@
 //! The objects of both releases: each is read first, and left alone when it is so already.
 
+use std::sync::Arc;
+
 use serde_json::{Value, json};
 
 use super::{
@@ -23,7 +25,7 @@ impl Rollout<'_> {
         lane: &Lane,
         serves: Serves<'_>,
         fence: Fence<'_>,
-    ) -> Result<Value, EffectError> {
+    ) -> Result<Arc<Value>, EffectError> {
         let name = &self.new.spec.service;
         let what = format!("Service {}/{name}", self.namespace());
         self.edit(lane, Kind::Service, name, |root| {
@@ -46,12 +48,12 @@ impl Rollout<'_> {
             return Ok(());
         }
         let name = known.deployment();
-        if !adopted && lane.get(Kind::Deployment, self.namespace(), name).await?.is_none() {
+        if !adopted && self.object(lane, Kind::Deployment, name).await?.is_none() {
             let wanted = manifest::deployment(known, replicas.unwrap_or(0), fence, None);
-            match lane.apply(Kind::Deployment, &wanted, false).await {
+            match self.apply(lane, Kind::Deployment, &wanted).await {
                 // Somebody was faster; what is there now is looked at.
                 Err(ClusterError::Changed { .. } | ClusterError::Conflict { .. }) => {}
-                answer => return Ok(answer.map(drop)?),
+                answer => return Ok(answer?),
             }
         }
         // Not applied: an autoscaler, or a person in need, may own the number of pods by now, and would be asked first.
@@ -91,10 +93,10 @@ impl Rollout<'_> {
         root: Option<&Value>,
         fence: Fence<'_>,
     ) -> Result<(), EffectError> {
-        let Some(object) = lane.get(Kind::Service, self.namespace(), &known.name).await? else {
+        let Some(object) = self.object(lane, Kind::Service, &known.name).await? else {
             let read = if root.is_none() { Some(self.root(lane).await?) } else { None };
-            let root = root.or(read.as_ref()).unwrap_or(&Value::Null);
-            lane.apply(Kind::Service, &manifest::service(known, root, fence, None), false).await?;
+            let root = root.or(read.as_deref()).unwrap_or(&Value::Null);
+            self.apply(lane, Kind::Service, &manifest::service(known, root, fence, None)).await?;
             return Ok(());
         };
         let what = format!("Service {}/{}", self.namespace(), known.name);

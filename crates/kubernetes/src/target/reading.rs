@@ -1,12 +1,14 @@
 //! What is seen of both releases at one moment.
 
+use std::sync::Arc;
+
 use tidegate_adapters::metrics::{InstanceAddress, Instances};
 use tidegate_core::gate::{Instance, Reading, ReleaseReading};
 
 use super::{EffectError, KubernetesTarget, Rollout};
 use crate::{
     spec::Known,
-    view::{Pods, Workload},
+    view::{Pod, Pods, Workload},
 };
 
 impl KubernetesTarget {
@@ -44,7 +46,7 @@ impl Rollout<'_> {
             Some(_) => counted(known, &workload),
             None => pods.iter().map(|(name, pod)| pod.instance(name)).collect(),
         };
-        let address = |(name, pod): (&String, &crate::view::Pod)| {
+        let address = |(name, pod): (&String, &Arc<Pod>)| {
             Some(InstanceAddress { id: name.clone(), address: pod.address.clone()? })
         };
         let addresses = pods.iter().filter(|(_, pod)| pod.ready).filter_map(address).collect();

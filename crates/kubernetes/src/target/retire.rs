@@ -21,7 +21,7 @@ impl Rollout<'_> {
     /// Takes a release out of the routes, then its pods, and with them whatever else of the service has pods beside the one
     /// that stays. What a route or the users' Service still points to keeps its pods, whatever was asked.
     pub(super) async fn retire(&self, new: bool, generation: u64) -> Result<Outcome, EffectError> {
-        let (lane, fence) = (self.cluster.forward(), self.fence(generation));
+        let (lane, fence) = (self.cluster.forward(), self.fence(generation).at_the_end(self.plan));
         let (stays, leaves) = match (new, &self.stable) {
             (true, stable) => (stable.as_ref(), Some(&self.new)),
             (false, stable) => (Some(&self.new), stable.as_ref()),
@@ -57,7 +57,8 @@ impl Rollout<'_> {
         leaves: &Known<'_>,
         stays: Option<&Known<'_>>,
     ) -> Result<(), EffectError> {
-        let root = self.root(lane).await?;
+        // Asked, not remembered: what is wrong here costs users.
+        let root = self.asked(lane, Kind::Service, &self.new.spec.service).await?;
         if stays.is_some() && root::reaches(&root, leaves) {
             return Err(EffectError::Wrong(format!(
                 "Service {}/{} still reaches {}: it keeps its pods",
@@ -71,16 +72,17 @@ impl Rollout<'_> {
 
     /// No pods, and none left over.
     async fn empty(&self, lane: &Lane, known: &Known<'_>, fence: Fence<'_>) -> Result<(), EffectError> {
-        if lane.get(Kind::Deployment, self.namespace(), known.deployment()).await?.is_none() {
+        if self.object(lane, Kind::Deployment, known.deployment()).await?.is_none() {
             return Ok(());
         }
         self.ensure(lane, known, Some(0), fence).await?;
+        let mut news = self.follow(known);
         loop {
             let now = self.workload(known)?;
             if now.wanted == 0 && now.present == 0 {
                 return Ok(());
             }
-            tokio::time::sleep(LOOK).await;
+            news.next(LOOK).await;
         }
     }
 
@@ -91,8 +93,15 @@ impl Rollout<'_> {
         stays: Option<&Known<'_>>,
         fence: Fence<'_>,
     ) -> Result<usize, EffectError> {
-        let ours = format!("app.kubernetes.io/managed-by=tidegate,{SERVICE}={}", self.plan.service);
-        let mut old = lane.list(Kind::Deployment, self.namespace(), &ours).await?;
+        let label = |object: &Value, key: &str| {
+            let labels = object.pointer("/metadata/labels").and_then(|labels| labels.get(key)).cloned();
+            labels.unwrap_or_default()
+        };
+        let ours = |object: &Value| {
+            label(object, "app.kubernetes.io/managed-by") == "tidegate"
+                && label(object, SERVICE) == self.plan.service.as_str()
+        };
+        let mut old = self.cluster.view(self.namespace()).deployments(ours)?;
         let known = [stays, Some(&self.new), self.stable.as_ref()];
         let is_known = |object: &Value| known.iter().flatten().any(|known| name(object) == known.name);
         old.retain(|object| !is_known(object) && fence.admits(object, "").is_ok());
@@ -113,7 +122,7 @@ impl Rollout<'_> {
             }
             if number >= keep {
                 lane.delete(Kind::Deployment, self.namespace(), name).await?;
-                if lane.get(Kind::Service, self.namespace(), name).await?.is_some() {
+                if self.object(lane, Kind::Service, name).await?.is_some() {
                     lane.delete(Kind::Service, self.namespace(), name).await?;
                 }
             }

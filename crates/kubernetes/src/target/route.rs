@@ -138,11 +138,11 @@ impl Rollout<'_> {
         fence: Fence<'_>,
     ) -> Result<(), EffectError> {
         let own = format!("{name}{CANARY}");
-        let there = lane.get(Kind::Ingress, self.namespace(), &own).await?;
+        let there = self.object(lane, Kind::Ingress, &own).await?;
         if let Some(object) = &there {
             fence.admits(object, &format!("Ingress {}/{own}", self.namespace()))?;
         }
-        let Some(users) = lane.get(Kind::Ingress, self.namespace(), name).await? else {
+        let Some(users) = self.object(lane, Kind::Ingress, name).await? else {
             // Without the users' Ingress nothing reaches anybody; what is ours goes.
             return Ok(lane.delete(Kind::Ingress, self.namespace(), &own).await?);
         };
@@ -158,7 +158,7 @@ impl Rollout<'_> {
                         annotations.extend(fence.annotations());
                     }
                 }
-                lane.apply(Kind::Ingress, &object, false).await?;
+                self.apply(lane, Kind::Ingress, &object).await?;
                 Ok(())
             }
         }

@@ -4,13 +4,16 @@
 //! So it is paused while it is the stable release: what somebody applies to it waits until the deployment has ended. Where
 //! somebody resumes it all the same, users follow its pods: what its owner wants is better than nobody.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::BTreeMap,
+    sync::atomic::{AtomicBool, Ordering},
+};
 
 use serde_json::{Value, json};
 
 use super::{
     EffectError, LOOK, Rollout,
-    adopt::{owner, query},
+    adopt::{owner, query, revision},
     root,
 };
 use crate::{
@@ -29,7 +32,7 @@ const HELD_PATH: &str = "/metadata/annotations/tidegate.dev~1held";
 
 /// Looks that wait for the Deployment's controller to have seen that it is let go: until then nobody can tell whether it is
 /// being rolled out. It may be dead, so not for ever.
-const OBSERVED_LOOKS: u32 = 40;
+const OBSERVED_LOOKS: u32 = 10;
 
 impl<'a> Rollout<'a> {
     /// Pauses the stable release's Deployment when it was there before, and looks that it is still what was adopted.
@@ -40,8 +43,11 @@ impl<'a> Rollout<'a> {
         fence: Fence<'_>,
     ) -> Result<(), EffectError> {
         let Some(adopted) = &stable.spec.adopted else { return Ok(()) };
+        let same = AtomicBool::new(false);
         self.edit(lane, Kind::Deployment, &adopted.deployment, |object| {
             self.is_of(object, stable, fence)?;
+            // It is this very version that is paused.
+            same.store(is_unmoved(object, adopted), Ordering::Relaxed);
             if Workload::of(object).paused {
                 return Ok(Vec::new());
             }
@@ -50,6 +56,9 @@ impl<'a> Rollout<'a> {
             Ok(fence.patch(object, [held, paused]))
         })
         .await?;
+        if same.load(Ordering::Relaxed) {
+            return Ok(());
+        }
         let same = self.is_as_adopted(lane, stable).await;
         if same.is_err() {
             self.let_go(lane, stable, fence).await?;
@@ -65,9 +74,10 @@ impl<'a> Rollout<'a> {
         fence: Fence<'_>,
     ) -> Result<(), EffectError> {
         let Some(adopted) = &stable.spec.adopted else { return Ok(()) };
-        if lane.get(Kind::Deployment, self.namespace(), &adopted.deployment).await?.is_none() {
+        if self.object(lane, Kind::Deployment, &adopted.deployment).await?.is_none() {
             return Ok(());
         }
+        let mut news = self.follow(stable);
         self.edit(lane, Kind::Deployment, &adopted.deployment, |object| {
             self.is_of(object, stable, fence)?;
             if annotation(object, HELD).is_none() {
@@ -80,12 +90,13 @@ impl<'a> Rollout<'a> {
         })
         .await?;
         for _ in 0..OBSERVED_LOOKS {
-            let now =
-                lane.get(Kind::Deployment, self.namespace(), &adopted.deployment).await?.unwrap_or_default();
-            if now.pointer("/metadata/generation") == now.pointer("/status/observedGeneration") {
+            let now = self.object(lane, Kind::Deployment, &adopted.deployment).await?;
+            if now.is_none_or(|now| {
+                now.pointer("/metadata/generation") == now.pointer("/status/observedGeneration")
+            }) {
                 break;
             }
-            tokio::time::sleep(LOOK).await;
+            news.next(LOOK).await;
         }
         Ok(())
     }
@@ -106,6 +117,10 @@ impl<'a> Rollout<'a> {
     /// The release, with the mark of the pods that its Deployment has now: another one once its owner rolled it out.
     pub(super) async fn followed(&self, lane: &Lane, known: &Known<'a>) -> Result<Known<'a>, EffectError> {
         let Some(adopted) = &known.spec.adopted else { return Ok(known.clone()) };
+        let object = self.object(lane, Kind::Deployment, &adopted.deployment).await?;
+        if object.is_some_and(|object| is_unmoved(&object, adopted)) {
+            return Ok(known.clone());
+        }
         let own = format!("{}-{}", adopted.deployment, adopted.hash);
         let set = lane.get(Kind::ReplicaSet, self.namespace(), &own).await?;
         let kept = set.as_ref().map(Workload::of).unwrap_or_default();
@@ -145,7 +160,7 @@ impl<'a> Rollout<'a> {
         let (key, hash) = followed.mark();
         let owner_key = self.fence(0).owner_key();
         for name in [&self.new.spec.service, &stable.name] {
-            if lane.get(Kind::Service, self.namespace(), name).await?.is_none() {
+            if self.object(lane, Kind::Service, name).await?.is_none() {
                 continue;
             }
             self.edit(lane, Kind::Service, name, |object| {
@@ -167,4 +182,9 @@ impl<'a> Rollout<'a> {
         }
         Ok(())
     }
+}
+
+/// Whether nobody has rolled the Deployment out since it was adopted, surely.
+fn is_unmoved(object: &Value, adopted: &Adopted) -> bool {
+    adopted.revision.is_some() && revision(object) == adopted.revision.as_deref()
 }

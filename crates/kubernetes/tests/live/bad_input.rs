@@ -48,12 +48,12 @@ async fn a_cluster_that_cannot_be_reached_says_why_and_within_bounds() {
         (
             kubeconfig(&scene, &data, "closed", at(closed)),
             None,
-            &["does not answer to get Namespace", "refused"],
+            &["does not answer to get Service", "refused"],
         ),
         (
             kubeconfig(&scene, &data, "silent", at(silent.local_addr().unwrap())),
             None,
-            &["does not answer to get Namespace"],
+            &["does not answer to get Service"],
         ),
         (
             kubeconfig(&scene, &data, "unknown", unknown),

@@ -197,6 +197,7 @@ impl Scene {
             progress_ms: 10_000,
             back_percent: 50,
             keep_releases: self.keep,
+            content: None,
         };
         Release {
             tag: tag.to_owned(),

@@ -66,6 +66,7 @@ pub(crate) fn release_of(
         progress_ms: kubernetes.progress_ms,
         back_percent: u8::try_from(kubernetes.way_back_bp.div_ceil(100)).unwrap_or(100),
         keep_releases: service.keep_releases,
+        content: None,
     };
     let artifact = Artifact::Image { reference };
     Ok(Release {

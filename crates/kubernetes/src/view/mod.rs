@@ -1,0 +1,358 @@
+//! A namespace as it is now, kept by watches and trimmed to what is asked: its Deployments and the pods of our releases, and
+//! its Services and routes from when somebody first asks for one. A thousand rollouts look at it without a request, and wait
+//! in it for what concerns them.
+
+mod watched;
+mod workload;
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use kube::{Api, Client, runtime::watcher};
+use serde_json::{Value, json};
+use tokio::sync::watch;
+
+use self::watched::{Changed, News, Watched, follow};
+use crate::{
+    kinds::Kind,
+    spec::{RELEASE, SERVICE},
+};
+
+pub(crate) use self::{
+    watched::Blind,
+    workload::{Pod, Workload},
+};
+
+/// The pods of a release by name.
+pub(crate) type Pods = BTreeMap<String, Arc<Pod>>;
+
+/// Service and release.
+type Of = (String, String);
+
+/// What is known.
+#[derive(Default)]
+struct Known {
+    /// Deployments without their pod templates, Services, routes: whole kinds, once they are watched.
+    objects: BTreeMap<Kind, Watched<Arc<Value>>>,
+    pods: Watched<(Of, Arc<Pod>)>,
+    releases: BTreeMap<Of, Pods>,
+    /// Who waits for news of a Deployment, by its name, or of a release's pods.
+    waiting: BTreeMap<Topic, watch::Sender<()>>,
+}
+
+/// What somebody waits for news of.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Topic {
+    Deployment(String),
+    Pods(Of),
+}
+
+/// A namespace.
+pub(crate) struct NamespaceView {
+    namespace: String,
+    client: Client,
+    known: Mutex<Known>,
+    tasks: Mutex<Vec<tokio::task::AbortHandle>>,
+}
+
+impl Drop for NamespaceView {
+    fn drop(&mut self) {
+        for task in self.tasks.get_mut().unwrap_or_else(PoisonError::into_inner) {
+            task.abort();
+        }
+    }
+}
+
+/// News of Deployments and of their releases' pods, from when this was made.
+pub(crate) struct Following {
+    topics: Vec<watch::Receiver<()>>,
+}
+
+impl Following {
+    /// Waits for the next news, but not longer than this: a watch may be silent without a word.
+    pub(crate) async fn next(&mut self, at_most: Duration) {
+        let news = self.topics.iter_mut().map(|topic| Box::pin(topic.changed()));
+        drop(tokio::time::timeout(at_most, futures_util::future::select_all(news)).await);
+    }
+}
+
+impl NamespaceView {
+    /// Begins to watch. Must be called inside a tokio runtime.
+    pub(crate) fn watch(client: Client, namespace: &str) -> Arc<Self> {
+        let view = Arc::new(Self {
+            namespace: namespace.to_owned(),
+            client,
+            known: Mutex::default(),
+            tasks: Mutex::default(),
+        });
+        view.watch_kind(Kind::Deployment);
+        let ours = watcher::Config::default().labels(RELEASE);
+        view.spawn(Kind::Pod, ours, Known::pod);
+        view
+    }
+
+    fn watch_kind(self: &Arc<Self>, kind: Kind) {
+        self.known().objects.entry(kind).or_default();
+        self.spawn(kind, watcher::Config::default(), move |known, news| known.object(kind, news));
+    }
+
+    fn spawn(
+        self: &Arc<Self>,
+        kind: Kind,
+        config: watcher::Config,
+        take: impl Fn(&mut Known, News) + Send + 'static,
+    ) {
+        let api = Api::namespaced_with(self.client.clone(), &self.namespace, &kind.resource());
+        let task = tokio::spawn(follow(Arc::downgrade(self), api, config, take));
+        self.tasks.lock().unwrap_or_else(PoisonError::into_inner).push(task.abort_handle());
+    }
+
+    /// Waits until everything was listed once, but not for ever: what is still missing then is an error of the next look.
+    pub(crate) async fn listed(&self) {
+        const PATIENCE: u32 = 200;
+        for _ in 0..PATIENCE {
+            let known = {
+                let known = self.known();
+                let objects = known.objects.values().all(|watched| watched.listed || watched.is_refused());
+                objects && (known.pods.listed || known.pods.is_refused())
+            };
+            if known {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(25)).await;
+        }
+    }
+
+    /// The Deployment; `None` when there is none. An error says since when nothing is known.
+    pub(crate) fn deployment(&self, name: &str) -> Result<Option<Workload>, Blind> {
+        let known = self.known();
+        let Some(deployments) = known.objects.get(&Kind::Deployment) else { return Ok(None) };
+        deployments.fresh(Kind::Deployment, &self.namespace)?;
+        Ok(deployments.kept.get(name).map(|object| Workload::of(object)))
+    }
+
+    /// The Deployments of which this is true.
+    pub(crate) fn deployments(&self, is: impl Fn(&Value) -> bool) -> Result<Vec<Arc<Value>>, Blind> {
+        let known = self.known();
+        let Some(deployments) = known.objects.get(&Kind::Deployment) else { return Ok(Vec::new()) };
+        deployments.fresh(Kind::Deployment, &self.namespace)?;
+        Ok(deployments.kept.values().filter(|object| is(object)).cloned().collect())
+    }
+
+    /// The pods of a release of ours.
+    pub(crate) fn pods(&self, service: &str, release: &str) -> Result<Pods, Blind> {
+        let known = self.known();
+        known.pods.fresh(Kind::Pod, &self.namespace)?;
+        Ok(known.releases.get(&(service.to_owned(), release.to_owned())).cloned().unwrap_or_default())
+    }
+
+    /// An object as it was last seen, when that can be said; `Some(None)` when there is none. A Deployment is without its pod
+    /// template. What is written from it has to be bound to its version.
+    pub(crate) fn object(self: &Arc<Self>, kind: Kind, name: &str) -> Option<Option<Arc<Value>>> {
+        let known = self.known();
+        match known.objects.get(&kind) {
+            Some(watched) if watched.is_sure() => Some(watched.kept.get(name).cloned()),
+            Some(_) => None,
+            None => {
+                drop(known);
+                self.watch_kind(kind);
+                None
+            }
+        }
+    }
+
+    /// What the API server answered to a write: the watch says it too, later.
+    pub(crate) fn wrote(&self, kind: Kind, object: &Value) {
+        let mut known = self.known();
+        if known.objects.get(&kind).is_some_and(Watched::is_sure) {
+            let name = crate::manifest::name(object).to_owned();
+            let mut object = object.clone();
+            if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) {
+                metadata.remove("managedFields");
+            }
+            known.object(kind, News::Is { name, object, listing: false });
+        }
+    }
+
+    /// News of this Deployment and of this release's pods from now on.
+    pub(crate) fn follow(&self, deployment: &str, service: &str, release: &str) -> Following {
+        let of = (service.to_owned(), release.to_owned());
+        let mut known = self.known();
+        let topics = [Topic::Deployment(deployment.to_owned()), Topic::Pods(of)];
+        let topics = topics.map(|topic| known.waiting.entry(topic).or_default().subscribe());
+        Following { topics: topics.into() }
+    }
+
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Known {
+    fn object(&mut self, kind: Kind, mut news: News) {
+        let watched = self.objects.entry(kind).or_default();
+        if let News::Is { name, object, listing: false } = &news
+            && watched.kept.get(name).is_some_and(|kept| is_older(object, kept))
+        {
+            return;
+        }
+        if let News::Is { object, .. } = &mut news {
+            named(kind, object);
+            if kind == Kind::Deployment {
+                without_template(object);
+            }
+        }
+        let changed = watched.take(news, Arc::new);
+        if kind != Kind::Deployment {
+            return;
+        }
+        match changed {
+            Changed::Nothing => {}
+            Changed::All => self.tell_all(),
+            Changed::One { name, .. } => self.tell(&Topic::Deployment(name)),
+        }
+    }
+
+    fn pod(&mut self, news: News) {
+        let read = |object: Value| {
+            let of = (label(&object, SERVICE).to_owned(), label(&object, RELEASE).to_owned());
+            (of, Arc::new(Pod::of(&object)))
+        };
+        match self.pods.take(news, read) {
+            Changed::Nothing => {}
+            Changed::All => {
+                self.releases.clear();
+                for (name, (of, pod)) in &self.pods.kept {
+                    self.releases.entry(of.clone()).or_default().insert(name.clone(), Arc::clone(pod));
+                }
+                self.tell_all();
+            }
+            Changed::One { name, before } => {
+                if let Some((of, _)) = before {
+                    if let Some(pods) = self.releases.get_mut(&of) {
+                        pods.remove(&name);
+                        if pods.is_empty() {
+                            self.releases.remove(&of);
+                        }
+                    }
+                    self.tell(&Topic::Pods(of));
+                }
+                if let Some((of, pod)) = self.pods.kept.get(&name).cloned() {
+                    self.releases.entry(of.clone()).or_default().insert(name, pod);
+                    self.tell(&Topic::Pods(of));
+                }
+            }
+        }
+    }
+
+    fn tell(&mut self, topic: &Topic) {
+        let Some(sender) = self.waiting.get(topic) else { return };
+        if sender.send(()).is_err() {
+            // Nobody waits any more.
+            self.waiting.remove(topic);
+        }
+    }
+
+    fn tell_all(&mut self) {
+        self.waiting.retain(|_, sender| sender.send(()).is_ok());
+    }
+}
+
+/// Whether an object is of an earlier version than another. Versions are numbers that rise, where they are numbers.
+fn is_older(object: &Value, than: &Value) -> bool {
+    let version = |object: &Value| -> Option<u128> {
+        object.pointer("/metadata/resourceVersion").and_then(Value::as_str)?.parse().ok()
+    };
+    let uid = |object: &Value| object.pointer("/metadata/uid").cloned();
+    uid(object) == uid(than) && version(object).zip(version(than)).is_some_and(|(one, other)| one < other)
+}
+
+/// Says what it is: an object in a list does not.
+fn named(kind: Kind, object: &mut Value) {
+    if let Some(object) = object.as_object_mut() {
+        object.insert("apiVersion".to_owned(), json!(kind.api_version()));
+        object.insert("kind".to_owned(), json!(kind.name()));
+    }
+}
+
+/// Leaves of a Deployment's pod template its labels.
+fn without_template(object: &mut Value) {
+    let labels = object.pointer("/spec/template/metadata/labels").cloned().unwrap_or_default();
+    if let Some(spec) = object.get_mut("spec").and_then(Value::as_object_mut) {
+        spec.insert("template".to_owned(), json!({"metadata": {"labels": labels}}));
+    }
+}
+
+/// The value of a label, empty where there is none.
+fn label<'v>(object: &'v Value, key: &str) -> &'v str {
+    let labels = object.get("metadata").and_then(|metadata| metadata.get("labels"));
+    labels.and_then(|labels| labels.get(key)).and_then(Value::as_str).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pod(name: &str, release: &str, ready: bool) -> News {
+        let status = if ready { "True" } else { "False" };
+        let object = json!({
+            "metadata": {"name": name, "labels": {SERVICE: "shop", RELEASE: release}},
+            "status": {"conditions": [{"type": "Ready", "status": status}]},
+        });
+        News::Is { name: name.to_owned(), object, listing: false }
+    }
+
+    #[test]
+    fn pods_are_found_by_their_release_and_a_listing_replaces_what_was_there() {
+        let mut known = Known::default();
+        assert!(known.pods.fresh(Kind::Pod, "shop").is_err(), "nothing was listed yet");
+        known.pod(News::Listed);
+        known.pod(pod("a", "1", false));
+        known.pod(pod("b", "2", true));
+        known.pod(pod("a", "1", true));
+        let of = |known: &Known, release: &str| {
+            known.releases.get(&("shop".to_owned(), release.to_owned())).map_or(0, BTreeMap::len)
+        };
+        assert_eq!((of(&known, "1"), of(&known, "2")), (1, 1));
+        known.pod(News::Gone("b".to_owned()));
+        assert_eq!((of(&known, "1"), of(&known, "2"), known.releases.len()), (1, 0, 1));
+        known.pod(News::Listing);
+        known.pod(News::Listed);
+        assert_eq!(known.releases.len(), 0, "a listing without them");
+    }
+
+    fn deployment(version: &str, replicas: u32) -> News {
+        let object = json!({
+            "metadata": {"name": "shop", "uid": "1", "resourceVersion": version},
+            "spec": {"replicas": replicas, "template": {"metadata": {"labels": {"app": "shop"}}, "spec": {}}},
+        });
+        News::Is { name: "shop".to_owned(), object, listing: false }
+    }
+
+    #[test]
+    fn news_that_is_older_than_our_own_write_does_not_undo_it_and_who_waits_hears_of_the_rest() {
+        let mut known = Known::default();
+        known.object(Kind::Deployment, News::Listed);
+        let topic = Topic::Deployment("shop".to_owned());
+        let mut waits = known.waiting.entry(topic.clone()).or_default().subscribe();
+        known.object(Kind::Deployment, deployment("9", 2));
+        known.object(Kind::Deployment, deployment("10", 3));
+        assert!(waits.has_changed().expect("open"), "two changes");
+        waits.mark_unchanged();
+        known.object(Kind::Deployment, deployment("9", 2));
+        assert!(!waits.has_changed().expect("open"), "nothing new");
+        let kept = known.objects[&Kind::Deployment].kept["shop"].clone();
+        assert_eq!(Workload::of(&kept).wanted, 3);
+        assert_eq!(
+            kept["spec"]["template"],
+            json!({"metadata": {"labels": {"app": "shop"}}}),
+            "no more of it"
+        );
+        drop(waits);
+        known.object(Kind::Deployment, deployment("11", 1));
+        assert!(!known.waiting.contains_key(&topic), "nobody waits any more");
+    }
+}
