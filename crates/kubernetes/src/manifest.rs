@@ -8,6 +8,9 @@ use crate::{
     spec::{Known, RELEASE, SERVICE},
 };
 
+/// The label of everything that is made here.
+pub(crate) const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
+
 /// What a release's Deployment was made from: another description under the same name is another release.
 pub(crate) const CONTENT: &str = "tidegate.dev/content";
 
@@ -33,8 +36,8 @@ pub(crate) fn deployment(known: &Known<'_>, replicas: u32, fence: Fence<'_>, ver
     })
 }
 
-/// The release's own Service: what a route points to while two releases share its traffic. Ports are those of the users'.
-pub(crate) fn service(known: &Known<'_>, root: &Value, fence: Fence<'_>, version: Option<&str>) -> Value {
+/// The Service that reaches this release and nobody else. Ports are those of the users'.
+pub(crate) fn preview(known: &Known<'_>, root: &Value, fence: Fence<'_>) -> Value {
     let ports: Vec<Value> = root
         .pointer("/spec/ports")
         .and_then(Value::as_array)
@@ -51,7 +54,12 @@ pub(crate) fn service(known: &Known<'_>, root: &Value, fence: Fence<'_>, version
     json!({
         "apiVersion": Kind::Service.api_version(),
         "kind": Kind::Service.name(),
-        "metadata": metadata_of(known, &known.name, &fence.annotations(), version),
+        "metadata": {
+            "name": known.preview(),
+            "namespace": known.spec.namespace,
+            "labels": {MANAGED_BY: "tidegate", SERVICE: known.service},
+            "annotations": fence.annotations(),
+        },
         "spec": {"selector": known.selector(), "ports": ports},
     })
 }
@@ -60,7 +68,7 @@ pub(crate) fn service(known: &Known<'_>, root: &Value, fence: Fence<'_>, version
 fn labels_of(known: &Known<'_>) -> Map<String, Value> {
     let label = |key: &str, value: &str| (key.to_owned(), json!(value));
     Map::from_iter([
-        label("app.kubernetes.io/managed-by", "tidegate"),
+        label(MANAGED_BY, "tidegate"),
         label(SERVICE, known.service),
         label(RELEASE, &known.release.tag),
     ])

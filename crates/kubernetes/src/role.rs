@@ -5,10 +5,12 @@ use serde_json::{Value, json};
 use crate::{kinds::Kind, spec::Traffic};
 
 /// What is asked of every cluster: resource and verbs.
-const ALWAYS: [(Kind, &[&str]); 3] = [
+const ALWAYS: [(Kind, &[&str]); 4] = [
     (Kind::Deployment, &["get", "list", "watch", "create", "patch", "delete"]),
-    (Kind::ReplicaSet, &["get"]),
+    (Kind::ReplicaSet, &["get", "list"]),
     (Kind::Pod, &["list", "watch"]),
+    // The users' Service, and the preview, which is made where there is none.
+    (Kind::Service, &["get", "list", "watch", "create", "patch"]),
 ];
 
 /// The Role `tidegate` for one namespace, as it is applied: all that checking, rolling out, turning back and tidying up ask
@@ -25,13 +27,13 @@ pub fn role(namespace: &str, traffic: &Traffic) -> Value {
 }
 
 fn rules(traffic: &Traffic) -> Vec<(Kind, &'static [&'static str])> {
-    // A route points to Services of ours, one per release.
-    let services: (Kind, &[&str]) = (Kind::Service, &["get", "create", "patch", "delete"]);
     match traffic {
-        Traffic::Service => vec![(Kind::Service, &["get", "patch"])],
-        Traffic::HttpRoute { .. } => vec![services, (Kind::HttpRoute, &["get", "patch"])],
-        Traffic::VirtualService { .. } => vec![services, (Kind::VirtualService, &["get", "patch"])],
-        Traffic::Ingress { .. } => vec![services, (Kind::Ingress, &["get", "create", "patch", "delete"])],
+        Traffic::Service => Vec::new(),
+        Traffic::HttpRoute { .. } => vec![(Kind::HttpRoute, &["get", "list", "watch", "patch"])],
+        Traffic::VirtualService { .. } => vec![(Kind::VirtualService, &["get", "list", "watch", "patch"])],
+        Traffic::Ingress { .. } => {
+            vec![(Kind::Ingress, &["get", "list", "watch", "create", "patch", "delete"])]
+        }
     }
 }
 

@@ -39,6 +39,10 @@ pub struct KubernetesSpec {
     pub service: String,
     /// Its port, for routes.
     pub port: u16,
+    /// The Service that reaches the release under way and nobody else: a route's second backend, and where it can be tried before
+    /// users get it. Empty is the service's name with `-preview`.
+    #[serde(default)]
+    pub preview: String,
     /// What moves traffic.
     pub traffic: Traffic,
     /// Whose requests always reach the new release, while there is one and the route can tell.
@@ -178,7 +182,7 @@ pub(crate) struct Known<'a> {
     pub(crate) service: &'a str,
     pub(crate) release: &'a Release,
     pub(crate) spec: KubernetesSpec,
-    /// The name of its own Service, and of its Deployment unless that was there before.
+    /// The name of its Deployment unless that was there before.
     pub(crate) name: String,
 }
 
@@ -189,6 +193,12 @@ impl<'a> Known<'a> {
             return Err(SpecError::NameTooLong { name });
         }
         Ok(Self { service, release, spec: KubernetesSpec::of(release)?, name })
+    }
+
+    /// The name of the Service that reaches the release under way.
+    pub(crate) fn preview(&self) -> String {
+        let named = &self.spec.preview;
+        if named.is_empty() { format!("{}-preview", self.service) } else { named.clone() }
     }
 
     /// Its Deployment.
@@ -220,7 +230,7 @@ impl<'a> Known<'a> {
         labels
     }
 
-    /// The labels that its own Service selects its pods by.
+    /// The labels that its pods are selected by.
     pub(crate) fn selector(&self) -> Map<String, Value> {
         let mut selector = match &self.spec.adopted {
             Some(adopted) => adopted.selector.clone(),

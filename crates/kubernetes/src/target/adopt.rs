@@ -12,7 +12,7 @@ use crate::{
     kinds::Kind,
     manifest::{CONTENT, name},
     spec::{Adopted, Known, KubernetesSpec, RELEASE, SERVICE},
-    view::Workload,
+    view::{Remembered, Workload},
 };
 
 impl KubernetesTarget {
@@ -30,8 +30,11 @@ impl KubernetesTarget {
         let view = cluster.view(&spec.namespace);
         view.listed().await;
         let root = match view.object(Kind::Service, &spec.service) {
-            Some(known) => known,
-            None => lane.get(Kind::Service, &spec.namespace, &spec.service).await?.map(Arc::new),
+            Remembered::Object(object) => Some(object),
+            Remembered::Nothing => None,
+            Remembered::Unsure => {
+                lane.get(Kind::Service, &spec.namespace, &spec.service).await?.map(Arc::new)
+            }
         };
         let base = root.map(|root| root::base(&root)).unwrap_or_default();
         if base.is_empty() {
@@ -67,7 +70,7 @@ impl KubernetesTarget {
 fn serves(object: &Value, selector: &Map<String, Value>) -> bool {
     let labels = object.pointer("/spec/template/metadata/labels");
     let has = |(key, value): (&String, &Value)| labels.and_then(|labels| labels.get(key)) == Some(value);
-    Workload::of(object).present > 0 && selector.iter().all(has)
+    selector.iter().all(has) && Workload::of(object).present > 0
 }
 
 /// The release that the Deployment was made for, when it is one of ours whose journal was lost.
@@ -108,7 +111,7 @@ async fn present_set(lane: &Lane, object: &Value) -> Result<Option<Value>, Effec
     Ok(if sets.len() == 1 { sets.pop() } else { None })
 }
 
-/// The ReplicaSet that the Deployment's condition `Progressing` names.
+/// The `ReplicaSet` that the Deployment's condition `Progressing` names.
 fn last_set(object: &Value) -> Option<&str> {
     let conditions = object.pointer("/status/conditions").and_then(Value::as_array)?;
     let text = |condition: &Value, key: &str| condition.get(key).and_then(Value::as_str).map(str::to_owned);

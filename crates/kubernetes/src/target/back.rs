@@ -6,7 +6,6 @@ use tidegate_core::{deployment::Outcome, model::Share};
 
 use super::{EffectError, LOOK, Rollout, root::Serves};
 use crate::{
-    fence::Fence,
     replicas,
     spec::{Known, Traffic},
     view::Workload,
@@ -48,7 +47,7 @@ impl Rollout<'_> {
                 }
                 self.route(lane, given, Share::NONE, fence).await
             };
-            let (served, routed, found) = tokio::join!(serves, routes, self.is_found(stable, fence));
+            let (served, routed) = tokio::join!(serves, routes);
             if wanted < all
                 && let Err(why) = self.ensure(lane, stable, Some(all), fence).await
             {
@@ -56,24 +55,12 @@ impl Rollout<'_> {
             }
             served?;
             routed?;
-            if let Err(why) = found {
-                tracing::warn!(service = self.plan.service, %why, "the route goes back to the users' Service itself");
-                self.route_at_rest(lane, fence).await?;
-            }
             if back {
                 return Ok(Outcome::Done);
             }
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(PAUSE_MAX);
         }
-    }
-
-    /// The stable release's own Service, which a route points to. Somebody may have removed it.
-    async fn is_found(&self, stable: &Known<'_>, fence: Fence<'_>) -> Result<(), EffectError> {
-        if self.new.spec.traffic == Traffic::Service {
-            return Ok(());
-        }
-        self.ensure_service(self.cluster.back(), stable, None, fence).await
     }
 
     /// The stable release as the watches have it, when they have no doubt that all of it is ready and what it was: then nothing

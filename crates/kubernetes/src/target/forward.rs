@@ -75,6 +75,11 @@ impl Rollout<'_> {
         if base.is_empty() {
             return Err(EffectError::Wrong(format!("{what} has no selector, so nothing can be moved by it")));
         }
+        if self.preview_name == self.new.spec.service {
+            return Err(EffectError::Wrong(format!(
+                "{what} is what users come in by and cannot be the preview too: name another Service as `preview`"
+            )));
+        }
         if !root::finds(&base, &self.new) {
             return Err(EffectError::Wrong(format!(
                 "{what} selects {}, and the pods of the release have {}: correct one of the two",
@@ -103,23 +108,38 @@ impl Rollout<'_> {
         self.is_as_adopted(lane, stable).await
     }
 
-    /// The Deployment is there, without pods unless it had some; so are the Services that a route needs; and users' requests
-    /// reach the stable release only.
+    /// The Deployment is there, the preview Service reaches its pods, and users' requests reach the stable release only.
     pub(super) async fn build(&self) -> Result<Outcome, EffectError> {
         let lane = self.cluster.forward();
         let fence = self.fence(self.plan.generation(0));
-        let root = self.root(lane).await?;
         if let Some(stable) = &self.stable {
             self.hold(lane, stable, fence).await?;
             self.serve(lane, Serves::Only(stable), fence).await?;
         }
-        self.ensure(lane, &self.new, None, fence).await?;
-        if self.new.spec.traffic != Traffic::Service {
-            for known in self.stable.iter().chain([&self.new]) {
-                self.ensure_service(lane, known, Some(&root), fence).await?;
+        if self.has_preview() {
+            // A deployment that was given up may have left the route as it was.
+            if self.stable.is_some() && self.route_known(lane).await? != Share::NONE {
+                self.route(lane, Share::NONE, Share::NONE, fence).await?;
             }
+            self.preview(lane, &self.new, fence).await?;
         }
+        self.create(lane, fence).await?;
         Ok(Outcome::Done)
+    }
+
+    /// The new release's Deployment, with the first stage's pods where they take no traffic by being there.
+    async fn create(&self, lane: &Lane, fence: Fence<'_>) -> Result<(), EffectError> {
+        let first = self.plan.stage(0).filter(|stage| !self.shares_pods(stage.share));
+        let instances = first.map_or(0, |stage| stage.instances);
+        if self.object(lane, Kind::Deployment, self.new.deployment()).await?.is_some() {
+            return self.ensure(lane, &self.new, None, fence).await;
+        }
+        self.ensure(lane, &self.new, Some(instances), fence).await
+    }
+
+    /// Whether the release under way has a Service of its own.
+    pub(super) fn has_preview(&self) -> bool {
+        self.new.spec.traffic != Traffic::Service || self.plan.strategy == Strategy::BlueGreen
     }
 
     /// Asks for pods of the new release and waits until they are ready, or surely will not be.
@@ -274,7 +294,11 @@ impl Rollout<'_> {
         mirror: Share,
         generation: u64,
     ) -> Result<(), EffectError> {
-        let (lane, fence) = (self.cluster.forward(), self.fence(generation));
+        self.shift_by(share, mirror, self.fence(generation)).await
+    }
+
+    async fn shift_by(&self, share: Share, mirror: Share, fence: Fence<'_>) -> Result<(), EffectError> {
+        let lane = self.cluster.forward();
         let Some(stable) = &self.stable else {
             self.serve(lane, Serves::Only(&self.new), fence).await?;
             return Ok(());
@@ -292,7 +316,7 @@ impl Rollout<'_> {
         if self.new.spec.traffic != Traffic::Service {
             if share > Share::NONE {
                 // Somebody may have removed it since.
-                self.ensure_service(lane, &self.new, None, fence).await?;
+                self.preview(lane, &self.new, fence).await?;
             }
             return self.route(lane, share, mirror, fence).await;
         }
@@ -307,11 +331,10 @@ impl Rollout<'_> {
         Ok(())
     }
 
-    /// All of it belongs to the new release: the route's weights and the users' Service.
+    /// All of it belongs to the new release. Behind a route the users' Service stays with the stable release until the watch is
+    /// over: turning back is then the route's matter alone.
     pub(super) async fn promote(&self, generation: u64) -> Result<Outcome, EffectError> {
-        let (lane, fence) = (self.cluster.forward(), self.fence(generation));
-        self.shift(Share::ALL, Share::NONE, generation).await?;
-        self.serve(lane, Serves::Only(&self.new), fence).await?;
+        self.shift_by(Share::ALL, Share::NONE, self.fence(generation).at_the_end(self.plan)).await?;
         Ok(Outcome::Done)
     }
 }

@@ -24,7 +24,7 @@ use crate::{
     kinds::Kind,
     spec::{Known, SpecError},
     traffic::RouteError,
-    view::{Blind, Following},
+    view::{Blind, Following, Remembered},
 };
 use futures_util::FutureExt;
 use serde_json::Value;
@@ -153,7 +153,8 @@ impl KubernetesTarget {
         let new = Known::of(&plan.service, &plan.release)?;
         let stable = plan.stable.as_ref().map(|stable| Known::of(&plan.service, stable)).transpose()?;
         let cluster = self.cluster(&new.spec.address()).await?;
-        Ok(Rollout { plan, new, stable, cluster, owner: &self.owner, epoch })
+        let preview_name = new.preview();
+        Ok(Rollout { plan, new, stable, preview_name, cluster, owner: &self.owner, epoch })
     }
 
     async fn cluster(&self, address: &Address) -> Result<Arc<Cluster>, ClusterError> {
@@ -172,6 +173,7 @@ struct Rollout<'a> {
     plan: &'a Plan,
     new: Known<'a>,
     stable: Option<Known<'a>>,
+    preview_name: String,
     cluster: Arc<Cluster>,
     owner: &'a str,
     epoch: u64,
@@ -190,8 +192,9 @@ impl Rollout<'_> {
     /// without its pod template.
     async fn object(&self, lane: &Lane, kind: Kind, name: &str) -> Result<Option<Arc<Value>>, ClusterError> {
         match self.cluster.view(self.namespace()).object(kind, name) {
-            Some(known) => Ok(known),
-            None => Ok(lane.get(kind, self.namespace(), name).await?.map(Arc::new)),
+            Remembered::Object(object) => Ok(Some(object)),
+            Remembered::Nothing => Ok(None),
+            Remembered::Unsure => Ok(lane.get(kind, self.namespace(), name).await?.map(Arc::new)),
         }
     }
 
@@ -233,7 +236,10 @@ impl Rollout<'_> {
         changes: impl Fn(&Value) -> Result<Vec<Value>, EffectError>,
     ) -> Result<Arc<Value>, EffectError> {
         let view = self.cluster.view(self.namespace());
-        let mut known = view.object(kind, name).flatten();
+        let mut known = match view.object(kind, name) {
+            Remembered::Object(object) => Some(object),
+            Remembered::Nothing | Remembered::Unsure => None,
+        };
         let mut last = None;
         for _ in 0..CHANGED_MAX {
             let (object, asked) = match known.take() {

@@ -85,32 +85,44 @@ impl Rollout<'_> {
         Ok(())
     }
 
-    /// The release's own Service, which finds its pods. `root` is the users', where it was read already.
-    pub(super) async fn ensure_service(
+    /// The preview Service, where there is one of ours, reaches what stays: what was turned back has no pods any more.
+    pub(super) async fn preview_rests(
+        &self,
+        lane: &Lane,
+        stays: &Known<'_>,
+        fence: Fence<'_>,
+    ) -> Result<(), EffectError> {
+        let there = self.object(lane, Kind::Service, &self.preview_name).await?;
+        match there.filter(|object| annotation(object, &fence.owner_key()) == Some(self.owner)) {
+            Some(_) => self.preview(lane, stays, fence).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Makes the preview Service reach these pods; makes it first where there is none.
+    pub(super) async fn preview(
         &self,
         lane: &Lane,
         known: &Known<'_>,
-        root: Option<&Value>,
         fence: Fence<'_>,
     ) -> Result<(), EffectError> {
-        let Some(object) = self.object(lane, Kind::Service, &known.name).await? else {
-            let read = if root.is_none() { Some(self.root(lane).await?) } else { None };
-            let root = root.or(read.as_deref()).unwrap_or(&Value::Null);
-            self.apply(lane, Kind::Service, &manifest::service(known, root, fence, None)).await?;
-            return Ok(());
+        let name = &self.preview_name;
+        let Some(object) = self.object(lane, Kind::Service, name).await? else {
+            let root = self.root(lane).await?;
+            return Ok(self.apply(lane, Kind::Service, &manifest::preview(known, &root, fence)).await?);
         };
-        let what = format!("Service {}/{}", self.namespace(), known.name);
+        let what = format!("Service {}/{name}", self.namespace());
         fence.admits(&object, &what)?;
-        if annotation(&object, &fence.owner_key()).is_none() {
+        if self.new.spec.preview.is_empty() && annotation(&object, &fence.owner_key()).is_none() {
             return Err(EffectError::Wrong(format!(
-                "{what} is there already and is not ours: remove it, or deploy under a new tag"
+                "{what} is there already and is not ours: remove it, or name it as `preview` so that it is used"
             )));
         }
-        if root::selector(&object) == known.selector() {
-            return Ok(());
-        }
-        self.edit(lane, Kind::Service, &known.name, |object| {
+        self.edit(lane, Kind::Service, name, |object| {
             fence.admits(object, &what)?;
+            if root::selector(object) == known.selector() {
+                return Ok(Vec::new());
+            }
             Ok(root::select(object, &known.selector(), Some(fence)))
         })
         .await?;
@@ -120,5 +132,10 @@ impl Rollout<'_> {
 
 /// The changes that give a Deployment so many pods.
 pub(super) fn scaled(object: &Value, replicas: u32, fence: Fence<'_>) -> Vec<Value> {
-    fence.patch(object, [json!({"op": "add", "path": "/spec/replicas", "value": replicas})])
+    fence.patch(object, [replicas_of(replicas)])
+}
+
+/// The operation that gives a Deployment so many pods.
+pub(super) fn replicas_of(replicas: u32) -> Value {
+    json!({"op": "add", "path": "/spec/replicas", "value": replicas})
 }

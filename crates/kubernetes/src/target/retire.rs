@@ -1,7 +1,7 @@
 //! The end: a release that nothing points to any more loses its pods, and old ones are removed.
 
 use serde_json::Value;
-use tidegate_core::{deployment::Outcome, model::Share};
+use tidegate_core::deployment::Outcome;
 
 use super::{
     EffectError, LOOK, Rollout,
@@ -12,8 +12,8 @@ use crate::{
     cluster::Lane,
     fence::Fence,
     kinds::Kind,
-    manifest::name,
-    spec::{Known, RELEASE, SERVICE, Traffic},
+    manifest::{MANAGED_BY, name},
+    spec::{Known, RELEASE, SERVICE},
     view::Workload,
 };
 
@@ -30,7 +30,10 @@ impl Rollout<'_> {
             let stays = self.followed(lane, stays).await?;
             self.serve(lane, Serves::Only(&stays), fence).await?;
             if self.stable.is_some() {
-                self.route_rests(lane, fence).await?;
+                self.route_at_rest(lane, fence).await?;
+            }
+            if new {
+                self.preview_rests(lane, &stays, fence).await?;
             }
         }
         if let Some(leaves) = leaves {
@@ -43,7 +46,7 @@ impl Rollout<'_> {
             self.serve(lane, Serves::All, fence).await?;
         }
         for known in self.stable.iter().chain([&self.new]) {
-            self.let_go(lane, known, fence).await?;
+            self.let_go(lane, known, None, fence).await?;
         }
         let kept = self.prune(lane, stays, fence).await?;
         tracing::debug!(service = self.plan.service, kept, "old releases kept without pods");
@@ -75,7 +78,11 @@ impl Rollout<'_> {
         if self.object(lane, Kind::Deployment, known.deployment()).await?.is_none() {
             return Ok(());
         }
-        self.ensure(lane, known, Some(0), fence).await?;
+        if known.spec.adopted.is_some() {
+            self.let_go(lane, known, Some(0), fence).await?;
+        } else {
+            self.ensure(lane, known, Some(0), fence).await?;
+        }
         let mut news = self.follow(known);
         loop {
             let now = self.workload(known)?;
@@ -98,8 +105,7 @@ impl Rollout<'_> {
             labels.unwrap_or_default()
         };
         let ours = |object: &Value| {
-            label(object, "app.kubernetes.io/managed-by") == "tidegate"
-                && label(object, SERVICE) == self.plan.service.as_str()
+            label(object, MANAGED_BY) == "tidegate" && label(object, SERVICE) == self.plan.service.as_str()
         };
         let mut old = self.cluster.view(self.namespace()).deployments(ours)?;
         let known = [stays, Some(&self.new), self.stable.as_ref()];
@@ -122,9 +128,6 @@ impl Rollout<'_> {
             }
             if number >= keep {
                 lane.delete(Kind::Deployment, self.namespace(), name).await?;
-                if self.object(lane, Kind::Service, name).await?.is_some() {
-                    lane.delete(Kind::Service, self.namespace(), name).await?;
-                }
             }
         }
         Ok(old.len().min(keep))
@@ -135,19 +138,6 @@ impl Rollout<'_> {
             object.pointer("/metadata/labels").and_then(|labels| labels.get(RELEASE)).and_then(Value::as_str);
         tracing::info!(service = self.plan.service, release, "a release that was left behind loses its pods");
         self.edit(lane, Kind::Deployment, name(object), |object| Ok(scaled(object, 0, fence))).await?;
-        Ok(())
-    }
-
-    /// The route as its owner wrote it: one backend, the users' Service.
-    async fn route_rests(&self, lane: &Lane, fence: Fence<'_>) -> Result<(), EffectError> {
-        if self.new.spec.traffic == Traffic::Service {
-            return Ok(());
-        }
-        self.route_at_rest(lane, fence).await?;
-        let seen = self.route_seen(lane).await?;
-        if seen != Share::NONE {
-            return Err(EffectError::Wrong(format!("the route still gives {seen} to {}", self.new.name)));
-        }
         Ok(())
     }
 }

@@ -58,11 +58,10 @@ impl Rollout<'_> {
     }
 
     fn ends(&self) -> Ends<'_> {
-        let stable = self.stable.as_ref().unwrap_or(&self.new);
         Ends {
             root: &self.new.spec.service,
-            stable: &stable.name,
-            new: Some(&self.new.name),
+            stable: &self.new.spec.service,
+            new: Some(&self.preview_name),
             port: self.new.spec.port,
         }
     }
@@ -171,11 +170,16 @@ impl Rollout<'_> {
             Route::Weights(name, router) => {
                 let what = format!("{} {}/{name}", router.kind.name(), self.namespace());
                 let ends = self.ends();
-                self.edit(lane, router.kind, name, |object| {
-                    fence.admits(object, &what)?;
-                    Ok(stamped(object, (router.at_rest)(object, &ends)?, fence))
-                })
-                .await?;
+                let written = self
+                    .edit(lane, router.kind, name, |object| {
+                        fence.admits(object, &what)?;
+                        Ok(stamped(object, (router.at_rest)(object, &ends)?, fence))
+                    })
+                    .await?;
+                let seen = (router.read)(&written, &ends)?.share;
+                if seen != Share::NONE {
+                    return Err(EffectError::Unread(format!("{what} was put back and still says {seen}")));
+                }
                 Ok(())
             }
             Route::Beside(name) => {
@@ -184,18 +188,18 @@ impl Rollout<'_> {
         }
     }
 
-    /// The share that the route gives the new release now.
-    pub(super) async fn route_seen(&self, lane: &Lane) -> Result<Share, EffectError> {
+    /// The share that the route gives the new release, as far as is known.
+    pub(super) async fn route_known(&self, lane: &Lane) -> Result<Share, EffectError> {
         let ends = self.ends();
         Ok(match self.to() {
             Route::None => Share::NONE,
-            Route::Weights(name, router) => match lane.get(router.kind, self.namespace(), name).await? {
+            Route::Weights(name, router) => match self.object(lane, router.kind, name).await? {
                 Some(object) => (router.read)(&object, &ends)?.share,
                 None => Share::NONE,
             },
             Route::Beside(name) => {
-                let own = lane.get(Kind::Ingress, self.namespace(), &format!("{name}{CANARY}")).await?;
-                ingress::read(own.as_ref(), &ends)?.share
+                let own = self.object(lane, Kind::Ingress, &format!("{name}{CANARY}")).await?;
+                ingress::read(own.as_deref(), &ends)?.share
             }
         })
     }

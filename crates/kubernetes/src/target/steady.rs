@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 use super::{
     EffectError, LOOK, Rollout,
     adopt::{owner, query, revision},
+    objects::replicas_of,
     root,
 };
 use crate::{
@@ -61,16 +62,17 @@ impl<'a> Rollout<'a> {
         }
         let same = self.is_as_adopted(lane, stable).await;
         if same.is_err() {
-            self.let_go(lane, stable, fence).await?;
+            self.let_go(lane, stable, None, fence).await?;
         }
         same
     }
 
-    /// Lets the owner's changes through again.
+    /// Lets the owner's changes through again, and gives the Deployment so many pods.
     pub(super) async fn let_go(
         &self,
         lane: &Lane,
         stable: &Known<'_>,
+        replicas: Option<u32>,
         fence: Fence<'_>,
     ) -> Result<(), EffectError> {
         let Some(adopted) = &stable.spec.adopted else { return Ok(()) };
@@ -80,13 +82,17 @@ impl<'a> Rollout<'a> {
         let mut news = self.follow(stable);
         self.edit(lane, Kind::Deployment, &adopted.deployment, |object| {
             self.is_of(object, stable, fence)?;
-            if annotation(object, HELD).is_none() {
-                return Ok(Vec::new());
-            }
-            let held = json!({"op": "remove", "path": HELD_PATH});
-            let paused = json!({"op": "remove", "path": "/spec/paused"});
-            let paused = Workload::of(object).paused.then_some(paused);
-            Ok(fence.patch(object, std::iter::once(held).chain(paused)))
+            let now = Workload::of(object);
+            let held = annotation(object, HELD).is_some();
+            let changes: Vec<Value> = [
+                held.then(|| json!({"op": "remove", "path": HELD_PATH})),
+                (held && now.paused).then(|| json!({"op": "remove", "path": "/spec/paused"})),
+                replicas.filter(|wanted| *wanted != now.wanted).map(replicas_of),
+            ]
+            .into_iter()
+            .flatten()
+            .collect();
+            Ok(if changes.is_empty() { changes } else { fence.patch(object, changes) })
         })
         .await?;
         for _ in 0..OBSERVED_LOOKS {
@@ -159,27 +165,18 @@ impl<'a> Rollout<'a> {
         let followed = self.followed(lane, stable).await?;
         let (key, hash) = followed.mark();
         let owner_key = self.fence(0).owner_key();
-        for name in [&self.new.spec.service, &stable.name] {
-            if self.object(lane, Kind::Service, name).await?.is_none() {
-                continue;
+        self.edit(lane, Kind::Service, &self.new.spec.service, |object| {
+            let mut selector = root::selector(object);
+            let is_ours = annotation(object, &owner_key) == Some(self.owner);
+            let other = selector.get(key).is_some_and(|seen| seen.as_str() != Some(hash));
+            if !is_ours || !other {
+                return Ok(Vec::new());
             }
-            self.edit(lane, Kind::Service, name, |object| {
-                let mut selector = root::selector(object);
-                let is_ours = annotation(object, &owner_key) == Some(self.owner);
-                let other = selector.get(key).is_some_and(|seen| seen.as_str() != Some(hash));
-                if !is_ours || !other {
-                    return Ok(Vec::new());
-                }
-                tracing::warn!(
-                    service = name,
-                    hash,
-                    "the stable release was rolled out by somebody else: users follow it"
-                );
-                selector.insert(key.to_owned(), json!(hash));
-                Ok(root::select(object, &selector, None))
-            })
-            .await?;
-        }
+            tracing::warn!(hash, "the stable release was rolled out by somebody else: users follow it");
+            selector.insert(key.to_owned(), json!(hash));
+            Ok(root::select(object, &selector, None))
+        })
+        .await?;
         Ok(())
     }
 }

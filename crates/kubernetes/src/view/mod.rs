@@ -66,6 +66,16 @@ impl Drop for NamespaceView {
     }
 }
 
+/// What is kept of one object.
+pub(crate) enum Remembered {
+    /// This.
+    Object(Arc<Value>),
+    /// There is none.
+    Nothing,
+    /// Nobody can say without asking.
+    Unsure,
+}
+
 /// News of Deployments and of their releases' pods, from when this was made.
 pub(crate) struct Following {
     topics: Vec<watch::Receiver<()>>,
@@ -149,17 +159,20 @@ impl NamespaceView {
         Ok(known.releases.get(&(service.to_owned(), release.to_owned())).cloned().unwrap_or_default())
     }
 
-    /// An object as it was last seen, when that can be said; `Some(None)` when there is none. A Deployment is without its pod
-    /// template. What is written from it has to be bound to its version.
-    pub(crate) fn object(self: &Arc<Self>, kind: Kind, name: &str) -> Option<Option<Arc<Value>>> {
+    /// An object as it was last seen. A Deployment is without its pod template. What is written from it has to be bound to its
+    /// version.
+    pub(crate) fn object(self: &Arc<Self>, kind: Kind, name: &str) -> Remembered {
         let known = self.known();
         match known.objects.get(&kind) {
-            Some(watched) if watched.is_sure() => Some(watched.kept.get(name).cloned()),
-            Some(_) => None,
+            Some(watched) if watched.is_sure() => watched
+                .kept
+                .get(name)
+                .map_or(Remembered::Nothing, |object| Remembered::Object(Arc::clone(object))),
+            Some(_) => Remembered::Unsure,
             None => {
                 drop(known);
                 self.watch_kind(kind);
-                None
+                Remembered::Unsure
             }
         }
     }

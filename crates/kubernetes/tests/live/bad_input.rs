@@ -166,15 +166,18 @@ async fn objects_of_our_names_that_somebody_else_made_are_never_taken_over() {
     let mut scene = Scene::with(1, route()).await;
     let plan = scene.plan(scene.release("new-1", None), Some(scene.adopted().await));
     let mut theirs = json!({
-        "apiVersion": "v1", "kind": "Service", "metadata": {"name": "shop-new-1"},
+        "apiVersion": "v1", "kind": "Service", "metadata": {"name": "shop-preview"},
         "spec": {"selector": {"app": "theirs"}, "ports": [{"port": 80}]},
     });
     scene.create("/api/v1", "services", &theirs);
     scene.must(&plan, Effect::Check).await;
     let why = scene.fails(&plan, Effect::Build).await;
-    assert!(why.contains("Service") && why.contains("shop-new-1 is there already and is not ours"), "{why}");
+    assert!(
+        why.contains("Service") && why.contains("shop-preview is there already and is not ours"),
+        "{why}"
+    );
     scene.must(&plan, Effect::Restore { generation: plan.generation(20) }).await;
-    let now = scene.admin().get(&scene.path("/api/v1", "services", "shop-new-1")).unwrap();
+    let now = scene.admin().get(&scene.path("/api/v1", "services", "shop-preview")).unwrap();
     assert_eq!(now["spec"]["selector"], theirs["spec"]["selector"].take());
 
     scene.turn = 2;

@@ -103,7 +103,7 @@ impl Case {
     fn is_safe(&self) -> bool {
         let route = self.scene.route();
         let backends = route["spec"]["rules"][1]["backendRefs"].as_array().cloned().unwrap_or_default();
-        let to_new = backends.iter().any(|one| one["name"] == "shop-new-1" && one["weight"] != 0);
+        let to_new = backends.iter().any(|one| one["name"] == "shop-preview" && one["weight"] != 0);
         let selector = self.scene.selector();
         !to_new
             && !backends.is_empty()

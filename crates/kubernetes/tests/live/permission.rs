@@ -109,12 +109,18 @@ fn without(rule: usize, verb: usize) -> Value {
 #[tokio::test(flavor = "multi_thread", worker_threads = 16)]
 async fn each_verb_that_is_taken_away_is_named_with_its_resource_and_the_role_that_would_allow_it() {
     let all = role("", &route());
-    let mut cases = Vec::new();
+    let (mut cases, mut spared) = (Vec::new(), Vec::new());
     for (number, rule) in all["rules"].as_array().expect("rules").iter().enumerate() {
         let group = rule["apiGroups"][0].as_str().unwrap_or_default();
         let resource = rule["resources"][0].as_str().unwrap_or_default();
         for (at, verb) in rule["verbs"].as_array().expect("verbs").iter().enumerate() {
             let verb = verb.as_str().unwrap_or_default();
+            // Without a watch of these, each object is asked for.
+            let spares = ["services", "httproutes"].contains(&resource) && ["list", "watch"].contains(&verb);
+            if spares || (resource, verb) == ("replicasets", "list") {
+                spared.push((number, at));
+                continue;
+            }
             let full = if group.is_empty() { resource.to_owned() } else { format!("{resource}.{group}") };
             let group = if group.is_empty() { "\"\"" } else { group };
             let words = [
@@ -139,5 +145,11 @@ async fn each_verb_that_is_taken_away_is_named_with_its_resource_and_the_role_th
     for task in tasks.collect::<Vec<_>>() {
         task.await.expect("named");
     }
-    assert_eq!(count, 15, "a verb that nothing asks for is one too many");
+    assert_eq!((count, spared.len()), (13, 5), "a verb that nothing asks for is one too many");
+    for (rule, verb) in spared {
+        let mut scene = Scene::with(1, route()).await;
+        scene.keep = 2;
+        scene.kubeconfig = account(&scene, without(rule, verb)).await;
+        whole(&mut scene).await.expect("it works without");
+    }
 }

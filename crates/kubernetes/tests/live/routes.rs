@@ -11,7 +11,7 @@ fn weights(scene: &Scene) -> (u64, u64) {
     let list = |path: &str| route.pointer(path).and_then(Value::as_array).cloned().unwrap_or_default();
     let sum = |all: &[Value], name: fn(&Value) -> &Value| {
         let weight = |one: &Value| one["weight"].as_u64().unwrap_or(1);
-        let new = all.iter().filter(|one| name(one).as_str() == Some("shop-new-1")).map(weight).sum();
+        let new = all.iter().filter(|one| name(one).as_str() == Some("shop-preview")).map(weight).sum();
         (new, all.iter().map(weight).sum())
     };
     match scene.traffic {
@@ -19,7 +19,7 @@ fn weights(scene: &Scene) -> (u64, u64) {
         Traffic::VirtualService { .. } => sum(&list("/spec/http/0/route"), |one| &one["destination"]["host"]),
         Traffic::Ingress { .. } => {
             let backend = &route["spec"]["rules"][0]["http"]["paths"][0]["backend"]["service"]["name"];
-            assert_eq!(backend, "shop-new-1", "{route}");
+            assert_eq!(backend, "shop-preview", "{route}");
             let weight = &route["metadata"]["annotations"]["nginx.ingress.kubernetes.io/canary-weight"];
             (weight.as_str().and_then(|text| text.parse().ok()).expect("a weight"), 100)
         }
@@ -61,10 +61,10 @@ async fn istio_and_nginx_carry_a_whole_rollout_read_back_at_every_share_and_are_
         }
         scene.expose(&plan, Share::ALL, 7).await;
         scene.must(&plan, Effect::Promote { generation: plan.generation(90) }).await;
-        assert_eq!(scene.selector(), json!({"app": "shop", "tidegate.dev/release": "new-1"}));
         let still: Vec<_> = scene.pods().into_iter().filter(|pod| pods.contains(pod)).collect();
         assert_eq!(still, pods, "never restarted");
         scene.must(&plan, Effect::Retire { new: false, generation: plan.generation(95) }).await;
+        assert_eq!(scene.selector(), json!({"app": "shop", "tidegate.dev/release": "new-1"}));
         assert_eq!(users_route(&scene), before, "{traffic:?}: as its owner wrote it");
         if matches!(traffic, Traffic::Ingress { .. }) {
             assert_eq!(scene.route(), Value::Null, "the second Ingress is gone");

@@ -190,6 +190,7 @@ impl Scene {
             adopted: None,
             service: "shop".to_owned(),
             port: 80,
+            preview: String::new(),
             traffic: self.traffic.clone(),
             testers: Vec::new(),
             surge: Bound::Percent(25),

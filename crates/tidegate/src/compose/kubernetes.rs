@@ -59,6 +59,7 @@ pub(crate) fn release_of(
         adopted: None,
         service: kubernetes.service.clone(),
         port: kubernetes.port,
+        preview: kubernetes.preview.clone().unwrap_or_default(),
         traffic: traffic(&kubernetes.traffic),
         testers: Vec::new(),
         surge: bound(kubernetes.surge),

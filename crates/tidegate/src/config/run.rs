@@ -53,6 +53,8 @@ pub(crate) struct Kubernetes {
     pub(crate) service: String,
     /// Its port.
     pub(crate) port: u16,
+    /// The Service that reaches the release under way; `None` is made.
+    pub(crate) preview: Option<String>,
     /// The namespace.
     pub(crate) namespace: String,
     /// The context; `None` is the current one.

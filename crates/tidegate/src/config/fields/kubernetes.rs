@@ -29,6 +29,13 @@ pub(in crate::config) static KUBERNETES: Block = Block::of(
         .beside(&["image"]),
         required("service", Kind::Text(Form::Object), "The Service that users come in by."),
         field("port", Kind::Whole { min: 1, max: 65_535 }, "80", "Its port that routes point to."),
+        optional(
+            "preview",
+            Kind::Text(Form::Object),
+            "the service's name with `-preview`, made where there is none",
+            "The Service that reaches the release under way and nobody else: a route's second backend, and where it can be tried \
+             before users get it. One that is named here may be there already; its selector is then changed.",
+        ),
         field("namespace", Kind::Text(Form::Object), "default", "The namespace."),
         optional("context", Kind::Text(Form::Any), "the current one", "The context of the kubeconfig."),
         optional(
