@@ -92,7 +92,7 @@ fn own(new: &Known<'_>, object: &Value) -> Result<Option<Release>, EffectError> 
     as_release(&spec, tag.to_owned()).map(Some)
 }
 
-/// The ReplicaSet of the Deployment's present pods, when they are of one template only.
+/// The `ReplicaSet` of the Deployment's present pods, when they are of one template only.
 async fn present_set(lane: &Lane, object: &Value) -> Result<Option<Value>, EffectError> {
     let namespace = object.pointer("/metadata/namespace").and_then(Value::as_str).unwrap_or_default();
     let is_its = |set: &Value| owner(set, "Deployment") == Some(name(object));

@@ -226,8 +226,8 @@ fn listed(wrong: &[String]) -> String {
     if more == 0 { first } else { format!("{first}. And {more} more") }
 }
 
-/// Keys of a Rollout as somebody wrote it that are not in the Rollout as it is kept: the API server drops what its schema
-/// does not know, where the client lets it.
+/// The first key of a Rollout as somebody wrote it that is not in the Rollout as it is kept: the API server drops what its
+/// schema does not know, where the client lets it, and somebody may have taken it out since.
 pub(crate) fn dropped(written: &Value, kept: &Value) -> Option<String> {
     fn below(written: &Value, kept: &Value, path: &str) -> Option<String> {
         match (written, kept) {

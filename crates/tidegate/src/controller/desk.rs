@@ -182,10 +182,15 @@ impl Desk {
             Ok(spec) => spec,
             Err(why) => return Ok(Err(why)),
         };
-        if let Some(lost) = rollout.written().and_then(|written| rollout::dropped(&written, rollout.0)) {
-            return Ok(Err(format!(
-                "{lost}: a Rollout has no such field, so the API server dropped it; take it out or correct it"
-            )));
+        if let Some(written) =
+            rollout.written().filter(|written| rollout::dropped(written, rollout.0).is_some())
+        {
+            // What is missing may have been taken out since; only what no Rollout has was dropped.
+            let spec = written.get("spec").unwrap_or(&Value::Null);
+            let read = rollout::rollout(rollout.namespace(), rollout.name(), kubeconfig.as_deref(), spec);
+            if let Err(why) = read {
+                return Ok(Err(format!("as it was last applied with kubectl: {why}")));
+            }
         }
         match &spec.source {
             Source::Template(template) => {

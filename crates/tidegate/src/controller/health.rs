@@ -40,7 +40,10 @@ pub(super) struct Health {
 /// Listens at an address.
 pub(super) async fn listen(address: SocketAddr) -> Result<TcpListener, Fault> {
     let bound = TcpListener::bind(address).await;
-    bound.map_err(|error| Fault::trouble(format!("cannot listen on {address}: {error}")))
+    let bound = bound.map_err(|error| Fault::trouble(format!("cannot listen on {address}: {error}")))?;
+    let address = bound.local_addr().map_err(Fault::world)?;
+    tracing::info!("probes and metrics are answered at http://{address}");
+    Ok(bound)
 }
 
 /// Answers, for ever.

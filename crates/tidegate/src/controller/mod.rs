@@ -165,6 +165,7 @@ fn identity() -> String {
 }
 
 /// An error of the cluster, in the words of a controller.
+#[expect(clippy::needless_pass_by_value, reason = "used as a function in map_err")]
 fn fault(error: ClusterError) -> Fault {
     if let ClusterError::UnknownKind { cluster, .. } = &error {
         return Fault::refuse(format!(

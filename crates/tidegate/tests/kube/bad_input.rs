@@ -70,15 +70,26 @@ fn a_spec_that_is_refused_is_a_condition_that_names_the_field_and_what_runs_is_l
     let refused = scene.until_state("refused");
     let message = refused["status"]["message"].as_str().unwrap_or_default();
     assert!(message.contains("spec.gates.instancse"), "{message}");
+    // What was taken out since is no mistake.
+    let written = scene.rollout('a', &json!({"queue": "wait"})).to_string();
+    let taken =
+        json!({"metadata": {"annotations": {"kubectl.kubernetes.io/last-applied-configuration": written}}});
+    scene.admin().merge(&scene.path("shop"), &taken).expect("annotated");
+    scene.until_state("verified");
     assert_eq!(scene.releases(), before);
 }
 
 #[test]
 fn a_second_installation_leaves_the_rollouts_of_the_first_alone_and_says_whose_they_are() {
     let scene = Scene::new("owners");
-    let _controller = scene.controller("a");
+    let first = scene.controller_with("a", &["--listen", "127.0.0.1:0"]);
     scene.apply('a', &json!({}));
     scene.until_state("verified");
+    assert_eq!(first.answers("/readyz"), "leads\n");
+    let metrics = first.answers("/metrics");
+    for line in ["leads 1", "rollouts 1", "submitted_total 1", "refused_total 0"] {
+        assert!(metrics.contains(&format!("tidegate_controller_{line}\n")), "{line}: {metrics}");
+    }
     let mut other = scene;
     other.kubeconfig = other.plane.kubeconfig().to_owned();
     let second = other.controller_with("b", &["--name", "second"]);
@@ -90,6 +101,7 @@ fn a_second_installation_leaves_the_rollouts_of_the_first_alone_and_says_whose_t
     assert!(said.contains(&format!("`{}/tidegate`", other.namespace)), "{said}");
     let rollout = other.admin().get(&other.path("shop")).expect("a Rollout");
     assert_eq!(rollout["status"]["owner"], format!("{}/tidegate", other.namespace));
+    assert!(other.events().iter().any(|(reason, _)| reason == "Owned"), "{:?}", other.events());
 }
 
 #[test]

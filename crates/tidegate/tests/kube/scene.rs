@@ -2,6 +2,8 @@
 
 use std::{
     fs,
+    io::{Read as _, Write as _},
+    net::TcpStream,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::Duration,
@@ -315,6 +317,17 @@ impl Controller {
         let code = until("the controller's end", SOON, || Ok(self.child.try_wait().expect("a child")));
         let log = fs::read_to_string(&self.log).unwrap_or_default();
         (code.unwrap_or_else(|why| panic!("{why}\n{log}")).code(), log)
+    }
+
+    /// What it answers to a request without a secret.
+    pub(crate) fn answers(&self, path: &str) -> String {
+        let log = fs::read_to_string(&self.log).unwrap_or_default();
+        let address = log.split("http://").nth(1).and_then(|rest| rest.lines().next()).expect("an address");
+        let mut stream = TcpStream::connect(address.trim()).expect("a connection");
+        write!(stream, "GET {path} HTTP/1.1\r\nHost: x\r\n\r\n").expect("asked");
+        let mut text = String::new();
+        stream.read_to_string(&mut text).expect("an answer");
+        text.split_once("\r\n\r\n").expect("a body").1.to_owned()
     }
 
     pub(crate) fn log(&self) -> &Path {

@@ -75,7 +75,7 @@ fn walk(value: &Value, path: &str, look: &mut impl FnMut(&str, &Value)) {
             keys.iter().for_each(|(key, value)| walk(value, &format!("{path}/{key}"), look));
         }
         Value::Array(items) => items.iter().for_each(|item| walk(item, path, look)),
-        _ => {}
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
     }
 }
 
