@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 use super::{
     Finding, Kubernetes, RunKind, Service, fields, parse,
     suggest::nearest,
-    table::{Absent, Block, Field, Form, Kind},
+    table::{Absent, Block, Field, Form, Kind, Word},
 };
 
 /// Keys of a service that a Rollout says otherwise, or that are our proxy's.
@@ -172,7 +172,12 @@ fn sorted(given: &Keys) -> Result<(Keys, Keys), String> {
 fn as_read(value: &Value, kind: &'static Kind, path: &str, wrong: &mut Vec<String>) -> Value {
     match (kind, value) {
         (Kind::Or { word, .. }, Value::Bool(false)) if word.word == "off" => json!("off"),
+        (Kind::Word(words), Value::Bool(false)) if has_off(words) => json!("off"),
         (Kind::Or { other, .. }, _) => as_read(value, other, path, wrong),
+        (Kind::Short { key, block }, Value::Bool(_)) => match block.field(key) {
+            Some(field) => as_read(value, &field.kind, path, wrong),
+            None => value.clone(),
+        },
         (Kind::Block(block) | Kind::Short { block, .. }, Value::Object(keys)) => {
             let read = |(key, value): (&String, &Value)| {
                 let path = format!("{path}.{key}");
@@ -192,6 +197,11 @@ fn as_read(value: &Value, kind: &'static Kind, path: &str, wrong: &mut Vec<Strin
         }
         _ => value.clone(),
     }
+}
+
+/// Whether one of these words is taken for another value by programs that read YAML by its older version.
+pub(super) fn has_off(words: &[Word]) -> bool {
+    words.iter().any(|word| word.word == "off")
 }
 
 fn key_of(block: &'static Block, key: &str, value: &Value, path: &str, wrong: &mut Vec<String>) -> Value {

@@ -6,7 +6,7 @@
 use serde_json::{Map, Value, json};
 
 use super::{
-    rollout::{is_usable, spec_fields},
+    rollout::{has_off, is_usable, spec_fields},
     schema::{in_words, share, thousandths, word_list},
     table::{Absent, Block, Choice, Field, Form, Kind},
 };
@@ -117,6 +117,7 @@ fn block(block: &'static Block, typed: bool) -> Value {
 fn kind(kind_: &'static Kind) -> Value {
     match kind_ {
         Kind::Text(form) => text(*form),
+        Kind::Word(words) if has_off(words) => json!({"x-kubernetes-preserve-unknown-fields": true}),
         Kind::Word(words) => word_list(words),
         Kind::Flag => json!({"type": "boolean", "enum": [true]}),
         Kind::Bool => json!({"type": "boolean"}),

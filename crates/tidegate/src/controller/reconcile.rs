@@ -33,6 +33,9 @@ const APART: Duration = Duration::from_millis(150);
 const AGAIN_MIN: Duration = Duration::from_secs(1);
 const AGAIN_MAX: Duration = Duration::from_secs(30);
 
+/// While somebody looks, only news makes another look due; what comes after it, the look says.
+const UNTIL_NEWS: Duration = Duration::from_hours(24);
+
 /// A namespace and a name.
 type Name = (String, String);
 
@@ -111,7 +114,7 @@ impl Reconciler {
                 continue;
             }
             entry.busy = true;
-            entry.due = now + AGAIN_MAX;
+            entry.due = now + UNTIL_NEWS;
             let (desk, object) = (Arc::clone(&self.desk), Arc::clone(&entry.object));
             let (name, mut memory) = (name.clone(), entry.memory.clone());
             self.looks.spawn(async move {
@@ -198,7 +201,11 @@ impl Reconciler {
             Ok(looked) => looked,
             Err(why) => {
                 tracing::error!(%why, "a look at a Rollout broke down");
-                self.known.values_mut().for_each(|entry| entry.busy = false);
+                // Which one it was, nobody says.
+                for entry in self.known.values_mut() {
+                    entry.busy = false;
+                    entry.due = entry.due.min(Instant::now() + AGAIN_MAX);
+                }
                 return;
             }
         };
