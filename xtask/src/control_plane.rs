@@ -34,6 +34,8 @@ const MODULES: &[Module] = &[
         programs: &[("etcd", "go.etcd.io/etcd/server/v3"), ("kwok", "sigs.k8s.io/kwok/cmd/kwok")],
         version: None,
     },
+    // Renders the chart.
+    Module { folder: "helm", programs: &[("helm", "helm.sh/helm/v4/cmd/helm")], version: None },
 ];
 
 /// The module that has Gateway API's definitions as files, and where they lie in it.

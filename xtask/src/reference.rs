@@ -1,4 +1,5 @@
-//! `docs/reference`: written by the binary itself, so that it cannot tell another story than the code.
+//! `docs/reference`, and what is generated below `deploy`: written by the binary itself, so that it cannot tell another story
+//! than the code.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -11,30 +12,55 @@ use crate::step;
 /// Files by their path below a folder.
 type Files = BTreeMap<PathBuf, Vec<u8>>;
 
-/// Lets the binary write its reference, then compares it with `docs/reference` or puts it there.
+/// A folder that the binary writes to.
+struct Place {
+    /// Below the root of the workspace.
+    folder: &'static str,
+    /// How the binary is told.
+    flags: &'static [&'static str],
+    /// Whether nothing else may be there.
+    alone: bool,
+}
+
+const PLACES: [Place; 2] = [
+    Place { folder: "docs/reference", flags: &[], alone: true },
+    // Beside what is written by hand: the chart's templates.
+    Place { folder: "deploy", flags: &["--deploy"], alone: false },
+];
+
+/// Lets the binary write its reference and its manifests, then compares them with what is there or puts them there.
 pub(crate) fn generate(check: bool) -> anyhow::Result<()> {
-    let fresh = Scratch::new("reference")?;
-    let folder =
-        fresh.path().to_str().context("the folder for temporary files has a name that is not UTF-8")?;
-    step::run(&mut step::cargo(&["run", "--quiet", "--package", "tidegate", "--", "gen", folder]))?;
-    let wanted = files(fresh.path())?;
-    if wanted.is_empty() {
-        bail!("`tidegate gen` wrote nothing");
+    PLACES.iter().try_for_each(|place| place.generate(check))
+}
+
+impl Place {
+    fn generate(&self, check: bool) -> anyhow::Result<()> {
+        let fresh = Scratch::new("reference")?;
+        let folder =
+            fresh.path().to_str().context("the folder for temporary files has a name that is not UTF-8")?;
+        let mut command = step::cargo(&["run", "--quiet", "--package", "tidegate", "--", "gen"]);
+        step::run(command.args(self.flags).arg(folder))?;
+        let wanted = files(fresh.path())?;
+        if wanted.is_empty() {
+            bail!("`tidegate gen` wrote nothing");
+        }
+        let place = step::root().join(self.folder);
+        let mut found = if place.is_dir() { files(&place)? } else { Files::new() };
+        found.retain(|path, _| self.alone || wanted.contains_key(path));
+        let differing = differences(&wanted, &found);
+        if check {
+            return match differing.first() {
+                Some(first) => bail!(
+                    "{} of {} out of date, the first is {}: run `cargo xtask gen`",
+                    differing.len(),
+                    self.folder,
+                    first.display()
+                ),
+                None => Ok(()),
+            };
+        }
+        replace(&place, &wanted, &differing)
     }
-    let place = step::root().join("docs/reference");
-    let found = if place.is_dir() { files(&place)? } else { Files::new() };
-    let differing = differences(&wanted, &found);
-    if check {
-        return match differing.first() {
-            Some(first) => bail!(
-                "{} of docs/reference out of date, the first is {}: run `cargo xtask gen`",
-                differing.len(),
-                first.display()
-            ),
-            None => Ok(()),
-        };
-    }
-    replace(&place, &wanted, &differing)
 }
 
 /// Paths that are missing, too many, or have another content.
@@ -53,10 +79,10 @@ fn replace(place: &Path, wanted: &Files, differing: &[PathBuf]) -> anyhow::Resul
             std::fs::create_dir_all(parent)
                 .with_context(|| format!("could not create {}", parent.display()))?;
             std::fs::write(&file, content).with_context(|| format!("could not write {}", file.display()))?;
-            println!("wrote docs/reference/{}", path.display());
+            println!("wrote {}", file.display());
         } else {
             std::fs::remove_file(&file).with_context(|| format!("could not remove {}", file.display()))?;
-            println!("removed docs/reference/{}", path.display());
+            println!("removed {}", file.display());
         }
     }
     Ok(())

@@ -31,6 +31,8 @@ const KUBE: &[&str] = &["tidegate-bed", "tidegate-kubernetes"];
 
 /// What the names of the binary's own tests begin with that start one.
 const ON_A_CLUSTER: &str = "on_a_cluster::";
+/// The test program of the binary that starts one; no other suite runs it.
+const CONTROLLER: [&str; 4] = ["--package", "tidegate", "--test", "kube"];
 
 /// Whether dependencies must be those of `Cargo.lock`, to the letter.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -123,7 +125,10 @@ fn kube_tests(locked: Locked, tally: &mut Tally) -> anyhow::Result<()> {
     command.args(KUBE.iter().flat_map(|package| ["--package", package]));
     cargo_test(command, &[], locked, tally)?;
     let binary = step::cargo(&["test", "--no-fail-fast", "--package", "tidegate", "--test", "e2e"]);
-    cargo_test(binary, &[ON_A_CLUSTER], locked, tally)
+    cargo_test(binary, &[ON_A_CLUSTER], locked, tally)?;
+    let mut command = step::cargo(&["test", "--no-fail-fast"]);
+    command.args(CONTROLLER);
+    cargo_test(command, &[], locked, tally)
 }
 
 /// Runs `cargo test`, with these arguments for the test programs, and counts.

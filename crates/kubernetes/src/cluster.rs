@@ -18,6 +18,7 @@ use tokio::sync::Semaphore;
 
 use crate::{
     connection,
+    control::Held,
     fault::{Asked, ClusterError},
     kinds::Kind,
     view::NamespaceView,
@@ -58,12 +59,14 @@ pub(crate) struct Cluster {
 
 impl Cluster {
     /// Reads the configuration and makes the clients; nothing is asked yet.
-    pub(crate) async fn connect(address: &Address) -> Result<Self, ClusterError> {
+    /// With `held`, nothing is asked any more once that has ended.
+    pub(crate) async fn connect(address: &Address, held: Option<&Held>) -> Result<Self, ClusterError> {
         let config = configuration(address).await?;
         let name = config.cluster_url.to_string();
         let lane = |places| {
             let client = Arc::new(Mutex::new(connection::client(&config)?));
-            Ok(Lane { client, config: config.clone().into(), cluster: name.as_str().into(), places })
+            let (config, held) = (config.clone().into(), held.cloned());
+            Ok(Lane { client, config, cluster: name.as_str().into(), places, held })
         };
         let forward = Some(Arc::new(Semaphore::new(FORWARD_MAX)));
         Ok(Self { forward: lane(forward)?, back: lane(None)?, views: Mutex::default() })
@@ -125,6 +128,7 @@ pub(crate) struct Lane {
     config: Arc<Config>,
     cluster: Arc<str>,
     places: Option<Arc<Semaphore>>,
+    held: Option<Held>,
 }
 
 impl Lane {
@@ -249,6 +253,9 @@ impl Lane {
             Some(places) => places.acquire().await.ok(),
             None => None,
         };
+        if self.held.as_ref().is_some_and(|held| !held.is_held()) {
+            return Err(ClusterError::NotLeading { what: format!("{verb} {}", asked.what()) });
+        }
         let again = self.places.is_none();
         if let Ok(answer) = tokio::time::timeout(ANSWER_MAX, self.answered(again, answer)).await {
             return answer.map_err(|why| ClusterError::of(why, asked));

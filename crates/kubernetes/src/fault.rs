@@ -83,6 +83,12 @@ pub enum ClusterError {
         /// The server's, a webhook's or a policy's words.
         why: String,
     },
+    /// Another process leads by now.
+    #[error("{what} is not asked: this process does not lead any more")]
+    NotLeading {
+        /// What would have been asked.
+        what: String,
+    },
     /// The server has trouble of its own.
     #[error("the API server of {cluster} could not {verb} {what}: {why}")]
     Trouble {
@@ -116,7 +122,7 @@ impl Asked<'_> {
 
 impl ClusterError {
     /// Whether trying again cannot help until a person has done something.
-    pub(crate) const fn is_permanent(&self) -> bool {
+    pub const fn is_permanent(&self) -> bool {
         match self {
             Self::Configuration(_)
             | Self::Context { .. }
@@ -126,6 +132,7 @@ impl ClusterError {
             | Self::Refused { .. } => true,
             Self::Unreachable { .. }
             | Self::Unauthorized { .. }
+            | Self::NotLeading { .. }
             | Self::Changed { .. }
             | Self::Trouble { .. } => false,
         }

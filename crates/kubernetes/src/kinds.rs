@@ -7,14 +7,17 @@ use kube::core::{ApiResource, GroupVersionKind};
 pub(crate) enum Kind {
     ConfigMap,
     Deployment,
+    Event,
     HorizontalPodAutoscaler,
     HttpRoute,
     Ingress,
+    Lease,
     Namespace,
     NetworkPolicy,
     Pod,
     PodDisruptionBudget,
     ReplicaSet,
+    Rollout,
     Secret,
     Service,
     VirtualService,
@@ -26,16 +29,19 @@ impl Kind {
         match self {
             Self::ConfigMap => ("", "v1", "ConfigMap", "configmaps"),
             Self::Deployment => ("apps", "v1", "Deployment", "deployments"),
+            Self::Event => ("events.k8s.io", "v1", "Event", "events"),
             Self::HorizontalPodAutoscaler => {
                 ("autoscaling", "v2", "HorizontalPodAutoscaler", "horizontalpodautoscalers")
             }
             Self::HttpRoute => ("gateway.networking.k8s.io", "v1", "HTTPRoute", "httproutes"),
             Self::Ingress => ("networking.k8s.io", "v1", "Ingress", "ingresses"),
+            Self::Lease => ("coordination.k8s.io", "v1", "Lease", "leases"),
             Self::Namespace => ("", "v1", "Namespace", "namespaces"),
             Self::NetworkPolicy => ("networking.k8s.io", "v1", "NetworkPolicy", "networkpolicies"),
             Self::Pod => ("", "v1", "Pod", "pods"),
             Self::PodDisruptionBudget => ("policy", "v1", "PodDisruptionBudget", "poddisruptionbudgets"),
             Self::ReplicaSet => ("apps", "v1", "ReplicaSet", "replicasets"),
+            Self::Rollout => ("tidegate.dev", "v1", "Rollout", "rollouts"),
             Self::Secret => ("", "v1", "Secret", "secrets"),
             Self::Service => ("", "v1", "Service", "services"),
             Self::VirtualService => ("networking.istio.io", "v1", "VirtualService", "virtualservices"),

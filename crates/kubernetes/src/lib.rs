@@ -18,10 +18,12 @@
 //! | `guard` | rollouts of plain Deployments, which something else started |
 //! | `view` | the namespace as it is now, kept by watches |
 //! | `target` | effects |
+//! | `control` | what a controller needs: Rollouts, their status, events, the Lease |
 
 pub mod belongings;
 mod cluster;
 mod connection;
+pub mod control;
 pub mod demand;
 mod fault;
 mod fence;

@@ -101,6 +101,9 @@ fn metadata_of(
 
 /// Names the content of a release: the artifact's digest, and a digest of the template.
 pub(crate) fn content(known: &Known<'_>) -> String {
+    if let Some(known) = &known.spec.content {
+        return known.clone();
+    }
     format!(
         "{}-{:016x}",
         known.release.artifact.hex().chars().take(12).collect::<String>(),

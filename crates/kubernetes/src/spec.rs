@@ -59,6 +59,9 @@ pub struct KubernetesSpec {
     pub back_percent: u8,
     /// Releases of the service whose Deployments are kept without pods.
     pub keep_releases: u32,
+    /// What the release's Deployment says that it was made from, where that is not known otherwise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub content: Option<String>,
     /// What belongs to the release beside its Deployment.
     #[serde(default)]
     pub belongings: Belongings,

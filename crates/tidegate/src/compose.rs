@@ -13,7 +13,7 @@ use tidegate_engine::QueuePolicy;
 use tidegate_proxy::protocol as wire;
 
 mod blast;
-mod kubernetes;
+pub(crate) mod kubernetes;
 
 use crate::{
     config::{

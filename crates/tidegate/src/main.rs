@@ -5,6 +5,7 @@ mod cli;
 mod client;
 mod compose;
 mod config;
+mod controller;
 mod demo;
 mod fault;
 mod guard;

@@ -8,7 +8,7 @@ use std::path::Path;
 use rusqlite::Connection;
 use tempfile::tempdir;
 use tidegate_engine::journal::{
-    History as _, Journal as _, NewSample, OpenError, SqliteJournal, SqliteReader, Start,
+    Epoch, History as _, Journal as _, NewSample, OpenError, SqliteJournal, SqliteReader, Start,
 };
 
 use super::{block_on, child, given_directory, grow, start};
@@ -27,6 +27,13 @@ fn a_second_owner_is_refused_with_the_number_of_the_first() {
     drop(journal);
     let (journal, next) = SqliteJournal::open(home.path()).unwrap();
     assert_eq!((next.0, journal.start()), (epoch.0 + 1, Start::Clean));
+}
+
+#[test]
+fn an_epoch_that_others_count_too_is_never_below_theirs_and_goes_on_from_there() {
+    let home = tempdir().unwrap();
+    let opened = |least| SqliteJournal::open_from(home.path(), Epoch(least)).unwrap().1.0;
+    assert_eq!([opened(0), opened(7), opened(3), opened(9)], [1, 7, 8, 9]);
 }
 
 #[test]

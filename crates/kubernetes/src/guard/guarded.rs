@@ -86,7 +86,7 @@ impl Guarded {
             Some(named) => named,
             None => configuration(&address).await?.default_namespace,
         };
-        let cluster = Arc::new(Cluster::connect(&address).await?);
+        let cluster = Arc::new(Cluster::connect(&address, None).await?);
         Ok(Self { address, cluster, namespace, name: name.to_owned() })
     }
 

@@ -11,14 +11,14 @@ use crate::{
     cluster::Lane,
     fence::annotation,
     kinds::Kind,
-    manifest::name,
-    spec::{Adopted, Cell, Here, Known, KubernetesSpec},
+    manifest::{CONTENT, name},
+    spec::{Adopted, Cell, Here, Known, KubernetesSpec, RELEASE, SERVICE},
     view::{Remembered, Workload},
 };
 
 impl KubernetesTarget {
-    /// The release that serves this service now, when it is not one of ours: the one Deployment whose pods the users' Service
-    /// reaches. Nothing is changed. An error says why it cannot be told.
+    /// The release that serves this service now, where no journal knows it: the one Deployment whose pods the users' Service
+    /// reaches, one of ours too. Nothing is changed. An error says why it cannot be told.
     pub async fn found(&self, service: &str, release: &Release) -> Result<Option<Release>, String> {
         self.adoptable(service, release).await.map_err(|why| tidegate_adapters::chain(&why))
     }
@@ -30,22 +30,30 @@ impl KubernetesTarget {
         for place in spec.places() {
             let Some(like) = place.spec else { continue };
             let new = Known::new(service, release, like)?;
-            found.push((place.cell, self.serving(&new.spec).await?));
+            found.push(self.serving(&new).await?);
         }
-        let Some(first) = found.iter().find_map(|(_, adopted)| adopted.clone()) else { return Ok(None) };
-        let cells = spec.cells.iter().zip(found).map(|(cell, (_, adopted))| {
-            let here = adopted.and_then(|adopted| adopted.spec.adopted).map_or(Here::Nothing, Here::Adopted);
+        // One of ours has its name for good; another is only called by what it is.
+        let ours = |found: &&Found| found.spec.adopted.is_none();
+        let serving = || found.iter().flatten();
+        let Some(first) = serving().find(ours).or_else(|| serving().next()).cloned() else { return Ok(None) };
+        let cells = spec.cells.iter().zip(found).map(|(cell, found)| {
+            let here = match found.map(|found| found.spec.adopted) {
+                None => Here::Nothing,
+                Some(None) => Here::Ours,
+                Some(Some(adopted)) => Here::Adopted(adopted),
+            };
             Cell { here, ..cell.clone() }
         });
-        let own = KubernetesSpec { cells: cells.collect(), ..first.spec };
-        let text = own.target_spec().map_err(|why| EffectError::Wrong(why.to_string()))?;
-        // Its own moment is not known; the hash tells it from everything else, and a tag needs seconds.
-        let artifact = Artifact::Image { reference: first.image };
-        Ok(Some(Release { tag: format!("{}-0", first.hash), commit: None, artifact, spec: text }))
+        let spec = KubernetesSpec { cells: cells.collect(), ..first.spec };
+        let image = spec.template.pointer("/spec/containers/0/image").and_then(Value::as_str);
+        let artifact = Artifact::Image { reference: image.unwrap_or_default().to_owned() };
+        let text = spec.target_spec().map_err(|why| EffectError::Wrong(why.to_string()))?;
+        Ok(Some(Release { tag: first.tag, commit: None, artifact, spec: text }))
     }
 
     /// The one Deployment whose pods the users' Service reaches in one place.
-    async fn serving(&self, spec: &KubernetesSpec) -> Result<Option<Found>, EffectError> {
+    async fn serving(&self, new: &Known<'_>) -> Result<Option<Found>, EffectError> {
+        let spec = &new.spec;
         let cluster = self.cluster(&spec.address()).await?;
         let lane = cluster.forward();
         let view = cluster.view(&spec.namespace);
@@ -61,7 +69,8 @@ impl KubernetesTarget {
         if base.is_empty() {
             return Ok(None);
         }
-        let serving = view.deployments(|object| serves(object, &base))?;
+        // A release that was on its way when its journal was lost is not what it would replace.
+        let serving = view.deployments(|object| name(object) != new.name && serves(object, &base))?;
         let name = match serving.as_slice() {
             [] => return Ok(None),
             [only] => name(only),
@@ -78,8 +87,11 @@ impl KubernetesTarget {
         };
         // What is known of it is without its template.
         let Some(object) = lane.get(Kind::Deployment, &spec.namespace, name).await? else { return Ok(None) };
-        let hash = present_hash(lane, &object).await?;
-        adopted(spec, &object, hash).map(Some)
+        if let Some(own) = own(new, &object) {
+            return Ok(Some(own));
+        }
+        let set = present_set(lane, &object).await?;
+        adopted(spec, &object, set.as_ref()).map(Some)
     }
 }
 
@@ -90,8 +102,27 @@ fn serves(object: &Value, selector: &Map<String, Value>) -> bool {
     selector.iter().all(has) && Workload::of(object).present > 0
 }
 
-/// What tells the Deployment's present pods from all others, when they are of one template only.
-async fn present_hash(lane: &Lane, object: &Value) -> Result<Option<String>, EffectError> {
+/// The release that the Deployment was made for, when it is one of ours whose journal was lost.
+fn own(new: &Known<'_>, object: &Value) -> Option<Found> {
+    let label = |key| object.pointer("/metadata/labels")?.get(key)?.as_str();
+    let tag = label(RELEASE).filter(|_| label(SERVICE) == Some(new.service))?;
+    if name(object) != format!("{}-{tag}", new.service) {
+        return None;
+    }
+    let template = object.pointer("/spec/template").cloned().unwrap_or_default();
+    let spec = KubernetesSpec {
+        replicas: Workload::of(object).wanted.max(1),
+        template,
+        adopted: None,
+        // What the API server filled in since is no part of it.
+        content: annotation(object, CONTENT).map(str::to_owned),
+        ..new.spec.clone()
+    };
+    Some(Found { tag: tag.to_owned(), spec })
+}
+
+/// The `ReplicaSet` of the Deployment's present pods, when they are of one template only.
+async fn present_set(lane: &Lane, object: &Value) -> Result<Option<Value>, EffectError> {
     let namespace = object.pointer("/metadata/namespace").and_then(Value::as_str).unwrap_or_default();
     let is_its = |set: &Value| owner(set, "Deployment") == Some(name(object));
     let mut sets = Vec::new();
@@ -106,12 +137,7 @@ async fn present_hash(lane: &Lane, object: &Value) -> Result<Option<String>, Eff
         sets = lane.list(Kind::ReplicaSet, namespace, &selector).await?;
         sets.retain(|set| is_its(set) && Workload::of(set).present > 0);
     }
-    Ok(match sets.as_slice() {
-        [only] => {
-            only.pointer("/metadata/labels/pod-template-hash").and_then(Value::as_str).map(str::to_owned)
-        }
-        _ => None,
-    })
+    Ok(if sets.len() == 1 { sets.pop() } else { None })
 }
 
 /// The `ReplicaSet` that the Deployment's condition `Progressing` names.
@@ -131,19 +157,22 @@ pub(super) fn revision(object: &Value) -> Option<&str> {
 /// A Deployment that serves.
 #[derive(Clone)]
 struct Found {
+    /// Its release's tag.
+    tag: String,
     /// It as a release's description.
     spec: KubernetesSpec,
-    hash: String,
-    image: String,
 }
 
 /// The Deployment as a release. Its pods stay what they are.
-fn adopted(like: &KubernetesSpec, object: &Value, hash: Option<String>) -> Result<Found, EffectError> {
+fn adopted(like: &KubernetesSpec, object: &Value, set: Option<&Value>) -> Result<Found, EffectError> {
     let (name, namespace) = (name(object), &like.namespace);
     let number = |path: &str| object.pointer(path).and_then(Value::as_u64).unwrap_or_default();
+    // What waits in a paused Deployment is not what runs.
+    let paused = Workload::of(object).paused;
     let moving = number("/metadata/generation") != number("/status/observedGeneration")
-        || number("/status/updatedReplicas") != number("/status/replicas");
-    let Some(hash) = hash.filter(|_| !moving) else {
+        || (!paused && number("/status/updatedReplicas") != number("/status/replicas"));
+    let hash = set.and_then(|set| set.pointer("/metadata/labels/pod-template-hash")?.as_str());
+    let Some(hash) = hash.filter(|_| !moving).map(str::to_owned) else {
         return Err(EffectError::Wrong(format!(
             "Deployment {namespace}/{name} is being rolled out by somebody else: wait until that has ended"
         )));
@@ -151,9 +180,10 @@ fn adopted(like: &KubernetesSpec, object: &Value, hash: Option<String>) -> Resul
     let revision = revision(object).map(str::to_owned);
     let selector =
         object.pointer("/spec/selector/matchLabels").and_then(Value::as_object).cloned().unwrap_or_default();
-    let template = object.pointer("/spec/template").cloned().unwrap_or_default();
-    let image =
-        template.pointer("/spec/containers/0/image").and_then(Value::as_str).unwrap_or_default().to_owned();
+    let mut template = set.and_then(|set| set.pointer("/spec/template")).cloned().unwrap_or_default();
+    if let Some(labels) = template.pointer_mut("/metadata/labels").and_then(Value::as_object_mut) {
+        labels.remove("pod-template-hash");
+    }
     let wanted = Workload::of(object).wanted;
     let spec = KubernetesSpec {
         replicas: wanted,
@@ -162,7 +192,8 @@ fn adopted(like: &KubernetesSpec, object: &Value, hash: Option<String>) -> Resul
         belongings: Belongings::default(),
         ..like.clone()
     };
-    Ok(Found { spec, hash, image })
+    // Its own moment is not known; the hash tells it from everything else, and a tag needs seconds.
+    Ok(Found { tag: format!("{hash}-0"), spec })
 }
 
 /// `a=b,c=d`, as lists are asked for.

@@ -23,6 +23,7 @@ pub(crate) use adopt::{owner, query};
 
 use crate::{
     cluster::{Address, Cluster, Lane},
+    control::Held,
     fault::ClusterError,
     fence::{Fence, FenceError},
     guard,
@@ -60,6 +61,7 @@ pub struct KubernetesTarget {
     manifests: ReadManifests,
     /// When the demand of a deployment was last looked at between two steps.
     looked: Arc<Mutex<BTreeMap<(String, String), Instant>>>,
+    held: Option<Held>,
 }
 
 /// Reads the objects of a manifest, which may be several; an error says what is wrong without showing the file's text.
@@ -119,6 +121,7 @@ impl KubernetesTarget {
             metrics: Metrics::default(),
             manifests: |path| Err(format!("{}: nobody reads manifests here", path.display())),
             looked: Arc::default(),
+            held: None,
         }
     }
 
@@ -126,6 +129,13 @@ impl KubernetesTarget {
     #[must_use]
     pub fn with_manifests(self, manifests: ReadManifests) -> Self {
         Self { manifests, ..self }
+    }
+
+    /// The same, which asks a cluster nothing any more once this right has ended.
+    #[must_use]
+    pub fn while_held(mut self, held: Held) -> Self {
+        self.held = Some(held);
+        self
     }
 
     /// See [`tidegate_engine::World::perform`].
@@ -233,7 +243,7 @@ impl KubernetesTarget {
             return Ok(Arc::clone(cluster));
         }
         // Not under the lock: another cluster's way back is not to wait for this one's credentials.
-        let cluster = Arc::new(Cluster::connect(address).await?);
+        let cluster = Arc::new(Cluster::connect(address, self.held.as_ref()).await?);
         Ok(Arc::clone(clusters().entry(address.clone()).or_insert(cluster)))
     }
 }

@@ -210,6 +210,7 @@ impl Scene {
             keep_releases: self.keep,
             cells: self.cells.clone(),
             belongings: self.belongings.clone(),
+            content: None,
         };
         Release {
             tag: tag.to_owned(),

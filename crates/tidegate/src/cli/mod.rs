@@ -3,6 +3,7 @@
 pub(crate) mod backtest;
 mod confidence;
 mod control;
+mod controller;
 mod deploy;
 mod follow;
 mod guard;
@@ -124,6 +125,8 @@ enum Verb {
     Proxy(process::ProxyArgs),
     /// Run the engine in the foreground, or stop it. `deploy` starts one by itself when none runs.
     Server(process::ServerArgs),
+    /// Look after the Rollouts of a cluster, in the foreground; or print what installs such a controller there.
+    Controller(controller::ControllerArgs),
     /// Play a plan through against an imagined world.
     Rehearse(deploy::RehearseArgs),
     /// Ask gates about numbers from outside, a batch a line: is this release worse than the one before?
@@ -136,7 +139,7 @@ enum Verb {
     Man(reference::DirectoryArgs),
     /// Write the generated reference into a directory.
     #[command(hide = true)]
-    Gen(reference::DirectoryArgs),
+    Gen(reference::GenArgs),
     /// A sample service for demonstrations and tests.
     #[command(hide = true)]
     Sample(demo::sample::SampleOptions),
@@ -160,6 +163,7 @@ pub(crate) fn dispatch(arguments: Cli) -> Result<Exit, Fault> {
         Verb::Judge(args) => judge::judge(&args),
         Verb::Proxy(args) => process::proxy(&common, &args),
         Verb::Server(args) => process::server(&common, &args),
+        Verb::Controller(args) => controller::controller(&common, args),
         Verb::Sample(options) => {
             block_on(async { demo::sample::serve(options).await.map_err(process::any) })?
                 .map(|()| Exit::Success)

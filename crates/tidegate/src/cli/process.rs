@@ -178,7 +178,7 @@ pub(super) fn any(error: anyhow::Error) -> Fault {
 }
 
 /// Long-running processes log to their standard error; `TIDEGATE_LOG` chooses what.
-fn log_to_stderr() {
+pub(super) fn log_to_stderr() {
     use tracing_subscriber::EnvFilter;
     let filter = EnvFilter::try_from_env("TIDEGATE_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
     // Set once per process; a second call changes nothing.

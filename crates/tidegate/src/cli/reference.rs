@@ -10,6 +10,7 @@ use clap::{Args, CommandFactory, ValueEnum};
 use super::{Cli, Common, out::say, print_json};
 use crate::{
     config,
+    controller::manifests,
     fault::{Exit, Fault},
     render,
 };
@@ -65,8 +66,24 @@ pub(super) fn completions(args: &CompletionsArgs) -> Result<Exit, Fault> {
     Ok(Exit::Success)
 }
 
-/// Writes every generated page of the reference; the same every time.
-pub(super) fn write_all(args: &DirectoryArgs) -> Result<Exit, Fault> {
+#[derive(Args)]
+pub(super) struct GenArgs {
+    #[command(flatten)]
+    to: DirectoryArgs,
+    /// What is below `deploy` instead.
+    #[arg(long)]
+    deploy: bool,
+}
+
+/// Writes every generated page of the reference, or the manifests; the same every time.
+pub(super) fn write_all(args: &GenArgs) -> Result<Exit, Fault> {
+    let directory = &args.to.directory;
+    if args.deploy {
+        for (name, text) in manifests::files() {
+            write(directory, name, text.as_bytes())?;
+        }
+        return Ok(Exit::Success);
+    }
     let schema = serde_json::to_string_pretty(&config::schema::schema_json()).map_err(Fault::internal)?;
     let pages = [
         ("cli.md", cli_page()),
@@ -79,7 +96,7 @@ pub(super) fn write_all(args: &DirectoryArgs) -> Result<Exit, Fault> {
         ("states.svg", render::states_svg()),
     ];
     for (name, text) in pages {
-        write(&args.directory, name, text.as_bytes())?;
+        write(directory, name, text.as_bytes())?;
     }
     Ok(Exit::Success)
 }
@@ -102,7 +119,7 @@ pub(super) fn man(args: &DirectoryArgs) -> Result<Exit, Fault> {
 
 fn write(directory: &Path, name: &str, text: &[u8]) -> Result<(), Fault> {
     let path = directory.join(name);
-    fs::create_dir_all(directory)
+    fs::create_dir_all(path.parent().unwrap_or(directory))
         .and_then(|()| fs::write(&path, text))
         .map_err(|error| Fault::trouble(format!("cannot write {}: {error}", path.display())))
 }

@@ -27,16 +27,16 @@ pub(super) struct Ready {
     pub(super) notes: Vec<String>,
 }
 
-/// Fills in what the template does not say, and refuses what it says against the service's rules.
+/// Fills in what the template, which is `from` there, does not say, and refuses what it says against the service's rules.
 pub(super) fn ready(
     root: &Path,
     service: &config::Service,
     kubernetes: &Kubernetes,
+    from: &str,
     template: &Value,
 ) -> Result<Ready, Fault> {
-    let manifest = root.join(&kubernetes.manifest);
     let (mut template, mut notes) =
-        secured(template, &security(kubernetes)).map_err(|why| refused(&manifest, &why))?;
+        secured(template, &security(kubernetes)).map_err(|why| refused(Path::new(from), &why))?;
     if kubernetes.resources == Sizes::ByCriticality {
         notes.extend(sized(&mut template, service.criticality));
     }
@@ -58,9 +58,12 @@ pub(super) fn ready(
 /// What a reader of the plan should know of what a release on Kubernetes may do, use and bring with it.
 pub(super) fn notes(root: &Path, service: &config::Service, kubernetes: &Kubernetes) -> Vec<String> {
     // Read once more: what is wrong with it was said when the release was made.
-    let manifest = config::manifest(&root.join(&kubernetes.manifest), "Deployment").unwrap_or_default();
+    let from = root.join(&kubernetes.manifest);
+    let manifest = config::manifest(&from, "Deployment").unwrap_or_default();
     let template = manifest.pointer("/spec/template").cloned().unwrap_or_default();
-    ready(root, service, kubernetes, &template).map(|ready| ready.notes).unwrap_or_default()
+    ready(root, service, kubernetes, &from.display().to_string(), &template)
+        .map(|ready| ready.notes)
+        .unwrap_or_default()
 }
 
 /// What a service brings with its releases that the Role has to allow.

@@ -25,12 +25,33 @@ pub(super) fn release(
 ) -> Result<Release, Fault> {
     let path = root.join(&kubernetes.manifest);
     let manifest = config::manifest(&path, "Deployment").map_err(|why| Fault::refuse(why.to_string()))?;
+    let made = Made { manifest: &manifest, from: &path.display().to_string() };
+    release_of(root, service, kubernetes, made, commit, image, at_secs)
+}
+
+/// A Deployment's manifest, and where it is from.
+#[derive(Clone, Copy)]
+pub(crate) struct Made<'a> {
+    pub(crate) manifest: &'a serde_json::Value,
+    pub(crate) from: &'a str,
+}
+
+/// The same from a manifest that was read already.
+pub(crate) fn release_of(
+    root: &Path,
+    service: &config::Service,
+    kubernetes: &Kubernetes,
+    made: Made<'_>,
+    commit: Option<&str>,
+    image: Option<&str>,
+    at_secs: i64,
+) -> Result<Release, Fault> {
     let image = image.or(kubernetes.image.as_deref());
-    let template = pinned(&manifest, kubernetes.container.as_deref(), image)
-        .map_err(|why| Fault::refuse(format!("{}: {why}", path.display())))?;
+    let template = pinned(made.manifest, kubernetes.container.as_deref(), image)
+        .map_err(|why| Fault::refuse(format!("{}: {why}", made.from)))?;
     let first = template.pointer("/spec/containers/0/image").and_then(serde_json::Value::as_str);
     let reference = image.or(first).unwrap_or_default().to_owned();
-    let Ready { template, belongings, .. } = blast::ready(root, service, kubernetes, &template)?;
+    let Ready { template, belongings, .. } = blast::ready(root, service, kubernetes, made.from, &template)?;
     let spec = KubernetesSpec {
         kubeconfig: kubernetes.kubeconfig.as_ref().map(|file| root.join(file)),
         context: kubernetes.context.clone(),
@@ -50,6 +71,7 @@ pub(super) fn release(
         keep_releases: service.keep_releases,
         cells: cells(root, kubernetes),
         belongings,
+        content: None,
     };
     let artifact = Artifact::Image { reference };
     Ok(Release {

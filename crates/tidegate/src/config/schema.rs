@@ -135,17 +135,17 @@ fn kind(kind_: &'static Kind) -> Value {
     }
 }
 
-fn word_list(words: &[Word]) -> Value {
+pub(super) fn word_list(words: &[Word]) -> Value {
     let names: Vec<&str> = words.iter().map(|word| word.word).collect();
     json!({ "type": "string", "enum": names })
 }
 
-fn share() -> Value {
+pub(super) fn share() -> Value {
     json!({ "type": "string", "pattern": r"^\d+(\.\d{1,2})?%$", "examples": ["5%", "12.5%"] })
 }
 
 /// Whole numbers stay whole, for a text that people can read.
-fn thousandths(value: u32) -> Value {
+pub(super) fn thousandths(value: u32) -> Value {
     if value.is_multiple_of(1_000) { json!(value / 1_000) } else { json!(f64::from(value) / 1_000.0) }
 }
 

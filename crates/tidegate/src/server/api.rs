@@ -7,7 +7,6 @@ use http_body_util::{BodyExt, Full, Limited};
 use hyper::{Method, Request, Response, StatusCode, body::Incoming, header};
 use serde::{Serialize, de::DeserializeOwned};
 use sha2::{Digest as _, Sha256};
-use tidegate_core::{deployment::Verb, plan};
 use tidegate_engine::{
     Submission, SubmitError, TellError,
     confidence::{self, LabelError},
@@ -16,8 +15,7 @@ use tidegate_engine::{
 use tidegate_proxy::protocol::Refused;
 
 use super::{
-    Action, Glimpse, Labelled, ServerStatus, Shared, Submit, Submitted, Tell, Told, mortal::Point,
-    targets::Targets,
+    Glimpse, Labelled, ServerStatus, Shared, Submit, Submitted, Tell, Told, Unadopted, adopt, mortal::Point,
 };
 use crate::{cli::now, fault::chain};
 
@@ -80,9 +78,10 @@ async fn submit(shared: &Shared, submit: Submit) -> Result<Answer, Refusal> {
         }
     };
     let mut request = request;
-    if Targets::can_find(&request.release) {
-        adopt(shared, &mut request).await?;
-    }
+    adopt(&shared.engine, &shared.targets, &mut request).await.map_err(|why| match why {
+        Unadopted::Journal(why) => (StatusCode::SERVICE_UNAVAILABLE, chain(&why)),
+        Unadopted::Unclear(why) => (StatusCode::UNPROCESSABLE_ENTITY, why),
+    })?;
     let submission = Submission { request, queue, key, actor, reason };
     let deployment =
         shared.engine.submit(submission).await.map_err(|error| (submit_status(&error), chain(&error)))?;
@@ -90,28 +89,9 @@ async fn submit(shared: &Shared, submit: Submit) -> Result<Answer, Refusal> {
     Ok(json(StatusCode::OK, &Submitted { deployment }))
 }
 
-/// What serves already becomes the stable release of a service that nothing was deployed for yet.
-async fn adopt(shared: &Shared, request: &mut plan::Request) -> Result<(), Refusal> {
-    let (service, environment) = (&request.service, &request.environment);
-    let last_good = shared.engine.last_good(service, environment).await;
-    if last_good.map_err(|why| (StatusCode::SERVICE_UNAVAILABLE, chain(&why)))?.is_none() {
-        let found = shared.targets.found(service, &request.release).await;
-        request.stable = found.map_err(|why| (StatusCode::UNPROCESSABLE_ENTITY, why))?;
-    }
-    Ok(())
-}
-
 async fn tell(shared: &Shared, id: &str, tell: Tell) -> Result<Answer, Refusal> {
     let Tell { action, actor, reason } = tell;
-    let verb = match action {
-        Action::Pause => Verb::Pause { reason },
-        Action::Resume => Verb::Resume,
-        Action::Promote => Verb::Promote { full: false },
-        Action::PromoteFull => Verb::Promote { full: true },
-        Action::Abort => Verb::Abort { reason },
-        Action::Approve => Verb::Approve,
-        Action::Retry => Verb::Retry,
-    };
+    let verb = action.verb(reason);
     let events =
         shared.engine.tell(id, actor, verb).await.map_err(|error| (tell_status(&error), chain(&error)))?;
     shared.fate.reach(Point::Told, None);

@@ -29,15 +29,19 @@ use tidegate_adapters::{
     clock::Clock,
     local::{LocalWorld, Node, ReleaseStore},
 };
-use tidegate_core::deployment::Recorded;
-use tidegate_engine::{Engine, journal::SqliteJournal};
-use tidegate_kubernetes::KubernetesTarget;
+use tidegate_core::{deployment::Recorded, plan};
+use tidegate_engine::{
+    Engine,
+    journal::{Epoch, SqliteJournal},
+    run::RunError,
+};
+use tidegate_kubernetes::{KubernetesTarget, control::Held};
 use tokio::{net::UnixListener, sync::Semaphore};
 
 pub(crate) use wire::{Action, Glimpse, Labelled, ServerStatus, Submit, Submitted, Tell, Told};
 
 use mortal::{Fate, Mortal};
-use targets::Targets;
+pub(crate) use targets::Targets;
 
 use crate::{artifacts, fault::Fault, place::Place};
 
@@ -72,43 +76,127 @@ struct Shared {
 /// Opens the journal, takes over what has not ended, and serves until it is stopped.
 pub(crate) async fn run(options: ServerOptions) -> Result<(), Fault> {
     let ServerOptions { place, idle_exit } = options;
-    let fate = Arc::new(Fate::from_environment()?);
-    place.make()?;
-    let (journal, epoch) = SqliteJournal::open(&place.journal()).map_err(Fault::world)?;
-    let program = std::env::current_exe().map_err(Fault::world)?;
-    let node = Node::new(place.root(), program);
-    let listener = listen(&place)?;
-    let (store, clock) = (ReleaseStore::new(place.root()), Arc::new(Clock::new(place.root())));
-    let local = LocalWorld::new(node.clone(), store, Arc::clone(&clock), publisher(place.artifacts()));
-    let kubernetes =
-        KubernetesTarget::new(&place.owner()?, clock).with_manifests(crate::config::read_objects);
-    let targets = Targets::new(local, kubernetes);
-    let world = Mortal::new(targets.clone(), Arc::clone(&fate));
-    let engine = Engine::start(Arc::new(journal), Arc::new(world)).await.map_err(Fault::world)?;
-    let shared = Arc::new(Shared {
-        engine,
-        targets,
-        place,
-        epoch: epoch.0,
-        started: Instant::now(),
-        fate,
-        stop: tokio::sync::Notify::new(),
-    });
-    tracing::info!(epoch = epoch.0, active = shared.engine.active().len(), "the engine runs");
-    let mut halted = shared.engine.halted();
-    let ended = tokio::select! {
-        ended = serve(&shared, listener) => ended,
-        () = watch(&shared, &node, idle_exit) => Ok(()),
-        () = shared.stop.notified() => Ok(()),
-        () = terminated() => Ok(()),
-        _ = halted.wait_for(Option::is_some) => {
-            let why = shared.engine.halted().borrow().clone().unwrap_or_default();
-            Err(Fault::trouble(format!("the journal takes no events any more: {why}")))
-        }
-    };
-    // Nobody may find a socket that nobody answers.
-    drop(fs::remove_file(shared.place.socket()));
-    ended
+    let claimed = Claimed::of(place, 0)?;
+    let owner = claimed.place.owner()?;
+    claimed.start(&owner, None).await?.serve(idle_exit).await
+}
+
+/// A data directory that belongs to this process, and in which nothing runs yet.
+pub(crate) struct Claimed {
+    place: Place,
+    journal: SqliteJournal,
+    epoch: u64,
+    fate: Arc<Fate>,
+}
+
+/// An engine that runs, with its socket.
+pub(crate) struct Server {
+    shared: Arc<Shared>,
+    node: Node,
+    listener: UnixListener,
+}
+
+impl Claimed {
+    /// Opens the journal, under an epoch that is not below `epoch_min`.
+    pub(crate) fn of(place: Place, epoch_min: u64) -> Result<Self, Fault> {
+        let fate = Arc::new(Fate::from_environment()?);
+        place.make()?;
+        let opened = SqliteJournal::open_from(&place.journal(), Epoch(epoch_min));
+        let (journal, epoch) = opened.map_err(Fault::world)?;
+        Ok(Self { place, journal, epoch: epoch.0, fate })
+    }
+
+    /// The epoch that everything is done under from now on.
+    pub(crate) const fn epoch(&self) -> u64 {
+        self.epoch
+    }
+
+    /// Takes over what has not ended. `owner` is who looks after objects elsewhere; with `held`, no cluster is asked
+    /// anything once that has ended.
+    pub(crate) async fn start(self, owner: &str, held: Option<Held>) -> Result<Server, Fault> {
+        let Self { place, journal, epoch, fate } = self;
+        let program = std::env::current_exe().map_err(Fault::world)?;
+        let node = Node::new(place.root(), program);
+        let listener = listen(&place)?;
+        let (store, clock) = (ReleaseStore::new(place.root()), Arc::new(Clock::new(place.root())));
+        let local = LocalWorld::new(node.clone(), store, Arc::clone(&clock), publisher(place.artifacts()));
+        let kubernetes = KubernetesTarget::new(owner, clock).with_manifests(crate::config::read_objects);
+        let kubernetes = match held {
+            Some(held) => kubernetes.while_held(held),
+            None => kubernetes,
+        };
+        let targets = Targets::new(local, kubernetes);
+        let world = Mortal::new(targets.clone(), Arc::clone(&fate));
+        let engine = Engine::start(Arc::new(journal), Arc::new(world)).await.map_err(Fault::world)?;
+        let shared = Arc::new(Shared {
+            engine,
+            targets,
+            place,
+            epoch,
+            started: Instant::now(),
+            fate,
+            stop: tokio::sync::Notify::new(),
+        });
+        tracing::info!(epoch, active = shared.engine.active().len(), "the engine runs");
+        Ok(Server { shared, node, listener })
+    }
+}
+
+impl Server {
+    /// The engine.
+    pub(crate) fn engine(&self) -> TargetEngine {
+        self.shared.engine.clone()
+    }
+
+    /// The targets.
+    pub(crate) fn targets(&self) -> Targets {
+        self.shared.targets.clone()
+    }
+
+    /// Answers on the socket until it is stopped, or is not needed any more.
+    pub(crate) async fn serve(self, idle_exit: Option<Duration>) -> Result<(), Fault> {
+        let Self { shared, node, listener } = self;
+        let mut halted = shared.engine.halted();
+        let ended = tokio::select! {
+            ended = serve(&shared, listener) => ended,
+            () = watch(&shared, &node, idle_exit) => Ok(()),
+            () = shared.stop.notified() => Ok(()),
+            () = terminated() => Ok(()),
+            _ = halted.wait_for(Option::is_some) => {
+                let why = shared.engine.halted().borrow().clone().unwrap_or_default();
+                Err(Fault::trouble(format!("the journal takes no events any more: {why}")))
+            }
+        };
+        // Nobody may find a socket that nobody answers.
+        drop(fs::remove_file(shared.place.socket()));
+        ended
+    }
+}
+
+/// What serves already becomes the stable release of a service that nothing was deployed for yet.
+pub(crate) async fn adopt(
+    engine: &TargetEngine,
+    targets: &Targets,
+    request: &mut plan::Request,
+) -> Result<(), Unadopted> {
+    if !Targets::can_find(&request.release) {
+        return Ok(());
+    }
+    let (service, environment) = (&request.service, &request.environment);
+    if engine.last_good(service, environment).await.map_err(Unadopted::Journal)?.is_none() {
+        let found = targets.found(service, &request.release).await;
+        request.stable = found.map_err(Unadopted::Unclear)?;
+    }
+    Ok(())
+}
+
+/// Why it cannot be told what serves.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Unadopted {
+    #[error(transparent)]
+    Journal(RunError),
+    #[error("{0}")]
+    Unclear(String),
 }
 
 /// The socket, for this user alone: made in the journal's directory, which nobody else can enter, and moved to its place
@@ -177,7 +265,8 @@ async fn watch(shared: &Shared, node: &Node, idle_exit: Option<Duration>) {
     }
 }
 
-async fn terminated() {
+/// Resolves when this process is asked to end.
+pub(crate) async fn terminated() {
     use tokio::signal::unix::{SignalKind, signal};
     let (Ok(mut term), Ok(mut int)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
     else {

@@ -1,7 +1,7 @@
 //! What the command line and the server say to each other.
 
 use serde::{Deserialize, Serialize};
-use tidegate_core::{gate::Judgement, model::Actor, plan::Request};
+use tidegate_core::{deployment::Verb, gate::Judgement, model::Actor, plan::Request};
 use tidegate_engine::QueuePolicy;
 
 /// Asks for a deployment.
@@ -59,6 +59,21 @@ pub(crate) enum Action {
     Abort,
     Approve,
     Retry,
+}
+
+impl Action {
+    /// As the engine hears it.
+    pub(crate) fn verb(self, reason: String) -> Verb {
+        match self {
+            Self::Pause => Verb::Pause { reason },
+            Self::Resume => Verb::Resume,
+            Self::Promote => Verb::Promote { full: false },
+            Self::PromoteFull => Verb::Promote { full: true },
+            Self::Abort => Verb::Abort { reason },
+            Self::Approve => Verb::Approve,
+            Self::Retry => Verb::Retry,
+        }
+    }
 }
 
 /// What came of it.

@@ -134,11 +134,12 @@ pub(super) fn open_reader(path: &Path, frozen: bool) -> Result<Connection, OpenE
 }
 
 /// Takes ownership: the next epoch, durable before anything else is written. Also above the newest event's, should the number
-/// itself have been damaged.
-pub(super) fn next_epoch(connection: &Connection) -> Result<u64, rusqlite::Error> {
-    let sql = "UPDATE ownership SET epoch = 1 + max(epoch, coalesce( \
-               (SELECT epoch FROM events ORDER BY position DESC LIMIT 1), 0)) WHERE only = 1 RETURNING epoch";
-    connection.query_row(sql, [], |row| row.get::<_, i64>(0)).map(i64::cast_unsigned)
+/// itself have been damaged. And never below `least`.
+pub(super) fn next_epoch(connection: &Connection, least: u64) -> Result<u64, rusqlite::Error> {
+    let sql = "UPDATE ownership SET epoch = max(?1, 1 + max(epoch, coalesce( \
+               (SELECT epoch FROM events ORDER BY position DESC LIMIT 1), 0))) WHERE only = 1 RETURNING epoch";
+    let least = i64::try_from(least).unwrap_or(i64::MAX);
+    connection.query_row(sql, [least], |row| row.get::<_, i64>(0)).map(i64::cast_unsigned)
 }
 
 /// Whether the file is new; an error if it is someone else's or from the future.

@@ -130,6 +130,12 @@ pub struct Figures {
 impl SqliteJournal {
     /// Opens the journal of a data directory for writing, and creates both if needed. The epoch is one above the last.
     pub fn open(directory: &Path) -> Result<(Self, Epoch), OpenError> {
+        Self::open_from(directory, Epoch(0))
+    }
+
+    /// The same, with an epoch that is not below `least`: where several data directories take turns at the same targets,
+    /// somebody beside the journal counts too.
+    pub fn open_from(directory: &Path, least: Epoch) -> Result<(Self, Epoch), OpenError> {
         let directory = DataDirectory::claim(directory)?;
         let path = directory.path.join(DATABASE);
         directory::create_private(&directory.path, &path)?;
@@ -137,7 +143,7 @@ impl SqliteJournal {
         let (connection, start) =
             make_room(&mut ballast, || database::open_writer(&path, directory.was_closed))?;
         let epoch = make_room(&mut ballast, || {
-            database::next_epoch(&connection)
+            database::next_epoch(&connection, least.0)
                 .map_err(|error| database::refine("take ownership of", &path, &error))
         })?;
         let epoch = Epoch(epoch);

@@ -5,7 +5,7 @@ use super::{Block, Form, HOUR, Kind, SECOND, Word, blast, field, optional, requi
 const PODS_MAX: u64 = 10_000;
 const PODS: Kind = Kind::Batch { min: 0, max: 10_000 };
 
-pub(super) static KUBERNETES: Block = Block::of(
+pub(in crate::config) static KUBERNETES: Block = Block::of(
     "A Deployment on Kubernetes. Every release is a Deployment of its own; what moves is traffic. What runs there already \
      becomes the first stable release, and its pods stay as they are.",
     &[

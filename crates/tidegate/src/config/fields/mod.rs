@@ -10,6 +10,7 @@ mod run;
 mod strategy;
 
 pub(super) use gates::LATENCY_SHIFT;
+pub(super) use kubernetes::KUBERNETES;
 
 use super::table::{Block, Field, Form, Kind, Word, field, optional, required, word};
 
@@ -41,7 +42,7 @@ pub(super) static FILE: Block = Block::of(
     ],
 );
 
-static SERVICE: Block = Block::of(
+pub(super) static SERVICE: Block = Block::of(
     "One service: what users reach at `listen`, whichever release answers.",
     &[
         field(

@@ -8,6 +8,7 @@ mod init;
 mod judging;
 mod kubernetes;
 mod mistakes;
+mod rollouts;
 
 use std::path::Path;
 
