@@ -34,7 +34,6 @@ pub(crate) struct Run {
 /// A command on this machine, or a container.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-#[expect(clippy::large_enum_variant, reason = "one for each service, read once")]
 pub(crate) enum RunKind {
     /// A process.
     Command(Command),
