@@ -299,7 +299,7 @@ impl<'b> Walk<'_, 'b> {
         report.warn(
             field,
             "requests with these headers go to the new release",
-            "not written: they follow the share like every other one; rules for testers are a part of `run.kubernetes`",
+            "not written: name the headers under `run.kubernetes.testers`; they then hold for the whole rollout, not from this step on",
         );
     }
 

@@ -1,6 +1,6 @@
 //! Manifests of Argo Rollouts and Flagger, read and said in Tidegate's words.
 //!
-//! [`import`] makes a `tidegate.yaml` and Deployments of them, and lists every difference of meaning. [`check`] accepts and
+//! [`import`] makes a `tidegate.yaml` and Deployments of them, and lists every difference of meaning. [`check()`] accepts and
 //! rejects them as Argo's own linter does. Both are pure: trees in, texts and findings out; reading and writing files is left
 //! to the caller.
 

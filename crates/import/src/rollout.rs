@@ -7,7 +7,7 @@ use crate::{
     difference::Report,
     duration::{self, Amount},
     field::Field,
-    known, manifest,
+    form, known, manifest,
     objects::{Object, Objects},
     service::{Draft, Names, name_of},
     traffic::{self, Routes},
@@ -67,6 +67,7 @@ pub(crate) fn draft<'a>(
         name,
         service,
         port,
+        preview: green.as_ref().and_then(preview),
         namespace: owner.namespace.to_owned(),
         replicas,
         traffic: routes.route,
@@ -81,6 +82,12 @@ pub(crate) fn draft<'a>(
         analysed: options.compat,
         at: format!("{}:{}", owner.field.file, owner.field.place.line),
     })
+}
+
+/// The Service that selects the new pods before the switch.
+fn preview(green: &Field<'_>) -> Option<String> {
+    let named = green.text_at("previewService")?.to_owned();
+    form::is_object(&named).then_some(named)
 }
 
 fn replicas(spec: &Field<'_>, report: &mut Report) -> u32 {

@@ -28,6 +28,7 @@ pub(crate) struct Draft {
     pub(crate) manifest: Written,
     pub(crate) service: String,
     pub(crate) port: Option<u16>,
+    pub(crate) preview: Option<String>,
     pub(crate) namespace: String,
     pub(crate) replicas: u32,
     pub(crate) traffic: Option<(&'static str, String)>,
@@ -173,6 +174,9 @@ impl Draft {
             map([("manifest", text(self.manifest.name.clone())), ("service", text(self.service.clone()))]);
         if let Some(port) = self.port {
             run.put("port", plain(port));
+        }
+        if let Some(preview) = &self.preview {
+            run.put("preview", text(preview.clone()));
         }
         if !self.namespace.is_empty() {
             run.put("namespace", text(self.namespace.clone()));

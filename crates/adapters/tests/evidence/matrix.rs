@@ -120,6 +120,7 @@ fn plan(rule: &Rule, policy: OnNoEvidence) -> Plan {
         bake: BAKE,
         gates: vec![gate.clone()],
         approval: false,
+        wave: 0,
     });
     plan.stages = stages.into();
     plan

@@ -69,12 +69,7 @@ fn apply(plan: &Plan, state: &mut State, event: &Event, at: Timestamp, fresh: Tr
         | Event::Replanned { .. }
         | Event::Retired { .. }
         | Event::RetireGivenUp { .. } => {}
-        Event::Judged { stage, judgements } => {
-            remember_alerts(plan, state, *stage, judgements);
-            if let Some(stage) = stage {
-                remember(plan, &mut state.seen, *stage, judgements);
-            }
-        }
+        Event::Judged { stage, judgements } => judged(plan, state, *stage, judgements),
         Event::Admitted => state.phase = Phase::Checking(fresh),
         Event::Checked => state.phase = Phase::Init(fresh),
         Event::Initialised { reading } => {
@@ -131,6 +126,14 @@ fn apply(plan: &Plan, state: &mut State, event: &Event, at: Timestamp, fresh: Tr
         Event::Unstuck => state.phase = Phase::RollingBack { step: Step::Traffic, tries: fresh },
         Event::Failed { .. } | Event::Abandoned { .. } => state.phase = Phase::Failed,
         Event::Cancelled { .. } => state.phase = Phase::Cancelled,
+    }
+}
+
+/// What the gates said is kept for the final score.
+fn judged(plan: &Plan, state: &mut State, stage: Option<usize>, judgements: &[Judgement]) {
+    remember_alerts(plan, state, stage, judgements);
+    if let Some(stage) = stage {
+        remember(plan, &mut state.seen, stage, judgements);
     }
 }
 

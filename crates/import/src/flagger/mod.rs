@@ -64,6 +64,7 @@ pub(crate) fn draft<'a>(
             .and_then(|port| port.whole())
             .and_then(|port| u16::try_from(port).ok())
             .filter(|port| *port > 0),
+        preview: None,
         namespace: owner.namespace.to_owned(),
         replicas,
         traffic,

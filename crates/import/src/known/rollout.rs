@@ -231,17 +231,15 @@ static VIRTUAL_SERVICE: &[Known] = &[
 
 static BLUE_GREEN: &[Known] = &[
     known("activeService", Text).required(),
-    known("previewService", Text).warning(
-        "a Service that selects the new pods before the switch",
-        "the new release runs beside the old one, and its pods have the label `tidegate.dev/release`; this Service is not moved",
-    ),
+    known("previewService", Text),
     known("previewReplicaCount", Whole).warning(
         "fewer pods before the switch",
         "the new release has all its pods before the switch: it is judged at the size that it will have",
     ),
     known("autoPromotionEnabled", Truth),
     known("autoPromotionSeconds", Whole),
-    known("maxUnavailable", Amount).note("applied only where pods are restarted", "pods of a release are never restarted in place"),
+    known("maxUnavailable", Amount)
+        .note("applied only where pods are restarted", "pods of a release are never restarted in place"),
     known("scaleDownDelaySeconds", Whole),
     known("scaleDownDelayRevisionLimit", Whole).note(
         "so many old revisions keep their pods until their delay is over",

@@ -23,7 +23,7 @@ const LIST_AGAIN: Duration = Duration::from_mins(5);
 /// Pieces of news that wait to be looked at; with more, the watch waits.
 const NEWS_MAX: usize = 256;
 
-/// A piece of news about Rollouts.
+/// A piece of news about the objects that are watched.
 #[derive(Debug)]
 pub enum News {
     /// One is so now.
@@ -49,10 +49,19 @@ pub enum News {
 impl Control {
     /// Watches the Rollouts of the scope until nobody listens any more. Must be called inside a tokio runtime.
     pub fn watch(&self, scope: &Scope) -> mpsc::Receiver<News> {
+        self.watch_kind(Kind::Rollout, scope)
+    }
+
+    /// Watches the Deployments of the scope in the same way.
+    pub fn watch_deployments(&self, scope: &Scope) -> mpsc::Receiver<News> {
+        self.watch_kind(Kind::Deployment, scope)
+    }
+
+    fn watch_kind(&self, kind: Kind, scope: &Scope) -> mpsc::Receiver<News> {
         let (sender, receiver) = mpsc::channel(NEWS_MAX);
         for namespace in scope.parts() {
-            let api = self.api(Kind::Rollout, namespace);
-            let part = Part { control: self.clone(), namespace: namespace.map(str::to_owned) };
+            let api = self.api(kind, namespace);
+            let part = Part { control: self.clone(), kind, namespace: namespace.map(str::to_owned) };
             tokio::spawn(part.follow(api, sender.clone()));
         }
         receiver
@@ -62,6 +71,7 @@ impl Control {
 /// One watch.
 struct Part {
     control: Control,
+    kind: Kind,
     namespace: Option<String>,
 }
 
@@ -106,7 +116,7 @@ impl Part {
 
     fn trouble(&self, why: watcher::Error) -> ClusterError {
         let namespace = self.namespace.as_deref().unwrap_or("every one");
-        let asked = self.control.asked("watch", Kind::Rollout, namespace, "");
+        let asked = self.control.asked("watch", self.kind, namespace, "");
         match why {
             watcher::Error::InitialListFailed(error)
             | watcher::Error::WatchStartFailed(error)

@@ -4,6 +4,7 @@
 //! what is in the cluster is enough to go on without it.
 
 mod desk;
+mod guards;
 mod health;
 pub(crate) mod manifests;
 mod reconcile;
@@ -24,10 +25,13 @@ use serde_json::Value;
 use tidegate_kubernetes::{
     ClusterError,
     control::{Control, Leader, LeaseName, Scope},
+    guard::Guarded,
 };
 
 use crate::{
+    client::Client,
     fault::{Blame, Fault, chain},
+    guard,
     place::Place,
     server::{Claimed, terminated},
 };
@@ -120,6 +124,7 @@ async fn lead(
         listed.iter().filter(own).filter_map(|rollout| rollout.pointer("/status/epoch")?.as_u64()).max();
     let least = leader.epoch().max(seen.map_or(0, |epoch| epoch.saturating_add(1)));
     let root = place.root().to_owned();
+    let client = Client::new(place.clone());
     let claimed = Claimed::of(place, least)?;
     let epoch = claimed.epoch();
     leader.raise(epoch).await.map_err(fault)?;
@@ -137,12 +142,15 @@ async fn lead(
             epoch,
             counts: Counts::default(),
         });
+        let guarded = Guarded::new(desk.kubeconfig.clone(), None, Some(lease_namespace.clone()), "").await;
+        let guarded = guarded.map_err(|why| guard::fault(why))?;
         let reconciler = Reconciler::new(Arc::clone(&desk)).await.map_err(Fault::world)?;
         // Set once: a process leads once.
         drop(health.desk.set((desk, reconciler.count())));
         tokio::select! {
             ended = server.serve(None) => ended,
-            ended = reconciler.run(scope) => ended,
+            ended = guards::run(control, &scope, guarded, client) => ended,
+            ended = reconciler.run(scope.clone()) => ended,
         }
     };
     // To take over thousands of deployments takes longer than the Lease lasts.

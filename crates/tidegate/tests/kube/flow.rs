@@ -180,3 +180,34 @@ fn a_deployment_that_was_there_goes_on_to_be_written_by_its_owner_and_no_pod_of_
         scene.until("the new one", |status| status["state"] == "verified" && status["share"] == "100%");
     assert_eq!(done["status"]["stable"], half["status"]["stable"]);
 }
+
+#[test]
+fn a_deployment_that_asks_for_a_guard_by_an_annotation_is_undone_when_its_owner_rolls_out_something_bad() {
+    let scene = Scene::new("guarded");
+    let controller = scene.controller("a");
+    let collection = format!("/apis/apps/v1/namespaces/{}/deployments", scene.namespace);
+    let path = format!("{collection}/plain");
+    let plain = json!({
+        "metadata": {"name": "plain", "annotations": {"tidegate.dev/guard": "true", "tidegate.dev/guard-bake": "300ms"}},
+        "spec": {
+            "replicas": 1,
+            "progressDeadlineSeconds": 600,
+            "selector": {"matchLabels": {"app": "shop"}},
+            "template": template('a', None),
+        },
+    });
+    scene.admin().create(&collection, &plain).expect("a Deployment");
+    let so = |what: &str, so: &dyn Fn(&Value) -> bool| {
+        let seen = until(what, SOON, || Ok(scene.admin().get(&path).ok().filter(|object| so(object))));
+        seen.unwrap_or_else(|why| panic!("{why}\n{}", scene.logs()))
+    };
+    so("a good revision", &|object| object["metadata"]["annotations"]["tidegate.dev/good-revision"].is_string());
+    let good = scene.admin().get(&path).expect("it is there")["spec"]["template"].clone();
+    let bad = json!({"spec": {"template": template('b', Some("crash"))}});
+    scene.admin().merge(&path, &bad).expect("rolled out");
+    let back = so("the good template again", &|object| {
+        object["spec"]["template"]["spec"]["containers"] == good["spec"]["containers"]
+    });
+    assert_eq!(back["spec"]["template"], good, "all of it");
+    drop(controller);
+}
