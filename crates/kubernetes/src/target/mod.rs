@@ -178,8 +178,10 @@ impl KubernetesTarget {
         for place in &places {
             rollouts.push(self.rollout(order, place, &stable).await?);
         }
-        for rollout in rollouts.iter().filter(|rollout| self.is_time(rollout)) {
-            rollout.keep_up().await;
+        if matches!(order.effect, Effect::Measure { .. }) {
+            for rollout in rollouts.iter().filter(|rollout| self.is_time(rollout)) {
+                rollout.keep_up().await;
+            }
         }
         self.reading(&order.plan, &rollouts).map(Outcome::Read)
     }

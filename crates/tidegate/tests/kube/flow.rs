@@ -201,7 +201,9 @@ fn a_deployment_that_asks_for_a_guard_by_an_annotation_is_undone_when_its_owner_
         let seen = until(what, SOON, || Ok(scene.admin().get(&path).ok().filter(|object| so(object))));
         seen.unwrap_or_else(|why| panic!("{why}\n{}", scene.logs()))
     };
-    so("a good revision", &|object| object["metadata"]["annotations"]["tidegate.dev/good-revision"].is_string());
+    so("a good revision", &|object| {
+        object["metadata"]["annotations"]["tidegate.dev/good-revision"].is_string()
+    });
     let good = scene.admin().get(&path).expect("it is there")["spec"]["template"].clone();
     let bad = json!({"spec": {"template": template('b', Some("crash"))}});
     scene.admin().merge(&path, &bad).expect("rolled out");
