@@ -113,8 +113,8 @@ fn apply(plan: &Plan, state: &mut State, event: &Event, at: Timestamp, fresh: Tr
         Event::Paused { until, .. } => pause(state, at, *until),
         Event::Resumed => resume(state, at),
         Event::RollbackBegan { cause } => {
-            state.cause = Some(cause.clone());
             state.failed_in = state.stage();
+            state.cause = Some(cause.clone());
             state.phase = Phase::RollingBack { step: Step::Traffic, tries: fresh };
         }
         Event::Restored => {

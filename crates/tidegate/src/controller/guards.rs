@@ -65,7 +65,9 @@ pub(super) async fn run(
                     .filter(|name| of_part(name) && !all.contains(*name))
                     .cloned()
                     .collect();
-                gone.iter().for_each(|name| guards.end(name));
+                for name in &gone {
+                    guards.end(name);
+                }
             }
             News::Trouble(why) if why.is_permanent() => return Err(fault(why)),
             News::Trouble(why) => tracing::warn!(why = chain(&why), "Deployments cannot be watched"),
@@ -106,7 +108,7 @@ impl Guards {
                 match guard::watch(&guarded, &client, &terms, false, &mut tell).await {
                     Ok(_) => return,
                     Err(why) => {
-                        tracing::warn!(deployment = what, why = why.message, "the guard begins again")
+                        tracing::warn!(deployment = what, why = why.message, "the guard begins again");
                     }
                 }
                 tokio::time::sleep(AGAIN).await;

@@ -143,7 +143,7 @@ async fn lead(
             counts: Counts::default(),
         });
         let guarded = Guarded::new(desk.kubeconfig.clone(), None, Some(lease_namespace.clone()), "").await;
-        let guarded = guarded.map_err(|why| guard::fault(why))?;
+        let guarded = guarded.map_err(guard::fault)?;
         let reconciler = Reconciler::new(Arc::clone(&desk)).await.map_err(Fault::world)?;
         // Set once: a process leads once.
         drop(health.desk.set((desk, reconciler.count())));
