@@ -102,7 +102,12 @@ pub(crate) async fn configuration(address: &Address) -> Result<Config, ClusterEr
             };
             Some(Kubeconfig::read_from(path).map_err(named)?)
         }
-        None => Kubeconfig::read().ok(),
+        None => match Kubeconfig::read() {
+            Ok(file) => Some(file),
+            // A pod has a service account instead.
+            Err(_) if std::env::var_os("KUBERNETES_SERVICE_HOST").is_some() => None,
+            Err(why) => return Err(unknown(&why)),
+        },
     };
     let config = match file {
         Some(file) => {
