@@ -34,9 +34,9 @@ use tidegate_core::model::Share;
 pub struct Ends<'a> {
     /// The Service that the users' manifest names; at rest the only one of ours in a route.
     pub root: &'a str,
-    /// The stable release's own Service. May be the root.
+    /// The Service that the stable release's share goes to. May be the root.
     pub stable: &'a str,
-    /// The new release's own Service; `None` when nothing is rolling out.
+    /// The Service that reaches the new release; `None` when nothing is rolling out.
     pub new: Option<&'a str>,
     /// The Services' port. A rule that points to another port of the root is not ours.
     pub port: u16,
