@@ -1,6 +1,6 @@
 //! What a release says about itself: what a release's [`TargetSpec`] holds for the kind `kubernetes`.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
@@ -211,7 +211,7 @@ impl KubernetesSpec {
     /// The same for each place that it runs in, with the cell's name and wave where there are several.
     pub(crate) fn places(&self) -> Vec<Place> {
         if self.cells.is_empty() {
-            return vec![Place { cell: String::new(), wave: 0, spec: Some(self.clone()) }];
+            return vec![Place { cell: String::new(), wave: 0, spec: Some(Arc::new(self.clone())) }];
         }
         let place = |cell: &Cell| {
             let spec = |adopted: Option<&Adopted>| Self {
@@ -227,7 +227,7 @@ impl KubernetesSpec {
                 Here::Adopted(adopted) => Some(spec(Some(adopted))),
                 Here::Nothing => None,
             };
-            Place { cell: cell.name.clone(), wave: cell.wave, spec }
+            Place { cell: cell.name.clone(), wave: cell.wave, spec: spec.map(Arc::new) }
         };
         self.cells.iter().map(place).collect()
     }
@@ -244,7 +244,7 @@ pub(crate) struct Place {
     pub(crate) cell: String,
     pub(crate) wave: u16,
     /// `None`: nothing of the release is there.
-    pub(crate) spec: Option<KubernetesSpec>,
+    pub(crate) spec: Option<Arc<KubernetesSpec>>,
 }
 
 /// A release with its description: what objects it has and how its pods are told from others.
@@ -252,7 +252,7 @@ pub(crate) struct Place {
 pub(crate) struct Known<'a> {
     pub(crate) service: &'a str,
     pub(crate) release: &'a Release,
-    pub(crate) spec: KubernetesSpec,
+    pub(crate) spec: Arc<KubernetesSpec>,
     /// The name of its Deployment unless that was there before.
     pub(crate) name: String,
 }
@@ -261,7 +261,7 @@ impl<'a> Known<'a> {
     pub(crate) fn new(
         service: &'a str,
         release: &'a Release,
-        spec: KubernetesSpec,
+        spec: Arc<KubernetesSpec>,
     ) -> Result<Self, SpecError> {
         let name = format!("{service}-{}", release.tag);
         if name.len() > NAME_MAX {

@@ -116,7 +116,7 @@ fn own(new: &Known<'_>, object: &Value) -> Option<Found> {
         adopted: None,
         // What the API server filled in since is no part of it.
         content: annotation(object, CONTENT).map(str::to_owned),
-        ..new.spec.clone()
+        ..KubernetesSpec::clone(&new.spec)
     };
     Some(Found { tag: tag.to_owned(), spec })
 }

@@ -59,6 +59,8 @@ pub struct KubernetesTarget {
     pub(crate) clock: Arc<Clock>,
     pub(crate) metrics: Metrics,
     manifests: ReadManifests,
+    /// By deployment.
+    placed: Arc<Mutex<BTreeMap<String, Arc<Placed>>>>,
     /// When the demand of a deployment was last looked at between two steps.
     looked: Arc<Mutex<BTreeMap<(String, String), Instant>>>,
     held: Option<Held>,
@@ -66,6 +68,13 @@ pub struct KubernetesTarget {
 
 /// Reads the objects of a manifest, which may be several; an error says what is wrong without showing the file's text.
 pub type ReadManifests = fn(&Path) -> Result<Vec<Value>, String>;
+
+/// Where both releases of a plan are.
+struct Placed {
+    plan: Arc<Plan>,
+    new: Vec<Place>,
+    stable: Vec<Place>,
+}
 
 /// Why an effect did not happen.
 #[derive(Debug, thiserror::Error)]
@@ -120,6 +129,7 @@ impl KubernetesTarget {
             clock,
             metrics: Metrics::default(),
             manifests: |path| Err(format!("{}: nobody reads manifests here", path.display())),
+            placed: Arc::default(),
             looked: Arc::default(),
             held: None,
         }
@@ -153,6 +163,7 @@ impl KubernetesTarget {
     /// Forgets a deployment that has ended.
     pub fn forget(&self, deployment: &str) {
         self.metrics.forget(deployment);
+        self.placed.lock().unwrap_or_else(PoisonError::into_inner).remove(deployment);
         self.looked.lock().unwrap_or_else(PoisonError::into_inner).retain(|(of, _), _| of != deployment);
     }
 
@@ -161,13 +172,11 @@ impl KubernetesTarget {
         if order.plan.release.spec.kind == guard::KIND {
             return guard::effect(self, order).await;
         }
-        let spec = KubernetesSpec::of(&order.plan.release)?;
-        let stable = order.plan.stable.as_ref().map(KubernetesSpec::of).transpose()?;
-        let stable = stable.map(|spec| spec.places()).unwrap_or_default();
-        let places = spec.places();
+        let placed = self.placed(&order.plan)?;
+        let Placed { new: places, stable, .. } = &*placed;
         let concerned = places.iter().filter(|place| order.reach.covers(place.wave));
         let done = concerned.map(|place| async {
-            let done = async { self.rollout(order, place, &stable).await?.perform(&order.effect).await };
+            let done = async { self.rollout(order, place, stable).await?.perform(&order.effect).await };
             (place.cell.as_str(), done.await)
         });
         together(futures_util::future::join_all(done).await)?;
@@ -175,8 +184,8 @@ impl KubernetesTarget {
             return Ok(Outcome::Done);
         }
         let mut rollouts = Vec::with_capacity(places.len());
-        for place in &places {
-            rollouts.push(self.rollout(order, place, &stable).await?);
+        for place in places {
+            rollouts.push(self.rollout(order, place, stable).await?);
         }
         if matches!(order.effect, Effect::Measure { .. }) {
             for rollout in rollouts.iter().filter(|rollout| self.is_time(rollout)) {
@@ -184,6 +193,22 @@ impl KubernetesTarget {
             }
         }
         self.reading(&order.plan, &rollouts).map(Outcome::Read)
+    }
+
+    /// Where both releases are. Read once for each plan: they say it as text, and are asked twice a second.
+    fn placed(&self, plan: &Arc<Plan>) -> Result<Arc<Placed>, EffectError> {
+        let known = || self.placed.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(placed) = known().get(&plan.deployment).filter(|placed| Arc::ptr_eq(&placed.plan, plan)) {
+            return Ok(Arc::clone(placed));
+        }
+        let stable = plan.stable.as_ref().map(KubernetesSpec::of).transpose()?;
+        let placed = Arc::new(Placed {
+            plan: Arc::clone(plan),
+            new: KubernetesSpec::of(&plan.release)?.places(),
+            stable: stable.map(|spec| spec.places()).unwrap_or_default(),
+        });
+        known().insert(plan.deployment.clone(), Arc::clone(&placed));
+        Ok(placed)
     }
 
     async fn rollout<'a>(

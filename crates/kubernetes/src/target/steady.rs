@@ -6,7 +6,10 @@
 
 use std::{
     collections::BTreeMap,
-    sync::atomic::{AtomicBool, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use serde_json::{Value, json};
@@ -21,7 +24,7 @@ use crate::{
     cluster::Lane,
     fence::{Fence, annotation},
     kinds::Kind,
-    spec::{Adopted, Known},
+    spec::{Adopted, Known, KubernetesSpec},
     view::{Pod, Workload},
 };
 
@@ -147,7 +150,8 @@ impl<'a> Rollout<'a> {
         let hash = most.map(|(hash, _)| hash);
         let mut followed = known.clone();
         if let Some(hash) = hash {
-            followed.spec.adopted = Some(Adopted { hash: hash.to_owned(), ..adopted.clone() });
+            let adopted = Some(Adopted { hash: hash.to_owned(), ..adopted.clone() });
+            followed.spec = Arc::new(KubernetesSpec { adopted, ..KubernetesSpec::clone(&known.spec) });
         }
         Ok(followed)
     }
