@@ -49,7 +49,7 @@ fn run(terms: &Terms) -> anyhow::Result<Vec<Figure>> {
     house::wait_for("the engine", Duration::from_secs(10), || house.pid(Peer::Engine))?;
     let long = request(&house, &bed, 600)?;
     let first = submit_all(&house, &long, 0..ABORTED)?;
-    let idle = abort_all(&house, &mut bed, &first)?;
+    let idle = abort_all(&house, &mut bed, &first, Beside::Nothing)?;
     until_ended(&house)?;
     let second = submit_all(&house, &long, 0..ABORTED)?;
     exposed(&house, &second)?;
@@ -58,7 +58,7 @@ fn run(terms: &Terms) -> anyhow::Result<Vec<Figure>> {
     let storm = submit_all(&house, &request(&house, &bed, bake)?, ABORTED..ABORTED + count)?;
     println!("{count} rollouts were asked for in {:.1} s", began.elapsed().as_secs_f64());
     thread::sleep(into.saturating_sub(began.elapsed()));
-    let stormy = abort_all(&house, &mut bed, &second)?;
+    let stormy = abort_all(&house, &mut bed, &second, Beside::Everything)?;
     let most = until_ended(&house)?;
     let total = began.elapsed().as_secs_f64();
     let cpu = cpu_s(&house)? - used;
@@ -262,8 +262,17 @@ fn exposed(house: &House, ids: &[String]) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// What goes on while an abort is measured.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Beside {
+    /// Nothing: the one before has ended.
+    Nothing,
+    /// Whatever there is.
+    Everything,
+}
+
 /// Aborts each, one after the other; milliseconds from the request to a weight of zero.
-fn abort_all(house: &House, bed: &mut Bed, ids: &[String]) -> anyhow::Result<Vec<f64>> {
+fn abort_all(house: &House, bed: &mut Bed, ids: &[String], beside: Beside) -> anyhow::Result<Vec<f64>> {
     exposed(house, ids)?;
     let mut took = Vec::new();
     for (number, id) in ids.iter().enumerate() {
@@ -273,6 +282,13 @@ fn abort_all(house: &House, bed: &mut Bed, ids: &[String]) -> anyhow::Result<Vec
         tell(house, id, "abort")?;
         let line = bed.line()?;
         let zero: u128 = line.rsplit(' ').next().unwrap_or_default().parse().context(line.clone())?;
+        if beside == Beside::Nothing {
+            house::wait_for("the end of an abort", PATIENCE, || {
+                let status = house.ask(Peer::Engine, "/v1/status").ok()?;
+                let active = items(&status, "/active").iter().any(|one| one.as_str() == Some(id));
+                (!active).then_some(())
+            })?;
+        }
         took.push(u32::try_from(zero.saturating_sub(asked)).map_or(f64::MAX, f64::from) / 1_000.0);
     }
     println!("abort to weight 0, ms: {took:.1?}");
