@@ -111,6 +111,12 @@ pub(crate) fn content(known: &Known<'_>) -> String {
     )
 }
 
+/// The value of a label.
+pub(crate) fn label<'v>(object: &'v Value, key: &str) -> Option<&'v str> {
+    let labels = object.get("metadata").and_then(|metadata| metadata.get("labels"));
+    labels.and_then(|labels| labels.get(key)).and_then(Value::as_str)
+}
+
 /// The name of an object.
 pub(crate) fn name(object: &Value) -> &str {
     object.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default()

@@ -1,6 +1,7 @@
 //! How the binary says no, and with which exit code.
 
 use std::{fmt, process::ExitCode};
+use tidegate_core::deployment::StateName;
 
 pub(crate) use tidegate_adapters::chain;
 
@@ -76,6 +77,31 @@ pub(crate) enum Exit {
 }
 
 impl Exit {
+    /// The exit of a deployment that is followed no further in this state; `None` where it is. With `asks_nobody`, what waits for a
+    /// person is the end.
+    pub(crate) const fn at(state: StateName, asks_nobody: bool) -> Option<Self> {
+        match state {
+            StateName::Verified => Some(Self::Success),
+            StateName::RolledBack | StateName::Failed | StateName::Cancelled => Some(Self::RolledBack),
+            StateName::Stuck => Some(Self::Held),
+            StateName::AwaitingApproval | StateName::Paused if asks_nobody => Some(Self::Held),
+            StateName::Queued
+            | StateName::Checking
+            | StateName::Init
+            | StateName::Building
+            | StateName::Deploying
+            | StateName::AwaitingApproval
+            | StateName::Canary
+            | StateName::CanaryWaiting
+            | StateName::CanaryEvaluating
+            | StateName::Promoting
+            | StateName::Promoted
+            | StateName::Verifying
+            | StateName::Paused
+            | StateName::RollingBack => None,
+        }
+    }
+
     /// Every exit with its code and meaning: what the reference page prints.
     pub(crate) const TABLE: [(Self, u8, &'static str); 6] = [
         (Self::Success, 0, "what was asked for is so: promoted and verified, or the command did its work"),

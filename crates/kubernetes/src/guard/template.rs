@@ -3,7 +3,7 @@
 use serde_json::{Map, Value};
 
 use super::spec::GuardSpec;
-use crate::{fence::annotation, spec::RELEASE};
+use crate::{fence::annotation, manifest::label, spec::RELEASE};
 
 /// Holds the hash of the revision that was good last.
 pub(crate) const GOOD: &str = "tidegate.dev/good-revision";
@@ -75,10 +75,7 @@ pub(super) fn is_complete(object: &Value) -> bool {
 
 /// Why a Deployment is not one to guard: releases of ours are rolled out by other means.
 pub(super) fn not_ours_to_guard(object: &Value) -> Option<String> {
-    let label = |key: &str| {
-        object.pointer("/metadata/labels").and_then(|labels| labels.get(key)).and_then(Value::as_str)
-    };
-    if let Some(release) = label(RELEASE) {
+    if let Some(release) = label(object, RELEASE) {
         return Some(format!(
             "it is release {release} of a service that Tidegate rolls out itself: use `tidegate deploy` and \
              `tidegate rollback` for it"

@@ -11,7 +11,7 @@ use crate::{
     cluster::Lane,
     fence::annotation,
     kinds::Kind,
-    manifest::{CONTENT, name},
+    manifest::{CONTENT, label, name},
     spec::{Adopted, Cell, Here, Known, KubernetesSpec, RELEASE, SERVICE},
     view::{Remembered, Workload},
 };
@@ -104,8 +104,7 @@ fn serves(object: &Value, selector: &Map<String, Value>) -> bool {
 
 /// The release that the Deployment was made for, when it is one of ours whose journal was lost.
 fn own(new: &Known<'_>, object: &Value) -> Option<Found> {
-    let label = |key| object.pointer("/metadata/labels")?.get(key)?.as_str();
-    let tag = label(RELEASE).filter(|_| label(SERVICE) == Some(new.service))?;
+    let tag = label(object, RELEASE).filter(|_| label(object, SERVICE) == Some(new.service))?;
     if name(object) != format!("{}-{tag}", new.service) {
         return None;
     }

@@ -12,7 +12,7 @@ use crate::{
     cluster::Lane,
     fence::{Fence, annotation},
     kinds::Kind,
-    manifest::{MANAGED_BY, name},
+    manifest::{MANAGED_BY, label, name},
     spec::{Known, RELEASE, SERVICE},
     view::Workload,
 };
@@ -105,12 +105,9 @@ impl Rollout<'_> {
         stays: Option<&Known<'_>>,
         fence: Fence<'_>,
     ) -> Result<usize, EffectError> {
-        let label = |object: &Value, key: &str| {
-            let labels = object.pointer("/metadata/labels").and_then(|labels| labels.get(key)).cloned();
-            labels.unwrap_or_default()
-        };
         let ours = |object: &Value| {
-            label(object, MANAGED_BY) == "tidegate" && label(object, SERVICE) == self.plan.service.as_str()
+            label(object, MANAGED_BY) == Some("tidegate")
+                && label(object, SERVICE) == Some(self.plan.service.as_str())
         };
         let mut old = self.cluster.view(self.namespace()).deployments(ours)?;
         let known = [stays, Some(&self.new), self.stable.as_ref()];

@@ -18,6 +18,7 @@ use tokio::sync::watch;
 use self::watched::{Changed, News, Watched, follow};
 use crate::{
     kinds::Kind,
+    manifest::label,
     spec::{RELEASE, SERVICE},
 };
 
@@ -231,7 +232,8 @@ impl Known {
 
     fn pod(&mut self, news: News) {
         let read = |object: Value| {
-            let of = (label(&object, SERVICE).to_owned(), label(&object, RELEASE).to_owned());
+            let text = |key| label(&object, key).unwrap_or_default().to_owned();
+            let of = (text(SERVICE), text(RELEASE));
             (of, Arc::new(Pod::of(&object)))
         };
         match self.pods.take(news, read) {
@@ -297,12 +299,6 @@ fn without_template(object: &mut Value) {
     if let Some(spec) = object.get_mut("spec").and_then(Value::as_object_mut) {
         spec.insert("template".to_owned(), json!({"metadata": {"labels": labels}}));
     }
-}
-
-/// The value of a label, empty where there is none.
-fn label<'v>(object: &'v Value, key: &str) -> &'v str {
-    let labels = object.get("metadata").and_then(|metadata| metadata.get("labels"));
-    labels.and_then(|labels| labels.get(key)).and_then(Value::as_str).unwrap_or_default()
 }
 
 #[cfg(test)]

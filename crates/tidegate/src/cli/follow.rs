@@ -133,26 +133,7 @@ impl Shown<'_> {
 /// The exit of a state that ends the following.
 fn end(state: StateName, common: &Common) -> Option<Exit> {
     let asks_nobody = common.json || !std::io::stdin().is_terminal();
-    match state {
-        StateName::Verified => Some(Exit::Success),
-        StateName::RolledBack | StateName::Failed | StateName::Cancelled => Some(Exit::RolledBack),
-        StateName::Stuck => Some(Exit::Held),
-        StateName::AwaitingApproval | StateName::Paused if asks_nobody => Some(Exit::Held),
-        StateName::Queued
-        | StateName::Checking
-        | StateName::Init
-        | StateName::Building
-        | StateName::Deploying
-        | StateName::AwaitingApproval
-        | StateName::Canary
-        | StateName::CanaryWaiting
-        | StateName::CanaryEvaluating
-        | StateName::Promoting
-        | StateName::Promoted
-        | StateName::Verifying
-        | StateName::Paused
-        | StateName::RollingBack => None,
-    }
+    Exit::at(state, asks_nobody)
 }
 
 fn finish(common: &Common, client: &Client, id: &str, history: &[Recorded]) -> Result<(), Fault> {

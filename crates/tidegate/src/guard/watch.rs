@@ -154,23 +154,7 @@ const fn exit_at(step: &Step) -> Option<Exit> {
 /// What the end of a deployment means for a guard that was to see one rollout.
 fn exit_of(past: &[Past], id: &str) -> Option<Exit> {
     let one = past.iter().find(|past| past.deployment == id)?;
-    match one.state {
-        StateName::Verified => Some(Exit::Success),
-        StateName::RolledBack | StateName::Failed | StateName::Cancelled => Some(Exit::RolledBack),
-        StateName::Stuck | StateName::AwaitingApproval | StateName::Paused => Some(Exit::Held),
-        StateName::Queued
-        | StateName::Checking
-        | StateName::Init
-        | StateName::Building
-        | StateName::Deploying
-        | StateName::Canary
-        | StateName::CanaryWaiting
-        | StateName::CanaryEvaluating
-        | StateName::Promoting
-        | StateName::Promoted
-        | StateName::Verifying
-        | StateName::RollingBack => None,
-    }
+    Exit::at(one.state, true)
 }
 
 struct Guard<'a, D> {
