@@ -10,7 +10,10 @@ use tidegate_core::{
     model::{Actor, Release, Timestamp},
     plan::{self, Plan, PlanError},
 };
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::{
+    sync::{mpsc, oneshot, watch},
+    task::JoinHandle,
+};
 
 use crate::{
     confidence,
@@ -376,7 +379,7 @@ impl<J: Journal, W: World> Engine<J, W> {
             return Ok(Vec::new());
         };
         let (answer, heard) = oneshot::channel();
-        let message = Message { actor, input: Input::Operator(verb), answer: Some(answer) };
+        let message = Message { actor, input: Box::new(Input::Operator(verb)), answer: Some(answer) };
         inbox.try_send(message).map_err(|refused| match refused {
             mpsc::error::TrySendError::Full(_) => TellError::Overloaded(id.to_owned()),
             mpsc::error::TrySendError::Closed(_) => unknown(),
@@ -462,17 +465,22 @@ impl<J: Journal, W: World> Engine<J, W> {
                     inbox,
                     live,
                 };
-                let engine = self.clone();
-                tokio::spawn(async move { engine.attend(id, run).await });
+                let of = (run.plan.service.clone(), run.plan.environment.clone());
+                // Apart from who attends it: a task's room is that of the largest thing it ever holds.
+                let driven = tokio::spawn(run.drive());
+                tokio::spawn(self.clone().attend(id, of, driven));
             }
         }
     }
 
-    /// Drives one deployment, and keeps its end from being anyone else's.
-    async fn attend(self, id: String, run: Run<J, W>) {
-        let service = run.plan.service.clone();
-        let environment = run.plan.environment.clone();
-        match tokio::spawn(run.drive()).await {
+    /// Waits for the end of one deployment, and keeps it from being anyone else's.
+    async fn attend(
+        self,
+        id: String,
+        (service, environment): (String, String),
+        driven: JoinHandle<Result<(), RunError>>,
+    ) {
+        match driven.await {
             Ok(Ok(())) => {
                 self.held().remove(&id);
                 // Boxed: admitting may take over another deployment, whose task ends here again.
@@ -542,7 +550,8 @@ impl<J: Journal, W: World> Engine<J, W> {
         };
         let inbox = self.held().get(id).map(|held| held.inbox.clone());
         if let Some(inbox) = inbox {
-            let message = Message { actor: Actor::engine(), input: Input::Admit { replanned }, answer: None };
+            let input = Box::new(Input::Admit { replanned });
+            let message = Message { actor: Actor::engine(), input, answer: None };
             // A full inbox means that it is being talked to; its next end of run admits again.
             if inbox.send(message).await.is_err() {
                 tracing::warn!(deployment = id, "ended before it was admitted");

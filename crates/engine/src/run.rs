@@ -35,7 +35,8 @@ const APPEND_AGAIN: Millis = Millis(50);
 /// A message to a running deployment.
 pub(crate) struct Message {
     pub(crate) actor: Actor,
-    pub(crate) input: Input,
+    /// Boxed: an inbox has room for all its messages from the start.
+    pub(crate) input: Box<Input>,
     pub(crate) answer: Option<oneshot::Sender<Result<Vec<Event>, Refusal>>>,
 }
 

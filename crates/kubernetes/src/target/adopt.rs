@@ -70,7 +70,8 @@ impl KubernetesTarget {
             return Ok(None);
         }
         // A release that was on its way when its journal was lost is not what it would replace.
-        let serving = view.deployments(|object| name(object) != new.name && serves(object, &base))?;
+        let mut serving = view.reached(&base)?;
+        serving.retain(|object| name(object) != new.name);
         let name = match serving.as_slice() {
             [] => return Ok(None),
             [only] => name(only),
@@ -93,13 +94,6 @@ impl KubernetesTarget {
         let set = present_set(lane, &object).await?;
         adopted(spec, &object, set.as_ref()).map(Some)
     }
-}
-
-/// Whether a Deployment has pods that this selector finds.
-fn serves(object: &Value, selector: &Map<String, Value>) -> bool {
-    let labels = object.pointer("/spec/template/metadata/labels");
-    let has = |(key, value): (&String, &Value)| labels.and_then(|labels| labels.get(key)) == Some(value);
-    selector.iter().all(has) && Workload::of(object).present > 0
 }
 
 /// The release that the Deployment was made for, when it is one of ours whose journal was lost.

@@ -12,8 +12,8 @@ use crate::{
     cluster::Lane,
     fence::{Fence, annotation},
     kinds::Kind,
-    manifest::{MANAGED_BY, label, name},
-    spec::{Known, RELEASE, SERVICE},
+    manifest::name,
+    spec::{Known, RELEASE},
     view::Workload,
 };
 
@@ -105,11 +105,7 @@ impl Rollout<'_> {
         stays: Option<&Known<'_>>,
         fence: Fence<'_>,
     ) -> Result<usize, EffectError> {
-        let ours = |object: &Value| {
-            label(object, MANAGED_BY) == Some("tidegate")
-                && label(object, SERVICE) == Some(self.plan.service.as_str())
-        };
-        let mut old = self.cluster.view(self.namespace()).deployments(ours)?;
+        let mut old = self.cluster.view(self.namespace()).releases(&self.plan.service)?;
         let known = [stays, Some(&self.new), self.stable.as_ref()];
         let is_known = |object: &Value| known.iter().flatten().any(|known| name(object) == known.name);
         old.retain(|object| !is_known(object) && fence.admits(object, "").is_ok());

@@ -2,6 +2,7 @@
 //! its Services and routes from when somebody first asks for one. A thousand rollouts look at it without a request, and wait
 //! in it for what concerns them.
 
+mod kept;
 mod watched;
 mod workload;
 
@@ -12,10 +13,13 @@ use std::{
 };
 
 use kube::{Api, Client, runtime::watcher};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use tokio::sync::watch;
 
-use self::watched::{Changed, News, Watched, follow};
+use self::{
+    kept::Kept,
+    watched::{Changed, News, Watched, follow},
+};
 use crate::{
     kinds::Kind,
     manifest::label,
@@ -37,7 +41,7 @@ type Of = (String, String);
 #[derive(Default)]
 struct Known {
     /// Deployments without their pod templates, Services, routes: whole kinds, once they are watched.
-    objects: BTreeMap<Kind, Watched<Arc<Value>>>,
+    objects: BTreeMap<Kind, Watched<Kept>>,
     pods: Watched<(Of, Arc<Pod>)>,
     releases: BTreeMap<Of, Pods>,
     /// Who waits for news of a Deployment, by its name, or of a release's pods.
@@ -142,15 +146,24 @@ impl NamespaceView {
         let known = self.known();
         let Some(deployments) = known.objects.get(&Kind::Deployment) else { return Ok(None) };
         deployments.fresh(Kind::Deployment, &self.namespace)?;
-        Ok(deployments.kept.get(name).map(|object| Workload::of(object)))
+        Ok(deployments.kept.get(name).map(Kept::workload))
     }
 
-    /// The Deployments of which this is true.
-    pub(crate) fn deployments(&self, is: impl Fn(&Value) -> bool) -> Result<Vec<Arc<Value>>, Blind> {
+    /// Our Deployments of this service.
+    pub(crate) fn releases(&self, service: &str) -> Result<Vec<Arc<Value>>, Blind> {
+        self.deployments(|kept| kept.is_release_of(service))
+    }
+
+    /// The Deployments, ours or not, with pods that this selector finds.
+    pub(crate) fn reached(&self, selector: &Map<String, Value>) -> Result<Vec<Arc<Value>>, Blind> {
+        self.deployments(|kept| kept.is_reached_by(selector))
+    }
+
+    fn deployments(&self, is: impl Fn(&Kept) -> bool) -> Result<Vec<Arc<Value>>, Blind> {
         let known = self.known();
         let Some(deployments) = known.objects.get(&Kind::Deployment) else { return Ok(Vec::new()) };
         deployments.fresh(Kind::Deployment, &self.namespace)?;
-        Ok(deployments.kept.values().filter(|object| is(object)).cloned().collect())
+        Ok(deployments.kept.values().filter(|kept| is(kept)).map(Kept::object).collect())
     }
 
     /// The pods of a release of ours.
@@ -165,10 +178,9 @@ impl NamespaceView {
     pub(crate) fn object(self: &Arc<Self>, kind: Kind, name: &str) -> Remembered {
         let known = self.known();
         match known.objects.get(&kind) {
-            Some(watched) if watched.is_sure() => watched
-                .kept
-                .get(name)
-                .map_or(Remembered::Nothing, |object| Remembered::Object(Arc::clone(object))),
+            Some(watched) if watched.is_sure() => {
+                watched.kept.get(name).map_or(Remembered::Nothing, |kept| Remembered::Object(kept.object()))
+            }
             Some(_) => Remembered::Unsure,
             None => {
                 drop(known);
@@ -206,20 +218,19 @@ impl NamespaceView {
 }
 
 impl Known {
-    fn object(&mut self, kind: Kind, mut news: News) {
+    fn object(&mut self, kind: Kind, news: News) {
         let watched = self.objects.entry(kind).or_default();
-        if let News::Is { name, object, listing: false } = &news
-            && watched.kept.get(name).is_some_and(|kept| is_older(object, kept))
-        {
-            return;
-        }
-        if let News::Is { object, .. } = &mut news {
-            named(kind, object);
-            if kind == Kind::Deployment {
-                without_template(object);
-            }
-        }
-        let changed = watched.take(news, Arc::new);
+        let changed = watched.take(
+            news,
+            |mut object| {
+                named(kind, &mut object);
+                if kind == Kind::Deployment {
+                    without_template(&mut object);
+                }
+                Kept::of(kind, &object)
+            },
+            Kept::is_older,
+        );
         if kind != Kind::Deployment {
             return;
         }
@@ -236,7 +247,7 @@ impl Known {
             let of = (text(SERVICE), text(RELEASE));
             (of, Arc::new(Pod::of(&object)))
         };
-        match self.pods.take(news, read) {
+        match self.pods.take(news, read, |_, _| false) {
             Changed::Nothing => {}
             Changed::All => {
                 self.releases.clear();
@@ -274,15 +285,6 @@ impl Known {
     fn tell_all(&mut self) {
         self.waiting.retain(|_, sender| sender.send(()).is_ok());
     }
-}
-
-/// Whether an object is of an earlier version than another. Versions are numbers that rise, where they are numbers.
-fn is_older(object: &Value, than: &Value) -> bool {
-    let version = |object: &Value| -> Option<u128> {
-        object.pointer("/metadata/resourceVersion").and_then(Value::as_str)?.parse().ok()
-    };
-    let uid = |object: &Value| object.pointer("/metadata/uid").cloned();
-    uid(object) == uid(than) && version(object).zip(version(than)).is_some_and(|(one, other)| one < other)
 }
 
 /// Says what it is: an object in a list does not.
@@ -353,10 +355,10 @@ mod tests {
         waits.mark_unchanged();
         known.object(Kind::Deployment, deployment("9", 2));
         assert!(!waits.has_changed().expect("open"), "nothing new");
-        let kept = known.objects[&Kind::Deployment].kept["shop"].clone();
-        assert_eq!(Workload::of(&kept).wanted, 3);
+        let kept = &known.objects[&Kind::Deployment].kept["shop"];
+        assert_eq!(kept.workload().wanted, 3);
         assert_eq!(
-            kept["spec"]["template"],
+            kept.object()["spec"]["template"],
             json!({"metadata": {"labels": {"app": "shop"}}}),
             "no more of it"
         );

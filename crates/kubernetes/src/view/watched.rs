@@ -108,7 +108,13 @@ impl<T> Watched<T> {
         self.listed && self.trouble.is_none()
     }
 
-    pub(super) fn take(&mut self, news: News, read: impl Fn(Value) -> T) -> Changed<T> {
+    /// Takes what a watch has brought, or what we wrote; what is older than what is kept changes nothing.
+    pub(super) fn take(
+        &mut self,
+        news: News,
+        read: impl Fn(Value) -> T,
+        is_older: impl Fn(&T, &T) -> bool,
+    ) -> Changed<T> {
         match news {
             News::Trouble { why, refused } => {
                 let since = self.trouble.take().map_or_else(Instant::now, |before| before.since);
@@ -130,8 +136,12 @@ impl<T> Watched<T> {
                 Changed::All
             }
             News::Is { name, object, listing: false } => {
+                let now = read(object);
+                if self.kept.get(&name).is_some_and(|kept| is_older(&now, kept)) {
+                    return Changed::Nothing;
+                }
                 self.trouble = None;
-                let before = self.kept.insert(name.clone(), read(object));
+                let before = self.kept.insert(name.clone(), now);
                 Changed::One { name, before }
             }
             News::Gone(name) => {

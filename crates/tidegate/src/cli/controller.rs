@@ -138,11 +138,7 @@ fn run(common: &Common, args: RunArgs) -> Result<Exit, Fault> {
         listen: args.listen,
     };
     log_to_stderr();
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-        .map_err(Fault::world)?;
+    let runtime = super::process::runtime()?;
     let ended = runtime.block_on(controller::run(options));
     runtime.shutdown_timeout(Duration::from_millis(200));
     ended.map(|()| Exit::Success)

@@ -152,14 +152,20 @@ pub(super) fn server(common: &Common, args: &ServerArgs) -> Result<Exit, Fault> 
     }
     log_to_stderr();
     let idle_exit = args.idle_exit.map(Duration::from_secs);
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-        .map_err(Fault::world)?;
+    let runtime = runtime()?;
     let ended = runtime.block_on(server::run(ServerOptions { place, idle_exit }));
     runtime.shutdown_timeout(Duration::from_millis(200));
     ended.map(|()| Exit::Success)
+}
+
+/// What an engine runs in. Few threads: each keeps memory of its own for good, and none of them waits for long.
+pub(super) fn runtime() -> Result<tokio::runtime::Runtime, Fault> {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .max_blocking_threads(4)
+        .enable_all()
+        .build()
+        .map_err(Fault::world)
 }
 
 /// The proxy of a data directory.
