@@ -118,6 +118,11 @@ impl Rollout<'_> {
         {
             self.floor(lane, known, needs.stable.clamp(limits.min, limits.max)).await?;
         }
+        if let Some(stable) = self.stable.as_ref().filter(|stable| stable.is_rollout())
+            && scalers.stable.is_some()
+        {
+            self.follow_rollout(lane, stable, needs.stable).await?;
+        }
         if scalers.new.is_some() {
             self.floor(lane, &self.new, needs.new.clamp(limits.min, limits.max)).await?;
         }
@@ -211,7 +216,9 @@ impl Rollout<'_> {
         let scales = |scaler: &Value| {
             let of =
                 |key: &str| scaler.pointer(&format!("/spec/scaleTargetRef/{key}")).and_then(Value::as_str);
-            of("kind") == Some("Deployment") && of("name") == Some(stable.deployment())
+            let theirs = stable.spec.adopted.as_ref().map_or("", |adopted| &adopted.name);
+            let kind = if stable.is_rollout() { Kind::ArgoRollout } else { Kind::Deployment };
+            of("kind") == Some(kind.name()) && of("name") == Some(theirs)
         };
         Ok(theirs.into_iter().find(scales))
     }

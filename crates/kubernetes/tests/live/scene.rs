@@ -35,6 +35,8 @@ pub(crate) struct Scene {
     /// The part of them that an order concerns.
     pub(crate) reach: Reach,
     pub(crate) belongings: Belongings,
+    /// The Rollout to be adopted.
+    pub(crate) adopt: Option<String>,
     /// Kept for as long as the scene.
     pub(crate) data: tempfile::TempDir,
 }
@@ -50,10 +52,18 @@ impl Scene {
 
     /// The same on this control plane, as it is.
     pub(crate) async fn on(plane: &'static ControlPlane, replicas: u32, traffic: Traffic) -> Self {
+        let scene = Self::empty(plane, replicas, traffic);
+        scene.users_objects();
+        scene.ready("shop", replicas).await;
+        scene
+    }
+
+    /// A namespace with nothing in it.
+    pub(crate) fn empty(plane: &'static ControlPlane, replicas: u32, traffic: Traffic) -> Self {
         let namespace = plane.namespace("shop").expect("a namespace");
         let data = tempfile::tempdir().expect("a data directory");
         let step = |percent| Step { share: Share::percent(percent), bake: Millis::secs(1), approval: false };
-        let scene = Self {
+        Self {
             plane,
             target: target("here", &data),
             namespace,
@@ -67,11 +77,9 @@ impl Scene {
             cells: Vec::new(),
             reach: Reach::All,
             belongings: Belongings::default(),
+            adopt: None,
             data,
-        };
-        scene.users_objects();
-        scene.ready("shop", replicas).await;
-        scene
+        }
     }
 
     fn users_objects(&self) {
@@ -198,6 +206,7 @@ impl Scene {
             replicas: self.replicas,
             template: pinned(&manifest, None, Some(&image)).expect("a template"),
             adopted: None,
+            adopt_rollout: self.adopt.clone(),
             service: "shop".to_owned(),
             port: 80,
             preview: String::new(),
@@ -298,7 +307,7 @@ pub(crate) fn image(tag: &str) -> String {
     format!("registry.example/shop@sha256:{hex:0>64x}")
 }
 
-fn template(tag: &str, sim: Option<&str>) -> Value {
+pub(crate) fn template(tag: &str, sim: Option<&str>) -> Value {
     let mut labels = json!({"app": "shop"});
     if let Some(sim) = sim {
         labels["sim"] = json!(sim);
