@@ -24,6 +24,7 @@ mod provider;
 mod rollout;
 mod service;
 mod strategy;
+mod testers;
 mod traffic;
 
 use tidegate_yaml::tree::Node;

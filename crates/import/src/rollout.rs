@@ -10,6 +10,7 @@ use crate::{
     form, known, manifest,
     objects::{Object, Objects},
     service::{Draft, Names, name_of},
+    testers::Testers,
     traffic::{self, Routes},
 };
 
@@ -57,6 +58,7 @@ pub(crate) fn draft<'a>(
     let (service, port) = service(owner, strategy, &routes, &workload.template, objects, report);
     on_purpose(strategy, !plan.gates.list.is_empty(), options, report);
     let (surge, unavailable) = bounds(strategy, canary.is_some(), report);
+    let testers = testers(&routes, plan.testers, strategy, report);
     let shadow = plan.shadow.filter(|_| copies(&routes, strategy, report));
     let named = Names { service: &service, namespace: owner.namespace, route: routes.route.as_ref() };
     if !named.are_good(strategy, report) {
@@ -71,6 +73,8 @@ pub(crate) fn draft<'a>(
         namespace: owner.namespace.to_owned(),
         replicas,
         traffic: routes.route,
+        testers,
+        adopt: adopt(owner, strategy, report),
         surge,
         unavailable,
         progress_ms: progress(&spec, report),
@@ -82,6 +86,36 @@ pub(crate) fn draft<'a>(
         analysed: options.compat,
         at: format!("{}:{}", owner.field.file, owner.field.place.line),
     })
+}
+
+/// Whom the routes and the steps tell from others.
+fn testers(routes: &Routes, of_steps: Testers, strategy: &Field<'_>, report: &mut Report) -> Testers {
+    let route = routes.route.as_ref().map(|(kind, _)| *kind);
+    if route == Some("ingress") {
+        if !of_steps.is_empty() {
+            report.warn(
+                strategy,
+                "`setHeaderRoute` does nothing behind ingress-nginx",
+                "not written: a `canary-by-header` of the canary Ingress is what tells testers",
+            );
+        }
+        return routes.testers.clone();
+    }
+    of_steps.behind(route, strategy, report)
+}
+
+/// The Rollout, where its pods can become the first stable release.
+fn adopt(owner: &Object<'_>, strategy: &Field<'_>, report: &mut Report) -> Option<String> {
+    let only_argo = ["trafficRouting.istio.destinationRule", "pingPong"];
+    if !form::is_object(owner.name) || only_argo.iter().any(|path| strategy.at(path).is_some()) {
+        return None;
+    }
+    report.note(
+        &owner.field,
+        "its controller gives it pods and points its Services to them",
+        "`adopt_rollout`: its running pods are the stable release of the first deployment, and its controller leaves it alone from then on; take the key out where it never ran",
+    );
+    Some(owner.name.to_owned())
 }
 
 /// The Service that selects the new pods before the switch.

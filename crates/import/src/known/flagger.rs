@@ -93,10 +93,7 @@ static ANALYSIS: &[Known] = &[
         "a step goes on with so many canary pods ready",
         "a step begins when all its pods are ready",
     ),
-    known("match", Free).error(
-        "users with these headers or cookies get the new release",
-        "not written: with `iterations` this is an A/B test, which needs rules for testers",
-    ),
+    known("match", Free),
     known("mirror", Truth),
     known("mirrorWeight", Whole),
     known("sessionAffinity", Free).warning(

@@ -184,14 +184,8 @@ static ROUTING: &[Known] = &[
                 "another prefix for the canary annotations",
                 "annotations are written with `nginx.ingress.kubernetes.io`",
             ),
-            known("additionalIngressAnnotations", Free).warning(
-                "more annotations for the canary Ingress",
-                "not written; a `canary-by-header` for testers is a rule of its own",
-            ),
-            known("canaryIngressAnnotations", Free).warning(
-                "more annotations for the canary Ingress",
-                "not written; a `canary-by-header` for testers is a rule of its own",
-            ),
+            known("additionalIngressAnnotations", Free),
+            known("canaryIngressAnnotations", Free),
         ]),
     ),
     known("plugins", Free),

@@ -45,7 +45,7 @@ impl Rollout<'_> {
                 if ready == 0 {
                     return Ok(());
                 }
-                self.route(lane, given, Share::NONE, fence).await
+                self.route_back(lane, given, fence).await
             };
             let (served, routed) = tokio::join!(serves, routes);
             if wanted < all

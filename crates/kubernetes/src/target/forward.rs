@@ -120,7 +120,7 @@ impl Rollout<'_> {
         if self.has_preview() {
             // A deployment that was given up may have left the route as it was.
             if self.stable.is_some() && self.route_known(lane).await? != Share::NONE {
-                self.route(lane, Share::NONE, Share::NONE, fence).await?;
+                self.route_back(lane, Share::NONE, fence).await?;
             }
             self.preview(lane, &self.new, fence).await?;
         }

@@ -14,6 +14,7 @@ use tidegate_core::{
 use tidegate_engine::Order;
 use tidegate_kubernetes::{
     Bound, Cell, KubernetesSpec, KubernetesTarget, Traffic, belongings::Belongings, pinned,
+    traffic::TesterMatch,
 };
 
 /// Longest wait of a test for anything.
@@ -35,6 +36,8 @@ pub(crate) struct Scene {
     /// The part of them that an order concerns.
     pub(crate) reach: Reach,
     pub(crate) belongings: Belongings,
+    /// Whose requests always reach the new release.
+    pub(crate) testers: Vec<TesterMatch>,
     /// The Rollout to be adopted.
     pub(crate) adopt: Option<String>,
     /// Kept for as long as the scene.
@@ -78,6 +81,7 @@ impl Scene {
             reach: Reach::All,
             belongings: Belongings::default(),
             adopt: None,
+            testers: Vec::new(),
             data,
         }
     }
@@ -211,7 +215,7 @@ impl Scene {
             port: 80,
             preview: String::new(),
             traffic: self.traffic.clone(),
-            testers: Vec::new(),
+            testers: self.testers.clone(),
             surge: Bound::Percent(25),
             unavailable: Bound::Count(0),
             progress_ms: 10_000,
