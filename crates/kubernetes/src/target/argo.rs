@@ -12,7 +12,11 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 
-use super::{EffectError, Rollout, adopt, objects::replicas_of};
+use super::{
+    EffectError, Rollout, adopt,
+    objects::replicas_of,
+    steady::{HELD, HELD_PATH},
+};
 use crate::{
     cluster::Lane,
     fault::ClusterError,
@@ -28,12 +32,6 @@ const INSTANCE: &str = "argo-rollouts.argoproj.io/controller-instance-id";
 
 /// Whose Service it is, as Argo Rollouts notes it.
 const MANAGED: &str = "argo-rollouts.argoproj.io/managed-by-rollouts";
-
-/// Says that it was us who took a Rollout from its controller, and which instance that was; mostly none.
-const HELD: &str = "tidegate.dev/held";
-
-/// [`HELD`] as a JSON pointer.
-const HELD_PATH: &str = "/metadata/annotations/tidegate.dev~1held";
 
 impl Rollout<'_> {
     /// Takes the Rollout from its controller, when it is still what was adopted.

@@ -89,7 +89,7 @@ impl Rollout<'_> {
     /// Says on the new release's Deployment that it has an autoscaler.
     pub(super) async fn mark_autoscaled(&self, lane: &Lane, fence: Fence<'_>) -> Result<(), EffectError> {
         self.edit(lane, Kind::Deployment, &self.new.name, |object| {
-            self.is_of(object, &self.new, fence)?;
+            Self::is_of(object, &self.new, fence)?;
             if annotation(object, objects::AUTOSCALED).is_some() {
                 return Ok(Vec::new());
             }

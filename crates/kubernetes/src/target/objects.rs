@@ -59,7 +59,7 @@ impl Rollout<'_> {
         }
         // Not applied: an autoscaler, or a person in need, may own the number of pods by now, and would be asked first.
         self.edit(lane, kind, name, |object| {
-            self.is_of(object, known, fence)?;
+            Self::is_of(object, known, fence)?;
             let Some(replicas) = replicas.filter(|replicas| *replicas != Workload::of(object).wanted) else {
                 return Ok(Vec::new());
             };
@@ -70,12 +70,7 @@ impl Rollout<'_> {
     }
 
     /// What makes its pods is this release's, and this order may write it.
-    pub(super) fn is_of(
-        &self,
-        object: &Value,
-        known: &Known<'_>,
-        fence: Fence<'_>,
-    ) -> Result<(), EffectError> {
+    pub(super) fn is_of(object: &Value, known: &Known<'_>, fence: Fence<'_>) -> Result<(), EffectError> {
         let what = known.title();
         fence.admits(object, &what)?;
         if known.spec.adopted.is_none() && annotation(object, CONTENT) != Some(&manifest::content(known)) {

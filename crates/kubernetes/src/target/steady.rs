@@ -27,11 +27,11 @@ use crate::{
     view::{Pod, Workload},
 };
 
-/// Says that it was us who paused.
-const HELD: &str = "tidegate.dev/held";
+/// Says that it was us who paused, or who took a Rollout from its controller; then also which instance that was, mostly none.
+pub(super) const HELD: &str = "tidegate.dev/held";
 
 /// [`HELD`] as a JSON pointer.
-const HELD_PATH: &str = "/metadata/annotations/tidegate.dev~1held";
+pub(super) const HELD_PATH: &str = "/metadata/annotations/tidegate.dev~1held";
 
 /// Looks that wait for the Deployment's controller to have seen that it is let go: until then nobody can tell whether it is
 /// being rolled out. It may be dead, so not for ever.
@@ -51,7 +51,7 @@ impl<'a> Rollout<'a> {
         }
         let same = AtomicBool::new(false);
         self.edit(lane, Kind::Deployment, &adopted.name, |object| {
-            self.is_of(object, stable, fence)?;
+            Self::is_of(object, stable, fence)?;
             // It is this very version that is paused.
             same.store(is_unmoved(object, adopted), Ordering::Relaxed);
             if Workload::of(object).paused {
@@ -89,7 +89,7 @@ impl<'a> Rollout<'a> {
         }
         let mut news = self.follow(stable);
         self.edit(lane, Kind::Deployment, &adopted.name, |object| {
-            self.is_of(object, stable, fence)?;
+            Self::is_of(object, stable, fence)?;
             let now = Workload::of(object);
             let held = annotation(object, HELD).is_some();
             let changes: Vec<Value> = [

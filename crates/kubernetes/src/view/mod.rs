@@ -112,10 +112,8 @@ impl NamespaceView {
     fn watch_kind(self: &Arc<Self>, kind: Kind) {
         self.known().objects.entry(kind).or_default();
         // There may be thousands of others, and nobody asks for those.
-        let config = match kind {
-            Kind::ReplicaSet => watcher::Config::default().labels(ROLLOUTS_HASH),
-            _ => watcher::Config::default(),
-        };
+        let all = watcher::Config::default();
+        let config = if kind == Kind::ReplicaSet { all.labels(ROLLOUTS_HASH) } else { all };
         self.spawn(kind, config, move |known, news| known.object(kind, news));
     }
 

@@ -19,7 +19,7 @@ fn mesh() -> Traffic {
     Traffic::VirtualService { name: "shop".to_owned() }
 }
 
-/// A canary behind a VirtualService with two Services, all healthy, run by its own controller.
+/// A canary behind a `VirtualService` with two Services, all healthy, run by its own controller.
 pub(crate) async fn rollout(replicas: u32) -> Scene {
     let plane = ControlPlane::shared().expect("a control plane");
     on(plane, replicas).await
