@@ -101,26 +101,24 @@ impl Rollout<'_> {
         Ok(())
     }
 
-    /// Where somebody gave the Rollout back to its controller: it is taken again. Answers whether that was so. Costs nothing
-    /// otherwise.
+    /// Where somebody gave the Rollout back to its controller since it was held: it is taken again. Answers whether that was so.
+    /// Costs nothing otherwise.
     pub(super) async fn stay_held(&self, lane: &Lane, adopted: &Adopted) -> Result<bool, EffectError> {
         let object = self.object(lane, Kind::ArgoRollout, &adopted.name).await?;
-        let Some(object) = object.filter(|object| !is_held(object)) else { return Ok(false) };
-        if object.pointer("/metadata/deletionTimestamp").is_some() {
-            return Ok(true);
+        if !object.is_some_and(|object| is_taken(&object)) {
+            return Ok(false);
         }
         tracing::warn!(
             rollout = adopted.name,
             "its controller has the Rollout again in the middle of a deployment: it is taken back, or both would move traffic"
         );
         self.edit(lane, Kind::ArgoRollout, &adopted.name, |object| {
-            if is_held(object) {
-                return Ok(Vec::new());
-            }
-            let annotations = object.pointer("/metadata/annotations").is_none();
-            let room =
-                annotations.then(|| json!({"op": "add", "path": "/metadata/annotations", "value": {}}));
-            Ok([at_version(object)].into_iter().chain(room).chain(held(object)).collect())
+            let taken = is_taken(object);
+            Ok(if taken {
+                [at_version(object)].into_iter().chain(held(object)).collect()
+            } else {
+                Vec::new()
+            })
         })
         .await?;
         Ok(true)
@@ -199,6 +197,11 @@ fn is_held(object: &Value) -> bool {
     manifest::label(object, INSTANCE) == Some(OURS) && annotation(object, HELD).is_some()
 }
 
+/// Whether somebody took it back from us.
+fn is_taken(object: &Value) -> bool {
+    manifest::label(object, INSTANCE) != Some(OURS) && annotation(object, HELD).is_some()
+}
+
 /// The operations that take a Rollout from its controller; it has annotations.
 fn held(object: &Value) -> [Value; 2] {
     let before = manifest::label(object, INSTANCE).filter(|before| *before != OURS).unwrap_or_default();
@@ -249,6 +252,7 @@ mod tests {
             let [_, note] = held(&with(&before, &json!({HELD: instance})));
             assert_eq!(note["value"], json!(instance));
         }
+        assert!(!is_taken(&with(&json!({}), &json!({}))), "one that was never held is nobody's to take");
         assert!(
             !is_held(&with(&json!({INSTANCE: OURS}), &json!({}))),
             "somebody's own instance of that name"

@@ -201,7 +201,12 @@ async fn the_way_back_goes_to_the_rollouts_pods_and_its_controller_goes_on_where
     scene.write("shop", &json!({"metadata": {"labels": {"team": "web"}}}));
     let (before, route) = (scene.theirs(), scene.route()["spec"].clone());
     let plan = scene.plan(scene.release("bad-1", None), Some(scene.adopted().await));
+    // What is looked at before anything begins takes nothing.
+    scene.must(&plan, Effect::Measure { every: tidegate_core::model::Millis::ZERO }).await;
+    assert!(!scene.is_held());
     scene.begin(&plan).await;
+    let notes = scene.argo("shop")["metadata"]["annotations"].clone();
+    assert!(notes["shop.tidegate.dev/fence"].is_string(), "{notes}");
     scene.expose(&plan, Share::percent(50), 1).await;
     // Somebody gives it back in the middle: both would move traffic.
     scene.write("shop", &json!({"metadata": {"labels": {INSTANCE: Value::Null}}}));
