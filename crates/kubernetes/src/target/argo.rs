@@ -83,21 +83,25 @@ impl Rollout<'_> {
             return Ok(());
         }
         let pods = self.workload_now(lane, stable).await?.unwrap_or_default().wanted;
-        self.edit(lane, Kind::ArgoRollout, &adopted.name, |object| {
-            fence.admits(object, &what)?;
-            if !is_held(object) {
-                return Ok(Vec::new());
-            }
-            let mut changes: Vec<Value> = Vec::new();
-            if adopt::wants(object) != u64::from(pods) {
-                changes.push(replicas_of(pods));
-            }
-            if pods > 0 {
-                changes.extend(released(object));
-            }
-            Ok(if changes.is_empty() { changes } else { fence.patch(object, changes) })
-        })
-        .await?;
+        let written = self
+            .edit(lane, Kind::ArgoRollout, &adopted.name, |object| {
+                fence.admits(object, &what)?;
+                if !is_held(object) {
+                    return Ok(Vec::new());
+                }
+                let mut changes: Vec<Value> = Vec::new();
+                if adopt::wants(object) != u64::from(pods) {
+                    changes.push(replicas_of(pods));
+                }
+                if pods > 0 {
+                    changes.extend(released(object));
+                }
+                Ok(if changes.is_empty() { changes } else { fence.patch(object, changes) })
+            })
+            .await?;
+        if pods > 0 {
+            self.disown(lane, Kind::ArgoRollout, &written).await;
+        }
         Ok(())
     }
 

@@ -5,6 +5,7 @@ mod argo;
 mod back;
 mod belongings;
 mod capacity;
+mod disown;
 mod forward;
 mod objects;
 mod reading;

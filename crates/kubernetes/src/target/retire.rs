@@ -48,7 +48,8 @@ impl Rollout<'_> {
         if let Some(stays) = stays.filter(|stays| stays.spec.adopted.is_some()) {
             // Alone again: as the users wrote it, so that whoever rolls it out next finds it so.
             tracing::debug!(of = stays.title(), "the users' Service has its own selector again");
-            self.serve(lane, Serves::All, fence).await?;
+            let root = self.serve(lane, Serves::All, fence).await?;
+            self.disown(lane, Kind::Service, &root).await;
         }
         for known in self.stable.iter().chain([&self.new]) {
             self.let_go(lane, known, None, fence).await?;

@@ -195,6 +195,7 @@ impl Rollout<'_> {
                 if seen != Share::NONE {
                     return Err(EffectError::Unread(format!("{what} was put back and still says {seen}")));
                 }
+                self.disown(lane, router.kind, &written).await;
                 Ok(())
             }
             Route::Beside(name) => {

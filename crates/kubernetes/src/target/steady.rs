@@ -88,21 +88,25 @@ impl<'a> Rollout<'a> {
             return Ok(());
         }
         let mut news = self.follow(stable);
-        self.edit(lane, Kind::Deployment, &adopted.name, |object| {
-            Self::is_of(object, stable, fence)?;
-            let now = Workload::of(object);
-            let held = annotation(object, HELD).is_some();
-            let changes: Vec<Value> = [
-                held.then(|| json!({"op": "remove", "path": HELD_PATH})),
-                (held && now.paused).then(|| json!({"op": "remove", "path": "/spec/paused"})),
-                replicas.filter(|wanted| *wanted != now.wanted).map(replicas_of),
-            ]
-            .into_iter()
-            .flatten()
-            .collect();
-            Ok(if changes.is_empty() { changes } else { fence.patch(object, changes) })
-        })
-        .await?;
+        let written = self
+            .edit(lane, Kind::Deployment, &adopted.name, |object| {
+                Self::is_of(object, stable, fence)?;
+                let now = Workload::of(object);
+                let held = annotation(object, HELD).is_some();
+                let changes: Vec<Value> = [
+                    held.then(|| json!({"op": "remove", "path": HELD_PATH})),
+                    (held && now.paused).then(|| json!({"op": "remove", "path": "/spec/paused"})),
+                    replicas.filter(|wanted| *wanted != now.wanted).map(replicas_of),
+                ]
+                .into_iter()
+                .flatten()
+                .collect();
+                Ok(if changes.is_empty() { changes } else { fence.patch(object, changes) })
+            })
+            .await?;
+        if Workload::of(&written).wanted > 0 {
+            self.disown(lane, Kind::Deployment, &written).await;
+        }
         for _ in 0..OBSERVED_LOOKS {
             let now = self.object(lane, Kind::Deployment, &adopted.name).await?;
             if now.is_none_or(|now| {

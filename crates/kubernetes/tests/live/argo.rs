@@ -229,6 +229,10 @@ async fn the_way_back_goes_to_the_rollouts_pods_and_its_controller_goes_on_where
     scene.until("its selector", |scene| scene.selector()[HASH].is_string()).await;
     scene.argo_has_looked().await;
     assert_eq!((scene.route()["spec"].clone(), scene.theirs(), scene.endpoints()), (route, before, 3));
+    assert!(
+        !scene.is_ours(ROLLOUTS, "rollouts")
+            && !scene.is_ours("/apis/networking.istio.io/v1", "virtualservices")
+    );
     // It is its controller's again: that rolls it out.
     scene.write("shop", &json!({"spec": {"template": {"metadata": {"annotations": {"by": "argo"}}}}}));
     scene.until("its own canary", |scene| scene.argo("shop")["status"]["phase"] == "Paused").await;

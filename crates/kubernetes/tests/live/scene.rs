@@ -142,6 +142,13 @@ impl Scene {
         self.admin().create(&collection, object).expect("made");
     }
 
+    /// Whether any field of the object is noted as ours.
+    pub(crate) fn is_ours(&self, group: &str, plural: &str) -> bool {
+        let object = self.admin().get(&self.path(group, plural, "shop")).expect("an object");
+        let mut managers = object["metadata"]["managedFields"].as_array().into_iter().flatten();
+        managers.any(|entry| entry["manager"] == "tidegate")
+    }
+
     pub(crate) fn deployment(&self, name: &str) -> Value {
         self.admin().get(&self.path("/apis/apps/v1", "deployments", name)).expect("a Deployment")
     }

@@ -75,7 +75,6 @@ fn argo_cd() -> Value {
         ("services", "Service"),
         ("httproutes", "HTTPRoute"),
         ("virtualservices", "VirtualService"),
-        ("ingresses", "Ingress"),
         ("rollouts", "Rollout"),
     ];
     let changed = rules().into_iter().filter_map(|rule| {
