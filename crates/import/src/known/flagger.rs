@@ -3,16 +3,10 @@
 use super::{
     Known,
     Shape::{Amount, Free, Keys, List, Text, Texts, Truth, Whole},
-    known,
+    known, object,
 };
 
-pub(super) static CANARY: &[Known] = &[
-    known("apiVersion", Text).required(),
-    known("kind", Text).required(),
-    known("metadata", Free).required(),
-    known("spec", Keys(SPEC)).required(),
-    known("status", Free),
-];
+pub(super) static CANARY: [Known; 5] = object(SPEC);
 
 static SPEC: &[Known] = &[
     known("provider", Text),
@@ -129,32 +123,23 @@ static ANALYSIS: &[Known] = &[
     ),
 ];
 
-pub(super) static METRIC_TEMPLATE: &[Known] = &[
-    known("apiVersion", Text).required(),
-    known("kind", Text).required(),
-    known("metadata", Free).required(),
+pub(super) static METRIC_TEMPLATE: [Known; 5] = object(&[
     known(
-        "spec",
+        "provider",
         Keys(&[
-            known(
-                "provider",
-                Keys(&[
-                    known("type", Text).required(),
-                    known("address", Text),
-                    known("region", Text),
-                    known("secretRef", Free).error(
-                        "a Secret to sign in with",
-                        "not written: name where the secret is, `auth: {basic: …}` or `bearer` of the metric",
-                    ),
-                    known("insecureSkipVerify", Truth)
-                        .error("any certificate is accepted", "not written: name the authority by `ca`"),
-                    known("headers", Free)
-                        .error("headers for the server", "not written: write `headers` of the metric"),
-                ]),
-            )
-            .required(),
-            known("query", Text).required(),
+            known("type", Text).required(),
+            known("address", Text),
+            known("region", Text),
+            known("secretRef", Free).error(
+                "a Secret to sign in with",
+                "not written: name where the secret is, `auth: {basic: …}` or `bearer` of the metric",
+            ),
+            known("insecureSkipVerify", Truth)
+                .error("any certificate is accepted", "not written: name the authority by `ca`"),
+            known("headers", Free)
+                .error("headers for the server", "not written: write `headers` of the metric"),
         ]),
     )
     .required(),
-];
+    known("query", Text).required(),
+]);
