@@ -49,10 +49,7 @@ impl Rollout<'_> {
                 return Ok(Vec::new());
             }
             // It is this very version that is held.
-            adopt::rests(object, &what)?;
-            if adopt::stable_hash(object) != adopted.hash {
-                return Err(rolled_out(&what));
-            }
+            same_and_at_rest(object, adopted, &what)?;
             Ok(fence.patch(object, held(object)))
         })
         .await?;
@@ -178,6 +175,15 @@ impl Rollout<'_> {
         }
     }
 
+    /// An adopted Rollout is held, or rests with the pods that were adopted: what its controller has in hand is not touched.
+    pub(super) async fn rollout_fits(&self, lane: &Lane, known: &Known<'_>) -> Result<(), EffectError> {
+        let Some(adopted) = known.spec.adopted.as_ref().filter(|_| known.is_rollout()) else { return Ok(()) };
+        let object = lane.get(Kind::ArgoRollout, self.namespace(), &adopted.name).await?;
+        // Without it, its pods are gone as well, which is said of them.
+        let Some(object) = object.filter(|object| !is_held(object)) else { return Ok(()) };
+        same_and_at_rest(&object, adopted, &format!("Rollout {}/{}", self.namespace(), adopted.name))
+    }
+
     /// The `ReplicaSet` of an adopted Rollout cannot be made again.
     pub(super) async fn set_is_there(&self, lane: &Lane, known: &Known<'_>) -> Result<(), EffectError> {
         let (kind, name) = known.workload();
@@ -194,6 +200,11 @@ impl Rollout<'_> {
 
 pub(super) fn rolled_out(what: &str) -> EffectError {
     EffectError::Wrong(format!("{what} was rolled out by somebody else since it was adopted: deploy again"))
+}
+
+fn same_and_at_rest(object: &Value, adopted: &Adopted, what: &str) -> Result<(), EffectError> {
+    adopt::rests(object, what)?;
+    if adopt::stable_hash(object) == adopted.hash { Ok(()) } else { Err(rolled_out(what)) }
 }
 
 /// Whether its controller lets go of it, because of us.

@@ -32,6 +32,9 @@ impl Rollout<'_> {
             return Err(self.no_root());
         };
         self.service_fits(&root, fence)?;
+        for known in self.stable.iter().chain([&self.new]) {
+            self.rollout_fits(lane, known).await?;
+        }
         if let Some(stable) = &self.stable {
             self.stable_serves(lane, stable).await?;
             self.route_fits(lane).await?;
@@ -115,6 +118,9 @@ impl Rollout<'_> {
         let fence = self.fence(self.plan.generation(0));
         if let Some(stable) = &self.stable {
             self.hold(lane, stable, fence).await?;
+            if self.new.is_rollout() {
+                self.hold(lane, &self.new, fence).await?;
+            }
             self.serve(lane, Serves::Only(stable), fence).await?;
         }
         if self.has_preview() {
