@@ -199,7 +199,10 @@ impl Rollout<'_> {
 }
 
 pub(super) fn rolled_out(what: &str) -> EffectError {
-    EffectError::Wrong(format!("{what} was rolled out by somebody else since it was adopted: deploy again"))
+    EffectError::Wrong(format!(
+        "{what} was rolled out by somebody else since it was adopted: deploy again; when it was rolled back to since, put that \
+         revision back first (`kubectl rollout undo`, `kubectl argo rollouts undo`)"
+    ))
 }
 
 fn same_and_at_rest(object: &Value, adopted: &Adopted, what: &str) -> Result<(), EffectError> {
