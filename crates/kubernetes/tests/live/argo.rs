@@ -2,15 +2,22 @@
 
 use std::time::{Duration, Instant};
 
-use crate::scene::{Scene, template};
+use crate::{
+    autoscale::{cpu, wants},
+    scene::{SOON, Scene, template},
+};
 use serde_json::{Value, json};
 use tidegate_bed::{Component, ControlPlane, Options};
-use tidegate_core::{deployment::Effect, model::Share};
-use tidegate_kubernetes::Traffic;
+use tidegate_core::{
+    deployment::Effect,
+    model::{Millis, Share},
+};
+use tidegate_kubernetes::{Traffic, belongings::Autoscaling};
 
 const INSTANCE: &str = "argo-rollouts.argoproj.io/controller-instance-id";
 const HASH: &str = "rollouts-pod-template-hash";
 const ROLLOUTS: &str = "/apis/argoproj.io/v1alpha1";
+const NETWORK: &str = "/apis/networking.k8s.io/v1";
 
 /// Its controller goes through everything every 2 s here.
 const RESYNC: Duration = Duration::from_secs(3);
@@ -202,7 +209,7 @@ async fn the_way_back_goes_to_the_rollouts_pods_and_its_controller_goes_on_where
     let (before, route) = (scene.theirs(), scene.route()["spec"].clone());
     let plan = scene.plan(scene.release("bad-1", None), Some(scene.adopted().await));
     // What is looked at before anything begins takes nothing.
-    scene.must(&plan, Effect::Measure { every: tidegate_core::model::Millis::ZERO }).await;
+    scene.must(&plan, Effect::Measure { every: Millis::ZERO }).await;
     assert!(!scene.is_held());
     scene.begin(&plan).await;
     let notes = scene.argo("shop")["metadata"]["annotations"].clone();
@@ -213,7 +220,7 @@ async fn the_way_back_goes_to_the_rollouts_pods_and_its_controller_goes_on_where
     let began = Instant::now();
     while !scene.is_held() {
         assert!(began.elapsed() < Duration::from_secs(10), "not taken back");
-        scene.must(&plan, Effect::Measure { every: tidegate_core::model::Millis::ZERO }).await;
+        scene.must(&plan, Effect::Measure { every: Millis::ZERO }).await;
     }
     scene.admin().delete(&scene.path("/apis/apps/v1", "deployments", "shop-bad-1")).expect("deleted");
     let began = Instant::now();
@@ -364,4 +371,78 @@ async fn a_service_that_argo_points_elsewhere_is_not_taken_without_its_rollout()
     let plan = scene.plan(scene.release("new-1", None), None);
     let why = scene.fails(&plan, Effect::Check).await;
     assert!(why.contains("by Argo Rollouts: write `adopt_rollout: shop`"), "{why}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_autoscaler_of_a_held_rollout_is_obeyed_by_its_replica_set() {
+    let mut scene = rollout(2).await;
+    scene.belongings.autoscaling = Autoscaling::Follow;
+    let of = json!({"apiVersion": "argoproj.io/v1alpha1", "kind": "Rollout", "name": "shop"});
+    scene.create(
+        "/apis/autoscaling/v2",
+        "horizontalpodautoscalers",
+        &json!({
+            "apiVersion": "autoscaling/v2", "kind": "HorizontalPodAutoscaler", "metadata": {"name": "theirs"},
+            "spec": {"scaleTargetRef": of, "minReplicas": 2, "maxReplicas": 9, "metrics": [cpu(60)]},
+        }),
+    );
+    let plan = scene.plan(scene.release("new-1", None), Some(scene.adopted().await));
+    scene.begin(&plan).await;
+    wants(&scene, "theirs", 4);
+    scene.expose(&plan, Share::percent(50), 1).await;
+    let all = |scene: &Scene, pods: usize| scene.theirs().len() == pods && scene.endpoints() == pods;
+    scene.until("four pods for all that may return", |scene| all(scene, 4)).await;
+    scene.write("shop", &json!({"spec": {"replicas": 9}}));
+    // What is asked for is looked at now and then.
+    let began = Instant::now();
+    while !all(&scene, 9) {
+        assert!(began.elapsed() < SOON, "{:?}", scene.theirs());
+        scene.must(&plan, Effect::Measure { every: Millis::ZERO }).await;
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    scene.must(&plan, Effect::Restore { generation: plan.generation(50) }).await;
+    scene.must(&plan, Effect::Retire { new: true, generation: plan.generation(60) }).await;
+    scene.argo_has_looked().await;
+    assert_eq!((scene.argo("shop")["spec"]["replicas"].clone(), scene.theirs().len()), (json!(9), 9));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_canary_ingress_of_argo_makes_room_and_comes_back_with_its_rollout() {
+    let plane = ControlPlane::shared().expect("a control plane");
+    plane.install_argo_rollouts().expect("Argo Rollouts");
+    let mut scene = Scene::empty(plane, 1, Traffic::Ingress { name: "shop".to_owned() });
+    scene.adopt = Some("shop".to_owned());
+    scene.services(&["shop", "shop-canary"]);
+    let backend = json!({"service": {"name": "shop", "port": {"number": 80}}});
+    scene.create(
+        NETWORK,
+        "ingresses",
+        &json!({
+            "apiVersion": "networking.k8s.io/v1", "kind": "Ingress", "metadata": {"name": "shop"},
+            "spec": {"ingressClassName": "nginx", "rules": [{"host": "shop.example", "http": {"paths": [
+                {"path": "/", "pathType": "Prefix", "backend": backend},
+            ]}}]},
+        }),
+    );
+    scene.rolls(
+        "shop",
+        &json!({"canary": {
+            "stableService": "shop", "canaryService": "shop-canary", "steps": [{"setWeight": 50}],
+            "trafficRouting": {"nginx": {"stableIngress": "shop"}},
+        }}),
+    );
+    scene.rests("shop").await;
+    let theirs =
+        |scene: &Scene| scene.admin().get(&scene.path(NETWORK, "ingresses", "shop-shop-canary")).is_ok();
+    scene.until("their canary", theirs).await;
+    let plan = scene.plan(scene.release("new-1", None), Some(scene.adopted().await));
+    scene.begin(&plan).await;
+    scene.expose(&plan, Share::percent(25), 1).await;
+    scene.argo_has_looked().await;
+    assert!(!theirs(&scene), "an Ingress has one canary");
+    assert_eq!(scene.route()["metadata"]["annotations"]["nginx.ingress.kubernetes.io/canary-weight"], "25");
+    scene.must(&plan, Effect::Restore { generation: plan.generation(50) }).await;
+    scene.must(&plan, Effect::Retire { new: true, generation: plan.generation(60) }).await;
+    scene.until("their canary", theirs).await;
+    assert_eq!(scene.route(), Value::Null, "and ours is gone");
 }
