@@ -102,11 +102,12 @@ impl Rollout<'_> {
         Ok(())
     }
 
-    /// Where somebody gave the Rollout back to its controller since it was held: it is taken again. Answers whether that was so.
-    /// Costs nothing otherwise.
+    /// Where somebody gave the Rollout back to its controller since this deployment held it: it is taken again. Answers
+    /// whether that was so. Costs nothing otherwise.
     pub(super) async fn stay_held(&self, lane: &Lane, adopted: &Adopted) -> Result<bool, EffectError> {
         let object = self.object(lane, Kind::ArgoRollout, &adopted.name).await?;
-        if !object.is_some_and(|object| is_taken(&object)) {
+        let fence = self.fence(0);
+        if !object.is_some_and(|object| is_taken(&object) && fence.is_of_plan(&object, self.plan)) {
             return Ok(false);
         }
         tracing::warn!(
