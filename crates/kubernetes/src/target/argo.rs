@@ -6,7 +6,8 @@
 //! changes then but by us, whether a controller runs or not, and its pods are the `ReplicaSet`'s. Taken away again, the
 //! controller goes on where it was.
 //!
-//! A Rollout that was left behind stays held, without pods: its controller would point users to them.
+//! A Rollout that was left behind stays held, without pods: its controller would point users to them. So does one that was
+//! rolled back to later, with its pods: the journal has it as the good release, which nobody else may change.
 
 use std::sync::Arc;
 
@@ -32,6 +33,12 @@ const INSTANCE: &str = "argo-rollouts.argoproj.io/controller-instance-id";
 
 /// Whose Service it is, as Argo Rollouts notes it.
 const MANAGED: &str = "argo-rollouts.argoproj.io/managed-by-rollouts";
+
+/// Says that a Rollout was rolled back to, and stays held.
+const KEPT: &str = "tidegate.dev/kept";
+
+/// [`KEPT`] as a JSON pointer.
+const KEPT_PATH: &str = "/metadata/annotations/tidegate.dev~1kept";
 
 impl Rollout<'_> {
     /// Takes the Rollout from its controller, when it is still what was adopted.
@@ -63,7 +70,8 @@ impl Rollout<'_> {
         same
     }
 
-    /// Gives the Rollout so many pods, and back to its controller when it has any.
+    /// Gives the Rollout so many pods, and back to its controller when it has any, unless it was rolled back to: then the journal
+    /// has it as the good release, and it stays what it is.
     pub(super) async fn let_go_of_rollout(
         &self,
         lane: &Lane,
@@ -80,17 +88,19 @@ impl Rollout<'_> {
             return Ok(());
         }
         let pods = self.workload_now(lane, stable).await?.unwrap_or_default().wanted;
+        let promoted = stable.name == self.new.name;
         let written = self
             .edit(lane, Kind::ArgoRollout, &adopted.name, |object| {
                 fence.admits(object, &what)?;
                 if !is_held(object) {
                     return Ok(Vec::new());
                 }
-                let mut changes: Vec<Value> = Vec::new();
-                if adopt::wants(object) != u64::from(pods) {
-                    changes.push(replicas_of(pods));
-                }
-                if pods > 0 {
+                let fewer = adopt::wants(object) != u64::from(pods);
+                let mut changes: Vec<Value> = fewer.then(|| replicas_of(pods)).into_iter().collect();
+                let kept = annotation(object, KEPT).is_some();
+                if pods > 0 && promoted && !kept {
+                    changes.push(json!({"op": "add", "path": KEPT_PATH, "value": "true"}));
+                } else if pods > 0 && !promoted && !kept {
                     changes.extend(released(object));
                 }
                 Ok(if changes.is_empty() { changes } else { fence.patch(object, changes) })

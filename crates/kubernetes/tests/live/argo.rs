@@ -291,20 +291,39 @@ async fn where_argo_rollouts_runs_no_more_its_rollout_is_taken_over_all_the_same
     scene.argo_has_looked().await;
     assert_eq!((scene.theirs(), scene.endpoints()), (Vec::new(), 3));
 
-    // Back to the first release: its ReplicaSet serves again, as a new rollout, and goes back to its controller.
+    // Back to the first release: its ReplicaSet serves again, and is nobody else's to change.
     let mut scene = scene;
     scene.turn = 2;
     let now = scene.target.found("shop", &scene.release("any-1", None)).await.expect("told");
     let first = plan.stable.clone().expect("adopted");
-    let plan = scene.plan(first, now);
+    let plan = scene.plan(first.clone(), now);
     scene.begin(&plan).await;
     scene.expose(&plan, Share::ALL, 1).await;
     scene.must(&plan, Effect::Promote { generation: plan.generation(90) }).await;
     scene.must(&plan, Effect::Retire { new: false, generation: plan.generation(95) }).await;
-    scene.rests("shop").await;
+    scene.turn = 3;
+    let plan = scene.plan(scene.release("three-1", None), Some(first));
+    scene.begin(&plan).await;
+    scene.expose(&plan, Share::percent(50), 1).await;
+    scene.must(&plan, Effect::Restore { generation: plan.generation(50) }).await;
+    scene.must(&plan, Effect::Retire { new: true, generation: plan.generation(60) }).await;
+    let again = scene.theirs();
     scene.argo_has_looked().await;
-    assert_eq!((scene.theirs().len(), scene.endpoints(), scene.is_held()), (3, 3, false));
-    assert_eq!(scene.argo("shop")["spec"]["replicas"], 3);
+    assert_eq!(
+        (again.len(), scene.theirs(), scene.endpoints(), scene.is_held()),
+        (3, again.clone(), 3, true)
+    );
+    assert_eq!(scene.argo("shop")["spec"]["replicas"], 3, "whoever gives it back gives it with its pods");
+    scene.write(
+        "shop",
+        &json!({"metadata": {
+            "labels": {INSTANCE: Value::Null},
+            "annotations": {"tidegate.dev/held": Value::Null, "tidegate.dev/kept": Value::Null},
+        }}),
+    );
+    scene.until("its selector", |scene| scene.selector()[HASH].is_string()).await;
+    scene.argo_has_looked().await;
+    assert_eq!((scene.theirs(), scene.endpoints()), (again, 3));
 }
 
 #[tokio::test(flavor = "multi_thread")]
