@@ -95,18 +95,19 @@ impl Rollout<'_> {
                 if !is_held(object) {
                     return Ok(Vec::new());
                 }
-                let fewer = adopt::wants(object) != u64::from(pods);
-                let mut changes: Vec<Value> = fewer.then(|| replicas_of(pods)).into_iter().collect();
-                let kept = annotation(object, KEPT).is_some();
-                if pods > 0 && promoted && !kept {
-                    changes.push(json!({"op": "add", "path": KEPT_PATH, "value": "true"}));
-                } else if pods > 0 && !promoted && !kept {
-                    changes.extend(released(object));
+                let differs = adopt::wants(object) != u64::from(pods);
+                let mut changes: Vec<Value> = differs.then(|| replicas_of(pods)).into_iter().collect();
+                if pods > 0 && annotation(object, KEPT).is_none() {
+                    if promoted {
+                        changes.push(json!({"op": "add", "path": KEPT_PATH, "value": "true"}));
+                    } else {
+                        changes.extend(released(object));
+                    }
                 }
                 Ok(if changes.is_empty() { changes } else { fence.patch(object, changes) })
             })
             .await?;
-        if pods > 0 {
+        if !is_held(&written) {
             self.disown(lane, Kind::ArgoRollout, &written).await;
         }
         Ok(())
