@@ -46,7 +46,7 @@ static WORKLOAD_REF: &[Known] = &[
     known("name", Text).required(),
     known("scaleDown", Text).note(
         "the Deployment that is named is scaled down when the Rollout has taken over",
-        "the Deployment that serves becomes the stable release with no pod restart, and is retired like every other one",
+        "the Deployment is left as it is: the Rollout's pods become the stable release (`adopt_rollout`), and every release is a Deployment of its own",
     ),
 ];
 
