@@ -36,6 +36,12 @@ const MODULES: &[Module] = &[
     },
     // Renders the chart.
     Module { folder: "helm", programs: &[("helm", "helm.sh/helm/v4/cmd/helm")], version: None },
+    // Runs beside us where Rollouts are adopted.
+    Module {
+        folder: "argo",
+        programs: &[("rollouts-controller", "github.com/argoproj/argo-rollouts/cmd/rollouts-controller")],
+        version: None,
+    },
 ];
 
 /// The module that has Gateway API's definitions as files, and where they lie in it.

@@ -1,4 +1,5 @@
-//! Starts a control plane to look around in by hand, with the definitions of Gateway API and Istio, until Enter.
+//! Starts a control plane to look around in by hand, with the definitions of Gateway API and Istio, and
+//! with Argo Rollouts, until Enter.
 
 use tidegate_bed::{BedError, ControlPlane, Options};
 
@@ -6,6 +7,7 @@ fn main() -> Result<(), BedError> {
     let plane = ControlPlane::start(&Options::default())?;
     plane.install_gateway_api()?;
     plane.install_istio()?;
+    plane.install_argo_rollouts()?;
     println!("export KUBECONFIG={}", plane.kubeconfig().display());
     println!("Enter ends it");
     // End of input ends it too.

@@ -23,6 +23,8 @@ pub enum Component {
     Scheduler,
     /// What plays the nodes.
     Kwok,
+    /// The controller of Argo Rollouts, once it was installed.
+    ArgoRollouts,
 }
 
 /// First address of the services' range.
@@ -40,6 +42,9 @@ const WORKERS: u32 = 50;
 /// What a node may be silent for is longer: the controller manager takes it for lost after 50 s.
 const NODE_LEASE_S: u32 = 40;
 
+/// How often the controller of Argo Rollouts goes through all that it knows: what it would undo is undone while a test looks.
+const ARGO_RESYNC_S: u32 = 2;
+
 /// Where a control plane is.
 pub(crate) struct Site<'a> {
     /// Its folder.
@@ -51,7 +56,7 @@ pub(crate) struct Site<'a> {
 }
 
 impl Component {
-    /// All, in the order in which they are started.
+    /// Those of every control plane, in the order in which they are started.
     pub(crate) const ALL: [Self; 5] =
         [Self::Etcd, Self::ApiServer, Self::ControllerManager, Self::Scheduler, Self::Kwok];
 
@@ -63,6 +68,7 @@ impl Component {
             Self::ControllerManager => "kube-controller-manager",
             Self::Scheduler => "kube-scheduler",
             Self::Kwok => "kwok",
+            Self::ArgoRollouts => "rollouts-controller",
         }
     }
 
@@ -73,6 +79,7 @@ impl Component {
             Self::ControllerManager => Some(("system:kube-controller-manager", None)),
             Self::Scheduler => Some(("system:kube-scheduler", None)),
             Self::Kwok => Some(("kwok", Some("system:masters"))),
+            Self::ArgoRollouts => Some(("argo-rollouts", Some("system:masters"))),
         }
     }
 
@@ -84,6 +91,7 @@ impl Component {
             Self::ControllerManager => controller_manager(site),
             Self::Scheduler => scheduler(site),
             Self::Kwok => kwok(site),
+            Self::ArgoRollouts => argo_rollouts(site),
         }
     }
 }
@@ -206,6 +214,19 @@ fn kwok(site: &Site<'_>) -> Vec<String> {
         // No port of a kubelet: there is nothing to be read from these nodes.
         "--node-port=0".to_owned(),
     ]
+}
+
+/// Its two servers listen wherever they like and cannot be told not to; at least nobody else's port is taken.
+fn argo_rollouts(site: &Site<'_>) -> Vec<String> {
+    let mut arguments = vec![
+        format!("--kubeconfig={}", site.file(&Site::kubeconfig(Component::ArgoRollouts))),
+        format!("--qps={CLIENT_QPS}"),
+        format!("--burst={CLIENT_BURST}"),
+        format!("--rollout-resync={ARGO_RESYNC_S}"),
+    ];
+    let fixed = ["--leader-elect=false", "--metricsport=0", "--healthzPort=0"];
+    arguments.extend(fixed.map(str::to_owned));
+    arguments
 }
 
 /// Everything that the programs find in the folder, beside their kubeconfigs: name and content.

@@ -143,6 +143,18 @@ impl ControlPlane {
         self.install(&crds::ISTIO)
     }
 
+    /// Installs Argo Rollouts: its definitions as open fixtures, and its own controller, which then runs as one more
+    /// [`Component`]. Again does nothing.
+    pub fn install_argo_rollouts(&self) -> Result<(), BedError> {
+        let definitions = crds::argo_rollouts();
+        self.install(&definitions.iter().map(String::as_str).collect::<Vec<_>>())?;
+        let component = Component::ArgoRollouts;
+        if let Some(identity) = component.identity().filter(|_| self.pid(component).is_none()) {
+            access(&self.site(), &self.folder, &self.authority, identity, component.program())?;
+        }
+        self.revive(component)
+    }
+
     /// Installs custom resource definitions, each one document of YAML or JSON, unless they are there, and waits until
     /// they are served.
     pub fn install(&self, definitions: &[&str]) -> Result<(), BedError> {
@@ -278,7 +290,10 @@ fn wait_for(
             Component::ApiServer => {
                 admin.ask("GET", "/readyz", "", String::new()).is_ok_and(|answer| answer.status == 200)
             }
-            Component::ControllerManager | Component::Scheduler | Component::Kwok => true,
+            Component::ControllerManager
+            | Component::Scheduler
+            | Component::Kwok
+            | Component::ArgoRollouts => true,
         };
         Ok(ready.then_some(()))
     });

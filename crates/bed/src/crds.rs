@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::wait::until;
 use crate::{Access, BedError, programs};
@@ -17,6 +17,54 @@ pub(crate) const ISTIO: [&str; 2] = [
     include_str!("../../../tests/control-plane/crds/virtualservices.yaml"),
     include_str!("../../../tests/control-plane/crds/destinationrules.yaml"),
 ];
+
+/// The kinds of Argo Rollouts, with every field kept and none checked.
+pub(crate) fn argo_rollouts() -> Vec<String> {
+    [
+        ("Rollout", "rollouts", "Namespaced"),
+        ("Experiment", "experiments", "Namespaced"),
+        ("AnalysisRun", "analysisruns", "Namespaced"),
+        ("AnalysisTemplate", "analysistemplates", "Namespaced"),
+        ("ClusterAnalysisTemplate", "clusteranalysistemplates", "Cluster"),
+    ]
+    .map(|(kind, plural, scope)| argo(kind, plural, scope).to_string())
+    .into()
+}
+
+fn argo(kind: &str, plural: &str, scope: &str) -> Value {
+    let open = json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true});
+    // Writes to the others go to the whole object, as in the definitions that Argo Rollouts publishes.
+    let parts = match kind {
+        "Rollout" => json!({
+            "status": {},
+            "scale": {
+                "specReplicasPath": ".spec.replicas",
+                "statusReplicasPath": ".status.HPAReplicas",
+                "labelSelectorPath": ".status.selector",
+            },
+        }),
+        _ => json!({}),
+    };
+    json!({
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": format!("{plural}.argoproj.io")},
+        "spec": {
+            "group": "argoproj.io",
+            "scope": scope,
+            "names": {
+                "kind": kind, "listKind": format!("{kind}List"), "plural": plural, "singular": kind.to_lowercase(),
+            },
+            "versions": [{
+                "name": "v1alpha1",
+                "served": true,
+                "storage": true,
+                "schema": {"openAPIV3Schema": {"type": "object", "properties": {"spec": open, "status": open}}},
+                "subresources": parts,
+            }],
+        },
+    })
+}
 
 /// The standard channel of Gateway API, as the set-up left it.
 pub(crate) fn gateway_api() -> Result<Vec<String>, BedError> {

@@ -8,6 +8,7 @@ use crate::{
     field::Field,
     gate::Gates,
     strategy::Strategy,
+    testers::Testers,
 };
 
 /// How long a preview is looked at when nothing says it.
@@ -46,7 +47,7 @@ pub(crate) fn plan(block: &Field<'_>, about: &About<'_>, report: &mut Report) ->
     let after = asked("postPromotionAnalysis", 2, report).unwrap_or(0);
     let preview_ms = if automatic { before.saturating_add(wait) } else { before }.max(PREVIEW_MS);
     let strategy = Strategy::BlueGreen { preview_ms, bake_ms: after, approval: !automatic };
-    Plan { strategy, shadow: None, gates }
+    Plan { strategy, shadow: None, testers: Testers::default(), gates }
 }
 
 /// How long the old release stays at hand.

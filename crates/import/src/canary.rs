@@ -8,6 +8,7 @@ use crate::{
     form::WEEK_MS,
     gate::Gates,
     strategy::{Shadow, Step, Strategy, share},
+    testers::{self, Testers},
 };
 
 /// Steps that `tidegate.yaml` takes.
@@ -18,6 +19,7 @@ const STEPS_MAX: usize = 50;
 pub(crate) struct Plan {
     pub(crate) strategy: Strategy,
     pub(crate) shadow: Option<Shadow>,
+    pub(crate) testers: Testers,
     pub(crate) gates: Gates,
 }
 
@@ -35,6 +37,7 @@ pub(crate) fn plan(canary: &Field<'_>, routed: bool, about: &About<'_>, report: 
         begins: Vec::new(),
         asks: None,
         shadow: None,
+        testers: Testers::default(),
         mirroring: false,
         gates: Gates::default(),
     };
@@ -44,7 +47,8 @@ pub(crate) fn plan(canary: &Field<'_>, routed: bool, about: &About<'_>, report: 
     }
     walk.end(report);
     walk.background(canary, report);
-    Plan { strategy: Strategy::Canary(walk.steps), shadow: walk.shadow, gates: walk.gates }
+    let Walk { steps, shadow, testers, gates, .. } = walk;
+    Plan { strategy: Strategy::Canary(steps), shadow, testers, gates }
 }
 
 /// Without steps pods are replaced as they come, or all traffic moves at once.
@@ -74,7 +78,7 @@ fn without_steps(canary: &Field<'_>, routed: bool, about: &About<'_>, report: &m
             ask(&mut gates, gate, [1], &block, report);
         }
     }
-    Plan { strategy, shadow: None, gates }
+    Plan { strategy, shadow: None, testers: Testers::default(), gates }
 }
 
 pub(crate) fn ask(
@@ -99,6 +103,7 @@ struct Walk<'a, 'b> {
     /// Where a person was asked and nothing came since.
     asks: Option<Field<'b>>,
     shadow: Option<Shadow>,
+    testers: Testers,
     mirroring: bool,
     gates: Gates,
 }
@@ -290,17 +295,23 @@ impl<'b> Walk<'_, 'b> {
         );
     }
 
-    fn header(_: &mut Self, field: &Field<'b>, report: &mut Report) {
-        let takes_away = field.get("match").is_none_or(|matches| matches.items().is_empty());
-        if takes_away {
-            report.note(field, "the route for testers is taken away", "nothing was written for it");
+    fn header(&mut self, field: &Field<'b>, report: &mut Report) {
+        let Some(matches) = field.get("match").filter(|matches| !matches.items().is_empty()) else {
+            if self.testers.is_empty() {
+                report.note(field, "the route for testers is taken away", "nothing was written for it");
+            } else {
+                let ours = "`testers` go to the new release until the end";
+                report.warn(field, "the route for testers is taken away", ours);
+            }
             return;
-        }
-        report.warn(
-            field,
-            "requests with these headers go to the new release",
-            "not written: name the headers under `run.kubernetes.testers`; they then hold for the whole rollout, not from this step on",
-        );
+        };
+        let ours = if self.steps.is_empty() {
+            "`testers` do: from the first share of users on, and until the end"
+        } else {
+            "`testers` do: from the first share on, not from this step on, and until the end"
+        };
+        report.warn(field, "requests with these headers go to the new release from here on", ours);
+        testers::of_header_route(&matches, &mut self.testers, report);
     }
 
     fn mirror(&mut self, field: &Field<'b>, report: &mut Report) {

@@ -24,6 +24,7 @@ mod provider;
 mod rollout;
 mod service;
 mod strategy;
+mod testers;
 mod traffic;
 
 use tidegate_yaml::tree::Node;
@@ -95,7 +96,9 @@ pub fn import(sources: &[Source], options: &Options) -> Imported {
         drafts.extend(flagger::draft(object, &objects, options, &mut report));
     }
     if drafts.is_empty() {
-        report.nothing(sources);
+        if objects.of_kind("Rollout").chain(objects.of_kind("Canary")).next().is_none() {
+            report.nothing(sources);
+        }
         return Imported { differences: report.sorted(), ..Imported::default() };
     }
     service::distinct(&mut drafts);

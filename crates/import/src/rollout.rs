@@ -10,6 +10,7 @@ use crate::{
     form, known, manifest,
     objects::{Object, Objects},
     service::{Draft, Names, name_of},
+    testers::Testers,
     traffic::{self, Routes},
 };
 
@@ -32,34 +33,15 @@ pub(crate) fn draft<'a>(
     let about = About { objects, options, owner };
     let replicas = replicas(&spec, report);
     let (canary, green) = (spec.at("strategy.canary"), spec.at("strategy.blueGreen"));
-    let (routes, plan, watch_ms, strategy) = match (&canary, &green) {
-        (Some(canary), None) => {
-            let routes = traffic::routes(canary, objects, owner, report);
-            let plan = canary::plan(canary, routes.routed, &about, report);
-            let delay = canary.get("scaleDownDelaySeconds");
-            let usual = if routes.routed { 30_000 } else { 0 };
-            (routes, plan, duration::seconds(delay.as_ref()).unwrap_or(usual), canary)
-        }
-        (None, Some(green)) => {
-            let plan = blue_green::plan(green, &about, report);
-            (Routes::default(), plan, blue_green::stays_ms(green, report), green)
-        }
-        _ => {
-            let field = spec.get("strategy").unwrap_or_else(|| spec.clone());
-            report.error(
-                &field,
-                "expected exactly one of `canary` and `blueGreen`",
-                "nothing is written for it",
-            );
-            return None;
-        }
-    };
-    let (service, port) = service(owner, strategy, &routes, &workload.template, objects, report);
-    on_purpose(strategy, !plan.gates.list.is_empty(), options, report);
-    let (surge, unavailable) = bounds(strategy, canary.is_some(), report);
-    let shadow = plan.shadow.filter(|_| copies(&routes, strategy, report));
+    let How { routes, plan, watch_ms, strategy } =
+        how(&spec, canary.as_ref(), green.as_ref(), &about, report)?;
+    let (service, port) = service(owner, &strategy, &routes, &workload.template, objects, report);
+    on_purpose(&strategy, !plan.gates.list.is_empty(), options, report);
+    let (surge, unavailable) = bounds(&strategy, canary.is_some(), report);
+    let testers = testers(&routes, plan.testers, &strategy, report);
+    let shadow = plan.shadow.filter(|_| copies(&routes, &strategy, report));
     let named = Names { service: &service, namespace: owner.namespace, route: routes.route.as_ref() };
-    if !named.are_good(strategy, report) {
+    if !named.are_good(&strategy, report) {
         return None;
     }
     Some(Draft {
@@ -71,6 +53,8 @@ pub(crate) fn draft<'a>(
         namespace: owner.namespace.to_owned(),
         replicas,
         traffic: routes.route,
+        testers,
+        adopt: adopt(owner, &strategy, report),
         surge,
         unavailable,
         progress_ms: progress(&spec, report),
@@ -82,6 +66,75 @@ pub(crate) fn draft<'a>(
         analysed: options.compat,
         at: format!("{}:{}", owner.field.file, owner.field.place.line),
     })
+}
+
+/// How a Rollout takes over.
+struct How<'a> {
+    routes: Routes,
+    plan: canary::Plan,
+    watch_ms: u64,
+    /// Its strategy, as it is written.
+    strategy: Field<'a>,
+}
+
+fn how<'a>(
+    spec: &Field<'a>,
+    canary: Option<&Field<'a>>,
+    green: Option<&Field<'a>>,
+    about: &About<'a>,
+    report: &mut Report,
+) -> Option<How<'a>> {
+    match (canary, green) {
+        (Some(canary), None) => {
+            let routes = traffic::routes(canary, about.objects, about.owner, report);
+            let plan = canary::plan(canary, routes.routed, about, report);
+            let delay = canary.get("scaleDownDelaySeconds");
+            let usual = if routes.routed { 30_000 } else { 0 };
+            let watch_ms = duration::seconds(delay.as_ref()).unwrap_or(usual);
+            Some(How { routes, plan, watch_ms, strategy: canary.clone() })
+        }
+        (None, Some(green)) => {
+            let plan = blue_green::plan(green, about, report);
+            let watch_ms = blue_green::stays_ms(green, report);
+            Some(How { routes: Routes::default(), plan, watch_ms, strategy: green.clone() })
+        }
+        (None, None) | (Some(_), Some(_)) => {
+            let field = spec.get("strategy").unwrap_or_else(|| spec.clone());
+            let theirs = "expected exactly one of `canary` and `blueGreen`";
+            report.error(&field, theirs, "nothing is written for it");
+            None
+        }
+    }
+}
+
+/// Whom the routes and the steps tell from others.
+fn testers(routes: &Routes, of_steps: Testers, strategy: &Field<'_>, report: &mut Report) -> Testers {
+    let route = routes.route.as_ref().map(|(kind, _)| *kind);
+    if route == Some("ingress") {
+        if !of_steps.is_empty() {
+            report.warn(
+                strategy,
+                "`setHeaderRoute` does nothing behind ingress-nginx",
+                "not written: a `canary-by-header` of the canary Ingress is what tells testers",
+            );
+        }
+        return routes.testers.clone();
+    }
+    of_steps.behind(route, strategy, report)
+}
+
+/// The Rollout, where its pods can become the first stable release.
+fn adopt(owner: &Object<'_>, strategy: &Field<'_>, report: &mut Report) -> Option<String> {
+    let only_argo = ["trafficRouting.istio.destinationRule", "pingPong"];
+    if !form::is_object(owner.name) || only_argo.iter().any(|path| strategy.at(path).is_some()) {
+        return None;
+    }
+    report.note(
+        &owner.field,
+        "its controller gives it pods and points its Services to them",
+        "`adopt_rollout`: its running pods are the stable release of the first deployment, and its controller leaves it alone from then on; take the key out where it never ran",
+    );
+    Some(owner.name.to_owned())
 }
 
 /// The Service that selects the new pods before the switch.

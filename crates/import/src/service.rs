@@ -13,6 +13,7 @@ use crate::{
     objects::Object,
     out::{self, Value, map, plain, text},
     strategy::{Shadow, Strategy},
+    testers::Testers,
 };
 
 /// Longest name of a service.
@@ -32,6 +33,9 @@ pub(crate) struct Draft {
     pub(crate) namespace: String,
     pub(crate) replicas: u32,
     pub(crate) traffic: Option<(&'static str, String)>,
+    pub(crate) testers: Testers,
+    /// The Rollout whose pods serve until the first deployment.
+    pub(crate) adopt: Option<String>,
     pub(crate) surge: Option<Amount>,
     pub(crate) unavailable: Option<Amount>,
     pub(crate) progress_ms: u64,
@@ -178,12 +182,18 @@ impl Draft {
         if let Some(preview) = &self.preview {
             run.put("preview", text(preview.clone()));
         }
+        if let Some(rollout) = &self.adopt {
+            run.put("adopt_rollout", text(rollout.clone()));
+        }
         if !self.namespace.is_empty() {
             run.put("namespace", text(self.namespace.clone()));
         }
         run.put("replicas", plain(self.replicas));
         if let Some((kind, name)) = &self.traffic {
             run.put("traffic", map([(kind, text(name.clone()))]));
+        }
+        if let Some(testers) = self.testers.value() {
+            run.put("testers", testers);
         }
         for (key, amount) in [("surge", self.surge), ("unavailable", self.unavailable)] {
             if let Some(amount) = amount {

@@ -4,6 +4,7 @@ use crate::{
     difference::Report,
     field::Field,
     objects::{Object, Objects},
+    testers::{self, Testers},
 };
 
 /// Argo's plugin for Gateway API.
@@ -18,6 +19,8 @@ pub(crate) struct Routes {
     pub(crate) host: Option<String>,
     /// Whether weights were moved there, whatever is moved here.
     pub(crate) routed: bool,
+    /// Whom annotations of the route tell from others.
+    pub(crate) testers: Testers,
 }
 
 /// Reads `trafficRouting` of a canary.
@@ -37,6 +40,7 @@ pub(crate) fn routes(
     };
     let mut found: Vec<(&'static str, String)> = Vec::new();
     let mut host = None;
+    let mut testers = Testers::default();
     if let Some(istio) = routing.get("istio") {
         let one = istio.get("virtualService").into_iter();
         let several = istio.get("virtualServices").map(|list| list.items()).unwrap_or_default();
@@ -52,6 +56,11 @@ pub(crate) fn routes(
         let several = nginx.get("stableIngresses").map(|list| list.items()).unwrap_or_default();
         let several = several.iter().filter_map(|item| item.text().map(str::to_owned));
         found.extend(one.chain(several).map(|name| ("ingress", name)));
+        for key in ["additionalIngressAnnotations", "canaryIngressAnnotations"] {
+            if let Some(annotations) = nginx.get(key) {
+                testers::of_annotations(&annotations, &mut testers, report);
+            }
+        }
     }
     if let Some(plugins) = routing.get("plugins") {
         gateway(&plugins, &mut found, report);
@@ -68,7 +77,7 @@ pub(crate) fn routes(
             format!("only `{first}` is moved: the others would keep all users on the old release"),
         );
     }
-    Routes { route, host, routed }
+    Routes { route, host, routed, testers }
 }
 
 /// A name without the namespace that may stand before it.
@@ -85,10 +94,10 @@ fn subsets(
     report: &mut Report,
 ) -> Option<String> {
     let name = rule.text_at("name").unwrap_or_default();
-    report.note(
+    report.error(
         rule,
         "the labels of two subsets are edited to tell stable and canary apart",
-        "a subset for each release is added while it serves, and taken away with it",
+        "only destinations that name a Service and no subset are moved: take `subset` out of the VirtualService, and the Rollout cannot be adopted as it is",
     );
     let found = objects.named("DestinationRule", name, owner.namespace)?;
     let host = found.field.text_at("spec.host")?;

@@ -68,6 +68,13 @@ impl<'a> Fence<'a> {
         })
     }
 
+    /// Whether an order of this deployment has written the object, by whichever engine.
+    pub(crate) fn is_of_plan(&self, object: &Value, plan: &Plan) -> bool {
+        let ours = annotation(object, &self.owner_key()) == Some(self.owner);
+        let seen = annotation(object, &self.key()).and_then(read);
+        ours && seen.is_some_and(|(_, generation)| generation >= plan.generation(0))
+    }
+
     /// What puts it on an object that is changed by a JSON Patch.
     pub(crate) fn stamp(&self, object: &Value) -> Value {
         let mut all =

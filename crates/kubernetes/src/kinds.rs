@@ -5,6 +5,8 @@ use kube::core::{ApiResource, GroupVersionKind};
 /// A kind of object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Kind {
+    /// A Rollout of Argo Rollouts.
+    ArgoRollout,
     ConfigMap,
     Deployment,
     Event,
@@ -27,6 +29,7 @@ impl Kind {
     /// Group, version, kind and plural.
     const fn words(self) -> (&'static str, &'static str, &'static str, &'static str) {
         match self {
+            Self::ArgoRollout => ("argoproj.io", "v1alpha1", "Rollout", "rollouts"),
             Self::ConfigMap => ("", "v1", "ConfigMap", "configmaps"),
             Self::Deployment => ("apps", "v1", "Deployment", "deployments"),
             Self::Event => ("events.k8s.io", "v1", "Event", "events"),

@@ -40,7 +40,9 @@ mod view;
 
 pub use fault::ClusterError;
 pub use role::{Belonging, guard_role, role};
-pub use spec::{Adopted, Bound, Cell, Here, KIND, KubernetesSpec, SpecError, TemplateError, Traffic, pinned};
+pub use spec::{
+    Adopted, Bound, Cell, Former, Here, KIND, KubernetesSpec, SpecError, TemplateError, Traffic, pinned,
+};
 pub use target::{KubernetesTarget, ReadManifests};
 
 use tidegate_core::model::Share;

@@ -17,6 +17,9 @@ pub(crate) const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
 /// See [`MANAGED_BY`].
 pub(crate) const OURS: &str = "tidegate";
 
+/// The label by which Argo Rollouts tells the pods of one revision from all others; it puts it into the selectors of Services.
+pub(crate) const ROLLOUTS_HASH: &str = "rollouts-pod-template-hash";
+
 /// The release's Deployment with so many pods. `version` is the `resourceVersion` that it is to have been read with.
 pub(crate) fn deployment(known: &Known<'_>, replicas: u32, fence: Fence<'_>, version: Option<&str>) -> Value {
     let Known { spec, name, .. } = known;

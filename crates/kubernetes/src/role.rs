@@ -24,20 +24,27 @@ pub enum Belonging {
     Autoscaler,
     /// `ConfigMaps`.
     ConfigMap,
+    /// A Rollout of Argo Rollouts that is adopted.
+    Rollout,
     /// Secrets. Whoever may get one by its name may get any whose name it knows; nobody who only does this can find out names.
     Secret,
 }
 
 impl Belonging {
-    const fn rule(self) -> (Kind, &'static [&'static str]) {
+    const fn rules(self) -> &'static [(Kind, &'static [&'static str])] {
         match self {
-            Self::Budget => (Kind::PodDisruptionBudget, &["get", "list", "create", "patch", "delete"]),
-            Self::Network => (Kind::NetworkPolicy, &["get", "create", "patch", "delete"]),
+            Self::Budget => &[(Kind::PodDisruptionBudget, &["get", "list", "create", "patch", "delete"])],
+            Self::Network => &[(Kind::NetworkPolicy, &["get", "create", "patch", "delete"])],
             Self::Autoscaler => {
-                (Kind::HorizontalPodAutoscaler, &["get", "list", "create", "patch", "delete"])
+                &[(Kind::HorizontalPodAutoscaler, &["get", "list", "create", "patch", "delete"])]
             }
-            Self::ConfigMap => (Kind::ConfigMap, &["get", "create", "delete"]),
-            Self::Secret => (Kind::Secret, &["get", "create", "delete"]),
+            Self::ConfigMap => &[(Kind::ConfigMap, &["get", "create", "delete"])],
+            // Its pods are the ReplicaSet's, whose number is then written.
+            Self::Rollout => &[
+                (Kind::ArgoRollout, &["get", "list", "watch", "patch"]),
+                (Kind::ReplicaSet, &["watch", "patch"]),
+            ],
+            Self::Secret => &[(Kind::Secret, &["get", "create", "delete"])],
         }
     }
 }
@@ -59,7 +66,7 @@ pub fn guard_role(namespace: &str) -> Value {
 /// for, for services whose traffic is moved so and who bring these. Nothing in it reaches beyond the namespace, and no
 /// Secret can be listed.
 pub fn role(namespace: &str, traffic: &Traffic, belongings: &[Belonging]) -> Value {
-    let brought = belongings.iter().map(|belonging| belonging.rule());
+    let brought = belongings.iter().flat_map(|belonging| belonging.rules()).copied();
     let rules: Vec<Value> = ALWAYS
         .into_iter()
         .chain(rules(traffic))

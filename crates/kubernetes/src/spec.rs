@@ -7,7 +7,9 @@ use serde_json::{Map, Value, json};
 use tidegate_adapters::target_spec;
 use tidegate_core::model::{Release, TargetSpec};
 
-use crate::{belongings::Belongings, cluster::Address, traffic::TesterMatch};
+use crate::{
+    belongings::Belongings, cluster::Address, kinds::Kind, manifest::ROLLOUTS_HASH, traffic::TesterMatch,
+};
 
 /// The target kind that this is.
 pub const KIND: &str = "kubernetes";
@@ -33,8 +35,12 @@ pub struct KubernetesSpec {
     pub replicas: u32,
     /// The pod template, with every image by digest.
     pub template: Value,
-    /// The Deployment that was there before Tidegate, when this release is one; `None` is one of ours.
+    /// What was there before Tidegate, when this release is that; `None` is one of ours.
     pub adopted: Option<Adopted>,
+    /// The Rollout of Argo Rollouts that serves before Tidegate does, by name: where no release of the service is known, its
+    /// pods become the stable one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub adopt_rollout: Option<String>,
     /// The Service that users come in by.
     pub service: String,
     /// Its port, for routes.
@@ -101,18 +107,48 @@ pub enum Here {
     Nothing,
 }
 
-/// A Deployment that was there before.
+/// A Deployment, or a Rollout of Argo Rollouts, that was there before.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Adopted {
     /// Its name.
-    pub deployment: String,
-    /// What tells its present pods from all others: the value of their label `pod-template-hash`.
+    #[serde(rename = "deployment")]
+    pub name: String,
+    /// Which of the two it is.
+    #[serde(default, skip_serializing_if = "Former::is_deployment")]
+    pub kind: Former,
+    /// What tells its present pods from all others: the value of their label `pod-template-hash`, or
+    /// `rollouts-pod-template-hash` for a Rollout's.
     pub hash: String,
-    /// Its revision then, as its controller counts: while it is this one, its pods are these.
+    /// A Deployment's revision then, as its controller counts: while it is this one, its pods are these.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revision: Option<String>,
     /// The labels that it selects its pods by.
     pub selector: Map<String, Value>,
+}
+
+/// What something that was there before is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Former {
+    /// A Deployment.
+    #[default]
+    Deployment,
+    /// A Rollout of Argo Rollouts.
+    Rollout,
+}
+
+impl Former {
+    /// Whether it is a Deployment.
+    pub const fn is_deployment(&self) -> bool {
+        matches!(self, Self::Deployment)
+    }
+}
+
+impl Adopted {
+    /// The `ReplicaSet` of its pods: both controllers call it so.
+    pub(crate) fn set(&self) -> String {
+        format!("{}-{}", self.name, self.hash)
+    }
 }
 
 /// What moves traffic.
@@ -255,6 +291,8 @@ pub(crate) struct Known<'a> {
     pub(crate) spec: Arc<KubernetesSpec>,
     /// The name of its Deployment unless that was there before.
     pub(crate) name: String,
+    /// See [`Known::workload`].
+    workload: String,
 }
 
 impl<'a> Known<'a> {
@@ -267,7 +305,28 @@ impl<'a> Known<'a> {
         if name.len() > NAME_MAX {
             return Err(SpecError::NameTooLong { name });
         }
-        Ok(Self { service, release, spec, name })
+        let workload = match &spec.adopted {
+            None => name.clone(),
+            Some(adopted) if adopted.kind.is_deployment() => adopted.name.clone(),
+            Some(adopted) => adopted.set(),
+        };
+        Ok(Self { service, release, spec, name, workload })
+    }
+
+    /// The same of what was adopted, with other pods: its owner rolled it out since.
+    pub(crate) fn with_hash(&self, hash: &str) -> Self {
+        let adopted = self.spec.adopted.clone().map(|adopted| Adopted { hash: hash.to_owned(), ..adopted });
+        let workload = match adopted.as_ref().filter(|_| self.is_rollout()) {
+            Some(adopted) => adopted.set(),
+            None => self.workload.clone(),
+        };
+        let spec = Arc::new(KubernetesSpec { adopted, ..KubernetesSpec::clone(&self.spec) });
+        Self { spec, workload, ..self.clone() }
+    }
+
+    /// Whether it is an adopted Rollout of Argo Rollouts.
+    pub(crate) fn is_rollout(&self) -> bool {
+        self.spec.adopted.as_ref().is_some_and(|adopted| !adopted.kind.is_deployment())
     }
 
     /// The name of the Service that reaches the release under way.
@@ -276,15 +335,23 @@ impl<'a> Known<'a> {
         if named.is_empty() { format!("{}-preview", self.service) } else { named.clone() }
     }
 
-    /// Its Deployment.
-    pub(crate) fn deployment(&self) -> &str {
-        self.spec.adopted.as_ref().map_or(&self.name, |adopted| &adopted.deployment)
+    /// What its number of pods is written into: its Deployment, or the `ReplicaSet` of an adopted Rollout, which nobody else
+    /// writes while that is held.
+    pub(crate) fn workload(&self) -> (Kind, &str) {
+        let kind = if self.is_rollout() { Kind::ReplicaSet } else { Kind::Deployment };
+        (kind, &self.workload)
+    }
+
+    /// The same for people: `Deployment web/shop`.
+    pub(crate) fn title(&self) -> String {
+        let (kind, name) = self.workload();
+        format!("{} {}/{name}", kind.name(), self.spec.namespace)
     }
 
     /// A regular expression for the names of its pods, those that are gone too.
     pub(crate) fn pods(&self) -> String {
         match &self.spec.adopted {
-            Some(adopted) => format!("{}-{}-[a-z0-9]+", adopted.deployment, adopted.hash),
+            Some(adopted) => format!("{}-[a-z0-9]+", adopted.set()),
             None => format!("{}-[a-z0-9]+-[a-z0-9]+", self.name),
         }
     }
@@ -292,7 +359,8 @@ impl<'a> Known<'a> {
     /// The label that only its pods have.
     pub(crate) fn mark(&self) -> (&'static str, &str) {
         match &self.spec.adopted {
-            Some(adopted) => ("pod-template-hash", &adopted.hash),
+            Some(adopted) if adopted.kind.is_deployment() => ("pod-template-hash", &adopted.hash),
+            Some(adopted) => (ROLLOUTS_HASH, &adopted.hash),
             None => (RELEASE, &self.release.tag),
         }
     }

@@ -14,6 +14,7 @@ use crate::{
     objects::{Object, Objects},
     service::{Draft, Names, name_of},
     strategy::{Shadow, Step, Strategy},
+    testers::{self, Testers},
 };
 
 /// Flagger checks no more often than this.
@@ -45,6 +46,7 @@ pub(crate) fn draft<'a>(
     }
     let mut strategy = strategy(&spec, &analysis, traffic.is_some(), interval, report);
     webhooks::say(&analysis, &mut strategy, report);
+    let testers = testers(&analysis, traffic.as_ref().map(|(kind, _)| *kind), &strategy, report);
     let about = metrics::About { objects, options, owner, spec: &spec, service: &name, interval };
     let mut gates = Gates::default();
     let steps = asked_at(&strategy);
@@ -68,6 +70,8 @@ pub(crate) fn draft<'a>(
         namespace: owner.namespace.to_owned(),
         replicas,
         traffic,
+        testers,
+        adopt: None,
         surge: None,
         unavailable: None,
         progress_ms: duration::seconds(spec.get("progressDeadlineSeconds").as_ref())
@@ -81,6 +85,43 @@ pub(crate) fn draft<'a>(
         analysed: false,
         at: format!("{}:{}", owner.field.file, owner.field.place.line),
     })
+}
+
+/// Whose requests get the new release: in an A/B test, which has `iterations` and no weights.
+fn testers(
+    analysis: &Field<'_>,
+    route: Option<&'static str>,
+    strategy: &Strategy,
+    report: &mut Report,
+) -> Testers {
+    let Some(conditions) = analysis.get("match").filter(|conditions| !conditions.items().is_empty()) else {
+        return Testers::default();
+    };
+    let Some(route) = route else {
+        report.note(&conditions, "conditions of an A/B test mean nothing without a router", "not written");
+        return Testers::default();
+    };
+    if !matches!(strategy, Strategy::BlueGreen { .. }) {
+        report.error(
+            &conditions,
+            "only requests like these are divided by weight",
+            "not written: shares are shares of all requests; with `iterations` it is an A/B test, which becomes `testers`",
+        );
+        return Testers::default();
+    }
+    let nginx = route == "ingress";
+    let mut testers = testers::of_match(&conditions, nginx, report);
+    if nginx {
+        testers = testers.for_nginx(&conditions, report);
+    }
+    if !testers.is_empty() {
+        report.note(
+            &conditions,
+            "users whose requests are so get the new release for so many checks, and then everybody",
+            "the same: `testers` do through the preview of `blue_green`, and then everybody",
+        );
+    }
+    testers
 }
 
 /// What moves traffic: an object of the Service's name, which Flagger makes.

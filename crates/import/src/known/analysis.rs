@@ -3,28 +3,18 @@
 use super::{
     Known,
     Shape::{Count, Free, Keys, List, Text, Truth},
-    known,
+    known, object,
     provider::PROVIDER,
 };
 
-pub(super) static TEMPLATE: &[Known] = &[
-    known("apiVersion", Text).required(),
-    known("kind", Text).required(),
-    known("metadata", Free).required(),
-    known(
-        "spec",
-        Keys(&[
-            known("metrics", List(METRIC)),
-            known("args", List(ARGS)),
-            known("templates", List(TEMPLATES)),
-            known("dryRun", List(DRY_RUN)),
-            known("measurementRetention", Free)
-                .note("so many measurements of a run are kept", "every measurement is in the journal"),
-        ]),
-    )
-    .required(),
-    known("status", Free),
-];
+pub(super) static TEMPLATE: [Known; 5] = object(&[
+    known("metrics", List(METRIC)),
+    known("args", List(ARGS)),
+    known("templates", List(TEMPLATES)),
+    known("dryRun", List(DRY_RUN)),
+    known("measurementRetention", Free)
+        .note("so many measurements of a run are kept", "every measurement is in the journal"),
+]);
 
 pub(super) static TEMPLATES: &[Known] =
     &[known("templateName", Text).required(), known("clusterScope", Truth)];

@@ -3,16 +3,10 @@
 use super::{
     Known,
     Shape::{Amount, Free, Keys, List, Text, Texts, Truth, Whole},
-    known,
+    known, object,
 };
 
-pub(super) static CANARY: &[Known] = &[
-    known("apiVersion", Text).required(),
-    known("kind", Text).required(),
-    known("metadata", Free).required(),
-    known("spec", Keys(SPEC)).required(),
-    known("status", Free),
-];
+pub(super) static CANARY: [Known; 5] = object(SPEC);
 
 static SPEC: &[Known] = &[
     known("provider", Text),
@@ -93,10 +87,7 @@ static ANALYSIS: &[Known] = &[
         "a step goes on with so many canary pods ready",
         "a step begins when all its pods are ready",
     ),
-    known("match", Free).error(
-        "users with these headers or cookies get the new release",
-        "not written: with `iterations` this is an A/B test, which needs rules for testers",
-    ),
+    known("match", Free),
     known("mirror", Truth),
     known("mirrorWeight", Whole),
     known("sessionAffinity", Free).warning(
@@ -132,32 +123,23 @@ static ANALYSIS: &[Known] = &[
     ),
 ];
 
-pub(super) static METRIC_TEMPLATE: &[Known] = &[
-    known("apiVersion", Text).required(),
-    known("kind", Text).required(),
-    known("metadata", Free).required(),
+pub(super) static METRIC_TEMPLATE: [Known; 5] = object(&[
     known(
-        "spec",
+        "provider",
         Keys(&[
-            known(
-                "provider",
-                Keys(&[
-                    known("type", Text).required(),
-                    known("address", Text),
-                    known("region", Text),
-                    known("secretRef", Free).error(
-                        "a Secret to sign in with",
-                        "not written: name where the secret is, `auth: {basic: …}` or `bearer` of the metric",
-                    ),
-                    known("insecureSkipVerify", Truth)
-                        .error("any certificate is accepted", "not written: name the authority by `ca`"),
-                    known("headers", Free)
-                        .error("headers for the server", "not written: write `headers` of the metric"),
-                ]),
-            )
-            .required(),
-            known("query", Text).required(),
+            known("type", Text).required(),
+            known("address", Text),
+            known("region", Text),
+            known("secretRef", Free).error(
+                "a Secret to sign in with",
+                "not written: name where the secret is, `auth: {basic: …}` or `bearer` of the metric",
+            ),
+            known("insecureSkipVerify", Truth)
+                .error("any certificate is accepted", "not written: name the authority by `ca`"),
+            known("headers", Free)
+                .error("headers for the server", "not written: write `headers` of the metric"),
         ]),
     )
     .required(),
-];
+    known("query", Text).required(),
+]);

@@ -55,6 +55,17 @@ const fn known(key: &'static str, shape: Shape) -> Known {
     Known { key, shape, required: false, saying: None }
 }
 
+/// The fields of an object with these under `spec`.
+const fn object(spec: &'static [Known]) -> [Known; 5] {
+    [
+        known("apiVersion", Shape::Text).required(),
+        known("kind", Shape::Text).required(),
+        known("metadata", Shape::Free).required(),
+        known("spec", Shape::Keys(spec)).required(),
+        known("status", Shape::Free),
+    ]
+}
+
 impl Known {
     const fn required(mut self) -> Self {
         self.required = true;
@@ -82,10 +93,10 @@ impl Known {
 /// The fields of an object of this kind; nothing for kinds that are only looked at.
 pub(crate) fn fields_of(kind: &str) -> Option<&'static [Known]> {
     match kind {
-        "Rollout" => Some(rollout::ROLLOUT),
-        "AnalysisTemplate" | "ClusterAnalysisTemplate" => Some(analysis::TEMPLATE),
-        "Canary" => Some(flagger::CANARY),
-        "MetricTemplate" => Some(flagger::METRIC_TEMPLATE),
+        "Rollout" => Some(&rollout::ROLLOUT),
+        "AnalysisTemplate" | "ClusterAnalysisTemplate" => Some(&analysis::TEMPLATE),
+        "Canary" => Some(&flagger::CANARY),
+        "MetricTemplate" => Some(&flagger::METRIC_TEMPLATE),
         _ => None,
     }
 }

@@ -4,16 +4,10 @@ use super::{
     Known,
     Shape::{Amount, Free, Keys, List, Text, Texts, Truth, Whole},
     analysis::{ARGS, TEMPLATES},
-    known,
+    known, object,
 };
 
-pub(super) static ROLLOUT: &[Known] = &[
-    known("apiVersion", Text).required(),
-    known("kind", Text).required(),
-    known("metadata", Free).required(),
-    known("spec", Keys(SPEC)).required(),
-    known("status", Free),
-];
+pub(super) static ROLLOUT: [Known; 5] = object(SPEC);
 
 static SPEC: &[Known] = &[
     known("replicas", Whole),
@@ -39,14 +33,8 @@ static SPEC: &[Known] = &[
     known(
         "analysis",
         Keys(&[
-            known("successfulRunHistoryLimit", Whole).note(
-                "so many AnalysisRuns are kept",
-                "there are no objects to keep: `tidegate history`, `why` and `replay` have every verdict",
-            ),
-            known("unsuccessfulRunHistoryLimit", Whole).note(
-                "so many AnalysisRuns are kept",
-                "there are no objects to keep: `tidegate history`, `why` and `replay` have every verdict",
-            ),
+            runs_kept("successfulRunHistoryLimit"),
+            runs_kept("unsuccessfulRunHistoryLimit"),
         ]),
     ),
     known("strategy", Keys(&[known("canary", Keys(CANARY)), known("blueGreen", Keys(BLUE_GREEN))])).required(),
@@ -58,9 +46,23 @@ static WORKLOAD_REF: &[Known] = &[
     known("name", Text).required(),
     known("scaleDown", Text).note(
         "the Deployment that is named is scaled down when the Rollout has taken over",
-        "the Deployment that serves becomes the stable release with no pod restart, and is retired like every other one",
+        "the Deployment is left as it is: the Rollout's pods become the stable release (`adopt_rollout`), and every release is a Deployment of its own",
     ),
 ];
+
+const fn runs_kept(key: &'static str) -> Known {
+    known(key, Whole).note(
+        "so many AnalysisRuns are kept",
+        "there are no objects to keep: `tidegate history`, `why` and `replay` have every verdict",
+    )
+}
+
+const fn labels(key: &'static str, theirs: &'static str) -> Known {
+    known(key, Keys(METADATA)).warning(
+        theirs,
+        "pods are never edited; what selects by these labels can select `tidegate.dev/release` instead",
+    )
+}
 
 static METADATA: &[Known] = &[known("labels", Free), known("annotations", Free)];
 
@@ -68,6 +70,16 @@ static ANTI_AFFINITY: &[Known] = &[
     known("preferredDuringSchedulingIgnoredDuringExecution", Keys(&[known("weight", Whole)])),
     known("requiredDuringSchedulingIgnoredDuringExecution", Free),
 ];
+
+const APART: Known = known("antiAffinity", Keys(ANTI_AFFINITY)).warning(
+    "pods of two revisions are kept off the same node",
+    "write a `podAntiAffinity` into the pod template; no term for it is added",
+);
+
+const OLD_REVISIONS: Known = known("scaleDownDelayRevisionLimit", Whole).note(
+    "so many old revisions keep their pods until their delay is over",
+    "only the last good release keeps its pods, until the watch is over",
+);
 
 static CANARY: &[Known] = &[
     known("canaryService", Text).note(
@@ -80,23 +92,11 @@ static CANARY: &[Known] = &[
     known("maxSurge", Amount),
     known("maxUnavailable", Amount),
     known("analysis", Keys(BACKGROUND)),
-    known("antiAffinity", Keys(ANTI_AFFINITY)).warning(
-        "pods of two revisions are kept off the same node",
-        "write a `podAntiAffinity` into the pod template; no term for it is added",
-    ),
-    known("canaryMetadata", Keys(METADATA)).warning(
-        "labels and annotations for the canary's pods while they are the canary",
-        "pods are never edited; what selects by these labels can select `tidegate.dev/release` instead",
-    ),
-    known("stableMetadata", Keys(METADATA)).warning(
-        "labels and annotations for the stable pods",
-        "pods are never edited; what selects by these labels can select `tidegate.dev/release` instead",
-    ),
+    APART,
+    labels("canaryMetadata", "labels and annotations for the canary's pods while they are the canary"),
+    labels("stableMetadata", "labels and annotations for the stable pods"),
     known("scaleDownDelaySeconds", Whole),
-    known("scaleDownDelayRevisionLimit", Whole).note(
-        "so many old revisions keep their pods until their delay is over",
-        "only the last good release keeps its pods, until the watch is over",
-    ),
+    OLD_REVISIONS,
     known("abortScaleDownDelaySeconds", Whole).note(
         "after an abort the canary's pods stay so long; 0 keeps them for ever",
         "after a way back the release's pods are stopped once traffic has left them",
@@ -184,14 +184,8 @@ static ROUTING: &[Known] = &[
                 "another prefix for the canary annotations",
                 "annotations are written with `nginx.ingress.kubernetes.io`",
             ),
-            known("additionalIngressAnnotations", Free).warning(
-                "more annotations for the canary Ingress",
-                "not written; a `canary-by-header` for testers is a rule of its own",
-            ),
-            known("canaryIngressAnnotations", Free).warning(
-                "more annotations for the canary Ingress",
-                "not written; a `canary-by-header` for testers is a rule of its own",
-            ),
+            known("additionalIngressAnnotations", Free),
+            known("canaryIngressAnnotations", Free),
         ]),
     ),
     known("plugins", Free),
@@ -241,26 +235,14 @@ static BLUE_GREEN: &[Known] = &[
     known("maxUnavailable", Amount)
         .note("applied only where pods are restarted", "pods of a release are never restarted in place"),
     known("scaleDownDelaySeconds", Whole),
-    known("scaleDownDelayRevisionLimit", Whole).note(
-        "so many old revisions keep their pods until their delay is over",
-        "only the last good release keeps its pods, until the watch is over",
-    ),
+    OLD_REVISIONS,
     known("abortScaleDownDelaySeconds", Whole).note(
         "after an abort the new pods stay so long; 0 keeps them for ever",
         "after a way back the release's pods are stopped once traffic has left them",
     ),
-    known("antiAffinity", Keys(ANTI_AFFINITY)).warning(
-        "pods of two revisions are kept off the same node",
-        "write a `podAntiAffinity` into the pod template; no term for it is added",
-    ),
+    APART,
     known("prePromotionAnalysis", Keys(ANALYSIS)),
     known("postPromotionAnalysis", Keys(ANALYSIS)),
-    known("previewMetadata", Keys(METADATA)).warning(
-        "labels and annotations for the pods before the switch",
-        "pods are never edited; what selects by these labels can select `tidegate.dev/release` instead",
-    ),
-    known("activeMetadata", Keys(METADATA)).warning(
-        "labels and annotations for the pods after the switch",
-        "pods are never edited; what selects by these labels can select `tidegate.dev/release` instead",
-    ),
+    labels("previewMetadata", "labels and annotations for the pods before the switch"),
+    labels("activeMetadata", "labels and annotations for the pods after the switch"),
 ];

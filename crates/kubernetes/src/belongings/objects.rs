@@ -85,7 +85,7 @@ pub(crate) fn policy(known: &Known<'_>, network: &Network, root: &Value, fence: 
 /// What changes the number of the release's pods, and never below `floor`.
 pub(crate) fn autoscaler(known: &Known<'_>, scale: &Autoscale, floor: u32, fence: Fence<'_>) -> Value {
     let mut spec = json!({
-        "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": known.deployment()},
+        "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": known.workload().1},
         "minReplicas": floor.clamp(1, scale.max.max(1)),
         "maxReplicas": scale.max.max(1),
         "metrics": scale.metrics,

@@ -1,4 +1,6 @@
-//! What serves users before Tidegate does: the Deployment that becomes the first stable release, as it is.
+//! What serves users before Tidegate does: the Deployment or the Rollout that becomes the first stable release, as it is.
+
+mod rollout;
 
 use std::sync::Arc;
 
@@ -12,13 +14,15 @@ use crate::{
     fence::annotation,
     kinds::Kind,
     manifest::{CONTENT, label, name},
-    spec::{Adopted, Cell, Here, Known, KubernetesSpec, RELEASE, SERVICE},
+    spec::{Adopted, Cell, Former, Here, Known, KubernetesSpec, RELEASE, SERVICE},
     view::{Remembered, Workload},
 };
 
+pub(super) use self::rollout::{rests, stable_hash, wants};
+
 impl KubernetesTarget {
     /// The release that serves this service now, where no journal knows it: the one Deployment whose pods the users' Service
-    /// reaches, one of ours too. Nothing is changed. An error says why it cannot be told.
+    /// reaches, one of ours too, or the Rollout that the service names. Nothing is changed. An error says why it cannot be told.
     pub async fn found(&self, service: &str, release: &Release) -> Result<Option<Release>, String> {
         self.adoptable(service, release).await.map_err(|why| tidegate_adapters::chain(&why))
     }
@@ -51,7 +55,7 @@ impl KubernetesTarget {
         Ok(Some(Release { tag: first.tag, commit: None, artifact, spec: text }))
     }
 
-    /// The one Deployment whose pods the users' Service reaches in one place.
+    /// What the pods are of that the users' Service reaches in one place.
     async fn serving(&self, new: &Known<'_>) -> Result<Option<Found>, EffectError> {
         let spec = &new.spec;
         let cluster = self.cluster(&spec.address()).await?;
@@ -72,17 +76,22 @@ impl KubernetesTarget {
         // A release that was on its way when its journal was lost is not what it would replace.
         let mut serving = view.reached(&base)?;
         serving.retain(|object| name(object) != new.name);
+        let ours = |object: &Value| label(object, SERVICE) == Some(new.service);
+        let theirs = if serving.iter().any(|object| ours(object)) {
+            None
+        } else {
+            rollout::serving(lane, spec, &base).await?
+        };
         let name = match serving.as_slice() {
-            [] => return Ok(None),
-            [only] => name(only),
+            [] => return Ok(theirs),
+            [only] if theirs.is_none() => name(only),
             several => {
                 return Err(EffectError::Wrong(format!(
-                    "Service {}/{} reaches the pods of {} Deployments ({}): which of them is the stable release cannot be \
-                     told; make its selector find one",
+                    "Service {}/{} reaches the pods of {}: which of them is the stable release cannot be told; make its \
+                     selector find one",
                     spec.namespace,
                     spec.service,
-                    several.len(),
-                    several.iter().map(|object| name(object)).collect::<Vec<_>>().join(", ")
+                    named(several, theirs.as_ref())
                 )));
             }
         };
@@ -94,6 +103,15 @@ impl KubernetesTarget {
         let set = present_set(lane, &object).await?;
         adopted(spec, &object, set.as_ref()).map(Some)
     }
+}
+
+/// `2 Deployments (a, b) and Rollout c`, as far as they are there.
+fn named(deployments: &[Arc<Value>], rollout: Option<&Found>) -> String {
+    let names = deployments.iter().map(|object| name(object)).collect::<Vec<_>>().join(", ");
+    let many = if deployments.len() == 1 { "Deployment" } else { "Deployments" };
+    let rollout = rollout.and_then(|found| found.spec.adopted.as_ref());
+    let rollout = rollout.map(|adopted| format!(" and Rollout {}", adopted.name)).unwrap_or_default();
+    format!("{} {many} ({names}){rollout}", deployments.len())
 }
 
 /// The release that the Deployment was made for, when it is one of ours whose journal was lost.
@@ -147,7 +165,7 @@ pub(super) fn revision(object: &Value) -> Option<&str> {
     annotation(object, "deployment.kubernetes.io/revision").filter(|_| observed)
 }
 
-/// A Deployment that serves.
+/// What serves.
 #[derive(Clone)]
 struct Found {
     /// Its release's tag.
@@ -181,7 +199,14 @@ fn adopted(like: &KubernetesSpec, object: &Value, set: Option<&Value>) -> Result
     let spec = KubernetesSpec {
         replicas: wanted,
         template,
-        adopted: Some(Adopted { deployment: name.to_owned(), hash: hash.clone(), revision, selector }),
+        adopted: Some(Adopted {
+            name: name.to_owned(),
+            kind: Former::Deployment,
+            hash: hash.clone(),
+            revision,
+            selector,
+        }),
+        adopt_rollout: None,
         belongings: Belongings::default(),
         ..like.clone()
     };

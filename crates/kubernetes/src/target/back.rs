@@ -45,7 +45,7 @@ impl Rollout<'_> {
                 if ready == 0 {
                     return Ok(());
                 }
-                self.route(lane, given, Share::NONE, fence).await
+                self.route_back(lane, given, fence).await
             };
             let (served, routed) = tokio::join!(serves, routes);
             if wanted < all
@@ -66,10 +66,12 @@ impl Rollout<'_> {
     /// The stable release as the watches have it, when they have no doubt that all of it is ready and what it was: then nothing
     /// has to be asked before traffic moves.
     fn glimpse(&self, stable: &Known<'_>) -> Option<Workload> {
-        let now = self.cluster.view(self.namespace()).deployment(stable.deployment()).ok().flatten()?;
+        let now = self.cluster.view(self.namespace()).workload(stable.workload()).ok().flatten()?;
         let all = self.wanted_back(stable);
         let whole = now.ready >= all && now.wanted >= all;
-        (whole && (now.paused || stable.spec.adopted.is_none())).then_some(now)
+        // A Rollout's ReplicaSet has pods of one template only.
+        let same = now.paused || stable.spec.adopted.is_none() || stable.is_rollout();
+        (whole && same).then_some(now)
     }
 
     /// The stable release's Deployment, asked directly: what is kept of the namespace may be old. Nothing when nobody answers,

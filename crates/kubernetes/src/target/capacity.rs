@@ -89,7 +89,7 @@ impl Rollout<'_> {
     /// Says on the new release's Deployment that it has an autoscaler.
     pub(super) async fn mark_autoscaled(&self, lane: &Lane, fence: Fence<'_>) -> Result<(), EffectError> {
         self.edit(lane, Kind::Deployment, &self.new.name, |object| {
-            self.is_of(object, &self.new, fence)?;
+            Self::is_of(object, &self.new, fence)?;
             if annotation(object, objects::AUTOSCALED).is_some() {
                 return Ok(Vec::new());
             }
@@ -117,6 +117,11 @@ impl Rollout<'_> {
             && scalers.stable.is_some()
         {
             self.floor(lane, known, needs.stable.clamp(limits.min, limits.max)).await?;
+        }
+        if let Some(stable) = self.stable.as_ref().filter(|stable| stable.is_rollout())
+            && scalers.stable.is_some()
+        {
+            self.follow_rollout(lane, stable, needs.stable).await?;
         }
         if scalers.new.is_some() {
             self.floor(lane, &self.new, needs.new.clamp(limits.min, limits.max)).await?;
@@ -211,7 +216,9 @@ impl Rollout<'_> {
         let scales = |scaler: &Value| {
             let of =
                 |key: &str| scaler.pointer(&format!("/spec/scaleTargetRef/{key}")).and_then(Value::as_str);
-            of("kind") == Some("Deployment") && of("name") == Some(stable.deployment())
+            let theirs = stable.spec.adopted.as_ref().map_or("", |adopted| &adopted.name);
+            let kind = if stable.is_rollout() { Kind::ArgoRollout } else { Kind::Deployment };
+            of("kind") == Some(kind.name()) && of("name") == Some(theirs)
         };
         Ok(theirs.into_iter().find(scales))
     }

@@ -32,13 +32,17 @@ impl Rollout<'_> {
             return Err(self.no_root());
         };
         self.service_fits(&root, fence)?;
+        for known in self.stable.iter().chain([&self.new]) {
+            self.rollout_fits(lane, known).await?;
+        }
         if let Some(stable) = &self.stable {
             self.stable_serves(lane, stable).await?;
             self.route_fits(lane).await?;
         }
-        let name = self.new.deployment();
-        match self.object(lane, Kind::Deployment, name).await? {
-            Some(object) => self.is_of(&object, &self.new, fence)?,
+        let (kind, name) = self.new.workload();
+        match self.object(lane, kind, name).await? {
+            None if self.new.is_rollout() => self.set_is_there(lane, &self.new).await?,
+            Some(object) => Self::is_of(&object, &self.new, fence)?,
             None => drop(
                 lane.apply(Kind::Deployment, &manifest::deployment(&self.new, 0, fence, None), true).await?,
             ),
@@ -70,6 +74,7 @@ impl Rollout<'_> {
     fn service_fits(&self, root: &Value, fence: Fence<'_>) -> Result<(), EffectError> {
         let what = format!("Service {}/{}", self.namespace(), self.new.spec.service);
         fence.admits(root, &what)?;
+        self.is_nobody_elses(root)?;
         let base = root::base(root);
         if base.is_empty() {
             return Err(EffectError::Wrong(format!("{what} has no selector, so nothing can be moved by it")));
@@ -91,12 +96,12 @@ impl Rollout<'_> {
 
     /// A stable release without pods gets them again, before anything else happens.
     async fn stable_serves(&self, lane: &Lane, stable: &Known<'_>) -> Result<(), EffectError> {
-        let name = stable.deployment();
-        let Some(object) = self.object(lane, Kind::Deployment, name).await? else {
+        let (kind, name) = stable.workload();
+        let Some(object) = self.object(lane, kind, name).await? else {
             if stable.spec.adopted.is_some() {
                 return Err(EffectError::Wrong(format!(
-                    "Deployment {}/{name}, which runs the stable release, is gone: there is nothing to turn back to",
-                    self.namespace()
+                    "{}, which runs the stable release, is gone: there is nothing to turn back to",
+                    stable.title()
                 )));
             }
             return self.grow(lane, stable, stable.spec.replicas, self.plan.generation(0)).await;
@@ -113,12 +118,15 @@ impl Rollout<'_> {
         let fence = self.fence(self.plan.generation(0));
         if let Some(stable) = &self.stable {
             self.hold(lane, stable, fence).await?;
+            if self.new.is_rollout() {
+                self.hold(lane, &self.new, fence).await?;
+            }
             self.serve(lane, Serves::Only(stable), fence).await?;
         }
         if self.has_preview() {
             // A deployment that was given up may have left the route as it was.
             if self.stable.is_some() && self.route_known(lane).await? != Share::NONE {
-                self.route(lane, Share::NONE, Share::NONE, fence).await?;
+                self.route_back(lane, Share::NONE, fence).await?;
             }
             self.preview(lane, &self.new, fence).await?;
         }
@@ -135,7 +143,8 @@ impl Rollout<'_> {
     async fn create(&self, lane: &Lane, fence: Fence<'_>) -> Result<(), EffectError> {
         let first = self.plan.stage(0).filter(|stage| self.wave == 0 && !self.shares_pods(stage.share));
         let instances = first.map_or(0, |stage| stage.instances);
-        if self.object(lane, Kind::Deployment, self.new.deployment()).await?.is_some() {
+        let (kind, name) = self.new.workload();
+        if self.object(lane, kind, name).await?.is_some() {
             return self.ensure(lane, &self.new, None, fence).await;
         }
         self.ensure(lane, &self.new, Some(instances), fence).await
@@ -279,19 +288,20 @@ impl Rollout<'_> {
         }
     }
 
-    /// The Deployment as it is known.
+    /// What makes a release's pods, as it is known.
     pub(super) fn workload(&self, known: &Known<'_>) -> Result<Workload, EffectError> {
         let view = self.cluster.view(self.namespace());
-        Ok(view.deployment(known.deployment())?.unwrap_or_default())
+        Ok(view.workload(known.workload())?.unwrap_or_default())
     }
 
-    /// The Deployment, asked directly; `None` when there is none.
+    /// The same, asked directly; `None` when there is none.
     pub(super) async fn workload_now(
         &self,
         lane: &Lane,
         known: &Known<'_>,
     ) -> Result<Option<Workload>, EffectError> {
-        let found = lane.get(Kind::Deployment, self.namespace(), known.deployment()).await?;
+        let (kind, name) = known.workload();
+        let found = lane.get(kind, self.namespace(), name).await?;
         Ok(found.as_ref().map(Workload::of))
     }
 

@@ -1,9 +1,11 @@
 //! Effects on a cluster: every one looks at the objects first and leaves alone what is so already.
 
 mod adopt;
+mod argo;
 mod back;
 mod belongings;
 mod capacity;
+mod disown;
 mod forward;
 mod objects;
 mod reading;
@@ -305,6 +307,9 @@ struct Rollout<'a> {
 
 impl Rollout<'_> {
     async fn perform(&self, effect: &Effect) -> Result<(), EffectError> {
+        if self.stable.iter().chain([&self.new]).any(Known::is_rollout) {
+            self.cluster.view(self.namespace()).also(Kind::ReplicaSet);
+        }
         // The way back waits for no watch.
         if !matches!(effect, Effect::Build | Effect::Restore { .. }) {
             self.cluster.view(self.namespace()).listed().await;
@@ -350,7 +355,7 @@ impl Rollout<'_> {
     /// News of a release's Deployment and pods from now on.
     fn follow(&self, known: &Known<'_>) -> Following {
         let view = self.cluster.view(self.namespace());
-        view.follow(known.deployment(), known.service, &known.release.tag)
+        view.follow(known.workload(), known.service, &known.release.tag)
     }
 
     /// The users' Service.

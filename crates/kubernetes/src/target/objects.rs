@@ -47,7 +47,7 @@ impl Rollout<'_> {
         if adopted && replicas.is_none() {
             return Ok(());
         }
-        let name = known.deployment();
+        let (kind, name) = known.workload();
         if !adopted && self.object(lane, Kind::Deployment, name).await?.is_none() {
             self.furnish(lane, known, fence).await?;
             let wanted = manifest::deployment(known, replicas.unwrap_or(0), fence, None);
@@ -58,8 +58,8 @@ impl Rollout<'_> {
             }
         }
         // Not applied: an autoscaler, or a person in need, may own the number of pods by now, and would be asked first.
-        self.edit(lane, Kind::Deployment, name, |object| {
-            self.is_of(object, known, fence)?;
+        self.edit(lane, kind, name, |object| {
+            Self::is_of(object, known, fence)?;
             let Some(replicas) = replicas.filter(|replicas| *replicas != Workload::of(object).wanted) else {
                 return Ok(Vec::new());
             };
@@ -69,14 +69,9 @@ impl Rollout<'_> {
         Ok(())
     }
 
-    /// The Deployment is this release's, and this order may write it.
-    pub(super) fn is_of(
-        &self,
-        object: &Value,
-        known: &Known<'_>,
-        fence: Fence<'_>,
-    ) -> Result<(), EffectError> {
-        let what = format!("Deployment {}/{}", self.namespace(), known.deployment());
+    /// What makes its pods is this release's, and this order may write it.
+    pub(super) fn is_of(object: &Value, known: &Known<'_>, fence: Fence<'_>) -> Result<(), EffectError> {
+        let what = known.title();
         fence.admits(object, &what)?;
         if known.spec.adopted.is_none() && annotation(object, CONTENT) != Some(&manifest::content(known)) {
             return Err(EffectError::Wrong(format!(

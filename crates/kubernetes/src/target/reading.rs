@@ -63,7 +63,7 @@ impl Rollout<'_> {
 
     fn seen_of(&self, known: &Known<'_>) -> Result<(ReleaseReading, Vec<InstanceAddress>), EffectError> {
         let view = self.cluster.view(self.namespace());
-        let workload = view.deployment(known.deployment())?.unwrap_or_default();
+        let workload = view.workload(known.workload())?.unwrap_or_default();
         let pods = match &known.spec.adopted {
             Some(_) => Pods::new(),
             None => view.pods(known.service, &known.release.tag)?,
@@ -80,10 +80,10 @@ impl Rollout<'_> {
     }
 }
 
-/// The pods of an adopted Deployment are only counted.
+/// The pods of what was adopted are only counted.
 fn counted(known: &Known<'_>, workload: &Workload) -> Vec<Instance> {
     let instance = |number| Instance {
-        id: format!("{}/{number}", known.deployment()),
+        id: format!("{}/{number}", known.workload().1),
         ready: number < workload.ready,
         broken: false,
         ends: 0,

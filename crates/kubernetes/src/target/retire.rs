@@ -47,8 +47,9 @@ impl Rollout<'_> {
         self.settle(lane, stays, fence).await?;
         if let Some(stays) = stays.filter(|stays| stays.spec.adopted.is_some()) {
             // Alone again: as the users wrote it, so that whoever rolls it out next finds it so.
-            tracing::debug!(deployment = stays.deployment(), "the users' Service has its own selector again");
-            self.serve(lane, Serves::All, fence).await?;
+            tracing::debug!(of = stays.title(), "the users' Service has its own selector again");
+            let root = self.serve(lane, Serves::All, fence).await?;
+            self.disown(lane, Kind::Service, &root).await;
         }
         for known in self.stable.iter().chain([&self.new]) {
             self.let_go(lane, known, None, fence).await?;
@@ -80,7 +81,8 @@ impl Rollout<'_> {
 
     /// No pods, and none left over.
     async fn empty(&self, lane: &Lane, known: &Known<'_>, fence: Fence<'_>) -> Result<(), EffectError> {
-        if self.object(lane, Kind::Deployment, known.deployment()).await?.is_none() {
+        let (kind, name) = known.workload();
+        if self.object(lane, kind, name).await?.is_none() {
             return Ok(());
         }
         if known.spec.adopted.is_some() {

@@ -4,6 +4,7 @@ use serde_json::{Map, Value, json};
 
 use crate::{
     fence::{Fence, annotation, at_version},
+    manifest::ROLLOUTS_HASH,
     spec::Known,
 };
 
@@ -23,8 +24,12 @@ pub(super) enum Serves<'a> {
 
 /// The selector that the users wrote.
 pub(super) fn base(root: &Value) -> Map<String, Value> {
-    let kept = annotation(root, SELECTOR).and_then(|text| serde_json::from_str(text).ok());
-    kept.unwrap_or_else(|| selector(root))
+    let kept: Option<Map<String, Value>> =
+        annotation(root, SELECTOR).and_then(|text| serde_json::from_str(text).ok());
+    let mut base = kept.unwrap_or_else(|| selector(root));
+    // What Argo Rollouts puts beside it is not the users' word.
+    base.remove(ROLLOUTS_HASH);
+    base
 }
 
 /// The selector as it is.

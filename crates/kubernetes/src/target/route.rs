@@ -95,7 +95,7 @@ impl Rollout<'_> {
         Wanted { ends: self.ends(), share, mirror, testers: &self.new.spec.testers }
     }
 
-    /// Gives the new release this share, and reads back that it has it.
+    /// Gives the new release this share and its testers, and reads back that it has it.
     pub(super) async fn route(
         &self,
         lane: &Lane,
@@ -103,7 +103,22 @@ impl Rollout<'_> {
         mirror: Share,
         fence: Fence<'_>,
     ) -> Result<(), EffectError> {
-        let wanted = self.wanted(share, mirror);
+        self.route_so(lane, self.wanted(share, mirror), fence).await
+    }
+
+    /// Leaves the new release no more than this share: testers and copies leave it, too.
+    pub(super) async fn route_back(
+        &self,
+        lane: &Lane,
+        share: Share,
+        fence: Fence<'_>,
+    ) -> Result<(), EffectError> {
+        let wanted = Wanted { ends: self.ends(), share, mirror: Share::NONE, testers: &[] };
+        self.route_so(lane, wanted, fence).await
+    }
+
+    async fn route_so(&self, lane: &Lane, wanted: Wanted<'_>, fence: Fence<'_>) -> Result<(), EffectError> {
+        let share = wanted.share;
         match self.to() {
             Route::None => Ok(()),
             Route::Weights(name, router) => {
@@ -180,6 +195,7 @@ impl Rollout<'_> {
                 if seen != Share::NONE {
                     return Err(EffectError::Unread(format!("{what} was put back and still says {seen}")));
                 }
+                self.disown(lane, router.kind, &written).await;
                 Ok(())
             }
             Route::Beside(name) => {

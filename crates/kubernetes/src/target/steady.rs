@@ -1,4 +1,4 @@
-//! The Deployment that was there before is its owner's. He may roll it out while we roll out: its pods are then replaced by
+//! The Deployment that was there before is its owner's (a Rollout of Argo Rollouts: see `argo`). He may roll it out while we roll out: its pods are then replaced by
 //! others, which a selector by `pod-template-hash` does not find.
 //!
 //! So it is paused while it is the stable release: what somebody applies to it waits until the deployment has ended. Where
@@ -6,10 +6,7 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::atomic::{AtomicBool, Ordering},
 };
 
 use serde_json::{Value, json};
@@ -17,6 +14,7 @@ use serde_json::{Value, json};
 use super::{
     EffectError, LOOK, Rollout,
     adopt::{owner, query, revision},
+    argo::rolled_out,
     objects::replicas_of,
     root,
 };
@@ -24,15 +22,16 @@ use crate::{
     cluster::Lane,
     fence::{Fence, annotation},
     kinds::Kind,
-    spec::{Adopted, Known, KubernetesSpec},
+    manifest::label,
+    spec::{Adopted, Known},
     view::{Pod, Workload},
 };
 
-/// Says that it was us who paused.
-const HELD: &str = "tidegate.dev/held";
+/// Says that it was us who paused, or who took a Rollout from its controller; then also which instance that was, mostly none.
+pub(super) const HELD: &str = "tidegate.dev/held";
 
 /// [`HELD`] as a JSON pointer.
-const HELD_PATH: &str = "/metadata/annotations/tidegate.dev~1held";
+pub(super) const HELD_PATH: &str = "/metadata/annotations/tidegate.dev~1held";
 
 /// Looks that wait for the Deployment's controller to have seen that it is let go: until then nobody can tell whether it is
 /// being rolled out. It may be dead, so not for ever.
@@ -47,9 +46,12 @@ impl<'a> Rollout<'a> {
         fence: Fence<'_>,
     ) -> Result<(), EffectError> {
         let Some(adopted) = &stable.spec.adopted else { return Ok(()) };
+        if stable.is_rollout() {
+            return self.hold_rollout(lane, stable, adopted, fence).await;
+        }
         let same = AtomicBool::new(false);
-        self.edit(lane, Kind::Deployment, &adopted.deployment, |object| {
-            self.is_of(object, stable, fence)?;
+        self.edit(lane, Kind::Deployment, &adopted.name, |object| {
+            Self::is_of(object, stable, fence)?;
             // It is this very version that is paused.
             same.store(is_unmoved(object, adopted), Ordering::Relaxed);
             if Workload::of(object).paused {
@@ -79,27 +81,34 @@ impl<'a> Rollout<'a> {
         fence: Fence<'_>,
     ) -> Result<(), EffectError> {
         let Some(adopted) = &stable.spec.adopted else { return Ok(()) };
-        if self.object(lane, Kind::Deployment, &adopted.deployment).await?.is_none() {
+        if stable.is_rollout() {
+            return self.let_go_of_rollout(lane, stable, adopted, replicas, fence).await;
+        }
+        if self.object(lane, Kind::Deployment, &adopted.name).await?.is_none() {
             return Ok(());
         }
         let mut news = self.follow(stable);
-        self.edit(lane, Kind::Deployment, &adopted.deployment, |object| {
-            self.is_of(object, stable, fence)?;
-            let now = Workload::of(object);
-            let held = annotation(object, HELD).is_some();
-            let changes: Vec<Value> = [
-                held.then(|| json!({"op": "remove", "path": HELD_PATH})),
-                (held && now.paused).then(|| json!({"op": "remove", "path": "/spec/paused"})),
-                replicas.filter(|wanted| *wanted != now.wanted).map(replicas_of),
-            ]
-            .into_iter()
-            .flatten()
-            .collect();
-            Ok(if changes.is_empty() { changes } else { fence.patch(object, changes) })
-        })
-        .await?;
+        let written = self
+            .edit(lane, Kind::Deployment, &adopted.name, |object| {
+                Self::is_of(object, stable, fence)?;
+                let now = Workload::of(object);
+                let held = annotation(object, HELD).is_some();
+                let changes: Vec<Value> = [
+                    held.then(|| json!({"op": "remove", "path": HELD_PATH})),
+                    (held && now.paused).then(|| json!({"op": "remove", "path": "/spec/paused"})),
+                    replicas.filter(|wanted| *wanted != now.wanted).map(replicas_of),
+                ]
+                .into_iter()
+                .flatten()
+                .collect();
+                Ok(if changes.is_empty() { changes } else { fence.patch(object, changes) })
+            })
+            .await?;
+        if Workload::of(&written).wanted > 0 {
+            self.disown(lane, Kind::Deployment, &written).await;
+        }
         for _ in 0..OBSERVED_LOOKS {
-            let now = self.object(lane, Kind::Deployment, &adopted.deployment).await?;
+            let now = self.object(lane, Kind::Deployment, &adopted.name).await?;
             if now.is_none_or(|now| {
                 now.pointer("/metadata/generation") == now.pointer("/status/observedGeneration")
             }) {
@@ -116,44 +125,35 @@ impl<'a> Rollout<'a> {
         if followed.mark() == stable.mark() {
             return Ok(());
         }
-        Err(EffectError::Wrong(format!(
-            "Deployment {}/{} was rolled out by somebody else since it was adopted: deploy again",
-            self.namespace(),
-            stable.deployment()
-        )))
+        Err(rolled_out(&stable.title()))
     }
 
     /// The release, with the mark of the pods that its Deployment has now: another one once its owner rolled it out.
     pub(super) async fn followed(&self, lane: &Lane, known: &Known<'a>) -> Result<Known<'a>, EffectError> {
         let Some(adopted) = &known.spec.adopted else { return Ok(known.clone()) };
-        let object = self.object(lane, Kind::Deployment, &adopted.deployment).await?;
-        if object.is_some_and(|object| is_unmoved(&object, adopted)) {
-            return Ok(known.clone());
+        if !known.is_rollout() {
+            let object = self.object(lane, Kind::Deployment, &adopted.name).await?;
+            if object.is_some_and(|object| is_unmoved(&object, adopted)) {
+                return Ok(known.clone());
+            }
         }
-        let own = format!("{}-{}", adopted.deployment, adopted.hash);
-        let set = lane.get(Kind::ReplicaSet, self.namespace(), &own).await?;
+        let set = lane.get(Kind::ReplicaSet, self.namespace(), &adopted.set()).await?;
         let kept = set.as_ref().map(Workload::of).unwrap_or_default();
         if kept.ready > 0 && kept.ready >= known.spec.replicas {
             return Ok(known.clone());
         }
         let pods = lane.list(Kind::Pod, self.namespace(), &query(&adopted.selector)).await?;
         let mut ready: BTreeMap<&str, u32> = BTreeMap::new();
+        let (key, _) = known.mark();
         for pod in pods.iter().filter(|pod| Pod::of(pod).ready) {
-            let hash =
-                pod.pointer("/metadata/labels/pod-template-hash").and_then(Value::as_str).unwrap_or_default();
-            if owner(pod, "ReplicaSet") == Some(&format!("{}-{hash}", adopted.deployment)) {
+            let hash = label(pod, key).unwrap_or_default();
+            if owner(pod, "ReplicaSet") == Some(&format!("{}-{hash}", adopted.name)) {
                 *ready.entry(hash).or_default() += 1;
             }
         }
         let kept = ready.get(adopted.hash.as_str()).copied().unwrap_or_default();
         let most = ready.into_iter().max_by_key(|(_, ready)| *ready).filter(|(_, ready)| *ready > kept);
-        let hash = most.map(|(hash, _)| hash);
-        let mut followed = known.clone();
-        if let Some(hash) = hash {
-            let adopted = Some(Adopted { hash: hash.to_owned(), ..adopted.clone() });
-            followed.spec = Arc::new(KubernetesSpec { adopted, ..KubernetesSpec::clone(&known.spec) });
-        }
-        Ok(followed)
+        Ok(most.map_or_else(|| known.clone(), |(hash, _)| known.with_hash(hash)))
     }
 
     /// Where somebody resumed the Deployment: users' Services follow its pods. Costs nothing otherwise.
@@ -161,11 +161,17 @@ impl<'a> Rollout<'a> {
         let Some(stable) = self.stable.as_ref().filter(|stable| stable.spec.adopted.is_some()) else {
             return Ok(());
         };
-        let now = self.workload(stable)?;
-        if now.paused || now.wanted == 0 {
-            return Ok(());
-        }
         let lane = self.cluster.forward();
+        if let Some(adopted) = stable.spec.adopted.as_ref().filter(|_| stable.is_rollout()) {
+            if !self.stay_held(lane, adopted).await? {
+                return Ok(());
+            }
+        } else {
+            let now = self.workload(stable)?;
+            if now.paused || now.wanted == 0 {
+                return Ok(());
+            }
+        }
         let followed = self.followed(lane, stable).await?;
         let (key, hash) = followed.mark();
         let owner_key = self.fence(0).owner_key();

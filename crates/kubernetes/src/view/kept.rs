@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
-use super::Workload;
+use super::{MAKES_PODS, Workload};
 use crate::{
     kinds::Kind,
     manifest::{MANAGED_BY, label},
@@ -20,12 +20,12 @@ pub(super) struct Kept {
     uid: Box<str>,
     /// Versions are numbers that rise, where they are numbers.
     version: Option<u128>,
-    /// Of a Deployment only.
-    deployment: Option<Box<Deployment>>,
+    /// Of what makes pods only.
+    maker: Option<Box<Maker>>,
 }
 
-/// What a Deployment is found by and asked for most.
-struct Deployment {
+/// What a Deployment or a `ReplicaSet` is found by and asked for most.
+struct Maker {
     workload: Workload,
     /// The service whose release it is, where it is one of ours.
     service: Option<Box<str>>,
@@ -44,7 +44,7 @@ impl Kept {
             text: object.to_string().into(),
             uid: metadata("uid").into(),
             version: metadata("resourceVersion").parse().ok(),
-            deployment: (kind == Kind::Deployment).then(|| Box::new(Deployment::of(object))),
+            maker: MAKES_PODS.contains(&kind).then(|| Box::new(Maker::of(object))),
         }
     }
 
@@ -58,31 +58,28 @@ impl Kept {
         self.uid == than.uid && self.version.zip(than.version).is_some_and(|(one, other)| one < other)
     }
 
-    /// The numbers of a Deployment; of anything else, none.
+    /// The numbers of pods; of what makes none, none.
     pub(super) fn workload(&self) -> Workload {
-        self.deployment.as_ref().map(|deployment| deployment.workload.clone()).unwrap_or_default()
+        self.maker.as_ref().map(|maker| maker.workload.clone()).unwrap_or_default()
     }
 
     /// Whether it is a Deployment of ours of this service.
     pub(super) fn is_release_of(&self, service: &str) -> bool {
-        self.deployment.as_ref().is_some_and(|deployment| deployment.service.as_deref() == Some(service))
+        self.maker.as_ref().is_some_and(|maker| maker.service.as_deref() == Some(service))
     }
 
     /// Whether it is a Deployment that has pods which this selector finds.
     pub(super) fn is_reached_by(&self, selector: &Map<String, Value>) -> bool {
-        self.deployment.as_ref().is_some_and(|deployment| {
+        self.maker.as_ref().is_some_and(|maker| {
             let has = |(key, value): (&String, &Value)| {
-                deployment
-                    .labels
-                    .iter()
-                    .any(|(name, label)| **name == **key && value.as_str() == Some(&**label))
+                maker.labels.iter().any(|(name, label)| **name == **key && value.as_str() == Some(&**label))
             };
-            deployment.workload.present > 0 && selector.iter().all(has)
+            maker.workload.present > 0 && selector.iter().all(has)
         })
     }
 }
 
-impl Deployment {
+impl Maker {
     fn of(object: &Value) -> Self {
         let labels = object.pointer("/spec/template/metadata/labels").and_then(Value::as_object);
         let ours = label(object, MANAGED_BY) == Some("tidegate");

@@ -22,7 +22,7 @@ use self::{
 };
 use crate::{
     kinds::Kind,
-    manifest::label,
+    manifest::{ROLLOUTS_HASH, label},
     spec::{RELEASE, SERVICE},
 };
 
@@ -34,24 +34,28 @@ pub(crate) use self::{
 /// The pods of a release by name.
 pub(crate) type Pods = BTreeMap<String, Arc<Pod>>;
 
+/// Kinds that make pods, and are kept without their templates.
+const MAKES_PODS: [Kind; 3] = [Kind::ArgoRollout, Kind::Deployment, Kind::ReplicaSet];
+
 /// Service and release.
 type Of = (String, String);
 
 /// What is known.
 #[derive(Default)]
 struct Known {
-    /// Deployments without their pod templates, Services, routes: whole kinds, once they are watched.
+    /// Deployments and Rollouts' `ReplicaSets` without their pod templates, Services, routes: whole kinds, once they are
+    /// watched.
     objects: BTreeMap<Kind, Watched<Kept>>,
     pods: Watched<(Of, Arc<Pod>)>,
     releases: BTreeMap<Of, Pods>,
-    /// Who waits for news of a Deployment, by its name, or of a release's pods.
+    /// Who waits for news of what makes pods, by its name, or of a release's pods.
     waiting: BTreeMap<Topic, watch::Sender<()>>,
 }
 
 /// What somebody waits for news of.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Topic {
-    Deployment(String),
+    Workload(Kind, String),
     Pods(Of),
 }
 
@@ -81,7 +85,7 @@ pub(crate) enum Remembered {
     Unsure,
 }
 
-/// News of Deployments and of their releases' pods, from when this was made.
+/// News of what makes pods and of their releases' pods, from when this was made.
 pub(crate) struct Following {
     topics: Vec<watch::Receiver<()>>,
 }
@@ -111,7 +115,10 @@ impl NamespaceView {
 
     fn watch_kind(self: &Arc<Self>, kind: Kind) {
         self.known().objects.entry(kind).or_default();
-        self.spawn(kind, watcher::Config::default(), move |known, news| known.object(kind, news));
+        // There may be thousands of others, and nobody asks for those.
+        let all = watcher::Config::default();
+        let config = if kind == Kind::ReplicaSet { all.labels(ROLLOUTS_HASH) } else { all };
+        self.spawn(kind, config, move |known, news| known.object(kind, news));
     }
 
     fn spawn(
@@ -141,12 +148,21 @@ impl NamespaceView {
         }
     }
 
-    /// The Deployment; `None` when there is none. An error says since when nothing is known.
-    pub(crate) fn deployment(&self, name: &str) -> Result<Option<Workload>, Blind> {
+    /// The Deployment or a Rollout's `ReplicaSet`; `None` when there is none. An error says since when nothing is known.
+    pub(crate) fn workload(self: &Arc<Self>, (kind, name): (Kind, &str)) -> Result<Option<Workload>, Blind> {
+        self.also(kind);
         let known = self.known();
-        let Some(deployments) = known.objects.get(&Kind::Deployment) else { return Ok(None) };
-        deployments.fresh(Kind::Deployment, &self.namespace)?;
-        Ok(deployments.kept.get(name).map(Kept::workload))
+        let Some(all) = known.objects.get(&kind) else { return Ok(None) };
+        all.fresh(kind, &self.namespace)?;
+        Ok(all.kept.get(name).map(Kept::workload))
+    }
+
+    /// Watches this kind, too, from now on.
+    pub(crate) fn also(self: &Arc<Self>, kind: Kind) {
+        let is_new = !self.known().objects.contains_key(&kind);
+        if is_new {
+            self.watch_kind(kind);
+        }
     }
 
     /// Our Deployments of this service.
@@ -203,11 +219,11 @@ impl NamespaceView {
         }
     }
 
-    /// News of this Deployment and of this release's pods from now on.
-    pub(crate) fn follow(&self, deployment: &str, service: &str, release: &str) -> Following {
+    /// News of what makes a release's pods, and of these, from now on.
+    pub(crate) fn follow(&self, (kind, name): (Kind, &str), service: &str, release: &str) -> Following {
         let of = (service.to_owned(), release.to_owned());
         let mut known = self.known();
-        let topics = [Topic::Deployment(deployment.to_owned()), Topic::Pods(of)];
+        let topics = [Topic::Workload(kind, name.to_owned()), Topic::Pods(of)];
         let topics = topics.map(|topic| known.waiting.entry(topic).or_default().subscribe());
         Following { topics: topics.into() }
     }
@@ -224,20 +240,20 @@ impl Known {
             news,
             |mut object| {
                 named(kind, &mut object);
-                if kind == Kind::Deployment {
+                if MAKES_PODS.contains(&kind) {
                     without_template(&mut object);
                 }
                 Kept::of(kind, &object)
             },
             Kept::is_older,
         );
-        if kind != Kind::Deployment {
+        if !MAKES_PODS.contains(&kind) {
             return;
         }
         match changed {
             Changed::Nothing => {}
             Changed::All => self.tell_all(),
-            Changed::One { name, .. } => self.tell(&Topic::Deployment(name)),
+            Changed::One { name, .. } => self.tell(&Topic::Workload(kind, name)),
         }
     }
 
@@ -295,7 +311,7 @@ fn named(kind: Kind, object: &mut Value) {
     }
 }
 
-/// Leaves of a Deployment's pod template its labels.
+/// Leaves of a pod template its labels.
 fn without_template(object: &mut Value) {
     let labels = object.pointer("/spec/template/metadata/labels").cloned().unwrap_or_default();
     if let Some(spec) = object.get_mut("spec").and_then(Value::as_object_mut) {
@@ -347,7 +363,7 @@ mod tests {
     fn news_that_is_older_than_our_own_write_does_not_undo_it_and_who_waits_hears_of_the_rest() {
         let mut known = Known::default();
         known.object(Kind::Deployment, News::Listed);
-        let topic = Topic::Deployment("shop".to_owned());
+        let topic = Topic::Workload(Kind::Deployment, "shop".to_owned());
         let mut waits = known.waiting.entry(topic.clone()).or_default().subscribe();
         known.object(Kind::Deployment, deployment("9", 2));
         known.object(Kind::Deployment, deployment("10", 3));

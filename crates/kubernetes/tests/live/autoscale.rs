@@ -20,7 +20,7 @@ fn route() -> Traffic {
     Traffic::HttpRoute { name: "shop".to_owned() }
 }
 
-fn cpu(percent: u64) -> Value {
+pub(crate) fn cpu(percent: u64) -> Value {
     json!({"type": "Resource", "resource": {"name": "cpu", "target": {"type": "Utilization", "averageUtilization": percent}}})
 }
 
@@ -41,7 +41,7 @@ fn wanted(scene: &Scene, name: &str) -> u64 {
 }
 
 /// The autoscaler wants so many pods.
-fn wants(scene: &Scene, name: &str, pods: u64) {
+pub(crate) fn wants(scene: &Scene, name: &str, pods: u64) {
     let path = format!("{}/status", scene.path(GROUP, PLURAL, name));
     let status = json!({"status": {"desiredReplicas": pods, "currentReplicas": 0}});
     scene.admin().merge(&path, &status).expect("written");

@@ -6,6 +6,7 @@
     reason = "a panic is how a test reports"
 )]
 
+mod argo;
 mod autoscale;
 mod bad_input;
 mod belongings;

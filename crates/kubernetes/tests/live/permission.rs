@@ -164,6 +164,23 @@ async fn each_verb_that_is_taken_away_is_named_with_its_resource_and_the_role_th
     }
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 16)]
+async fn an_adopted_rollout_needs_rules_of_its_own_and_each_verb_of_them_that_is_missing_is_named() {
+    let made = || -> Made { Box::pin(crate::argo::rollout(2)) };
+    let all = role("", &Traffic::VirtualService { name: "shop".to_owned() }, &[Belonging::Rollout]);
+    let first = all["rules"].as_array().expect("rules").len() - 2;
+    // Without a watch of Rollouts, the one is asked for.
+    let spared = |case: &Case| case.resource == "rollouts" && ["list", "watch"].contains(&case.verb.as_str());
+    let (spared, cases): (Vec<Case>, Vec<Case>) =
+        verbs(&all).into_iter().filter(|case| case.rule >= first).partition(spared);
+    each(all.clone(), cases, made, 4).await;
+    let without = spared.into_iter().fold(all, |role, case| without(role, case.rule, case.at.min(1)));
+    let mut scene = made().await;
+    scene.keep = 2;
+    scene.kubeconfig = account(&scene, without).await;
+    whole(&mut scene).await.expect("it works without");
+}
+
 /// One verb of one rule.
 struct Case {
     rule: usize,

@@ -53,6 +53,8 @@ async fn what_serves_is_adopted_and_promoted_away_from_without_a_restart_and_the
     scene.must(&plan, Effect::Retire { new: false, generation: plan.generation(95) }).await;
     assert_eq!(scene.selector(), json!({"app": "shop", "tidegate.dev/release": "new-1"}));
     assert_eq!(scene.route()["spec"], route_before, "as its owner wrote it");
+    assert!(!scene.is_ours("/apis/gateway.networking.k8s.io/v1", "httproutes"), "and his to change");
+    assert!(scene.is_ours("/api/v1", "services") && scene.is_ours("/apis/apps/v1", "deployments"));
     scene.ready("shop", 0).await;
     scene.ready("shop-new-1", 4).await;
 }
@@ -80,6 +82,13 @@ async fn the_way_back_asks_nothing_of_the_new_release_and_leaves_the_users_objec
     assert_eq!(scene.route()["spec"], route_before);
     assert_eq!(scene.selector(), json!({"app": "shop"}));
     assert_eq!(scene.pods(), before);
+    for (group, plural) in [
+        ("/apis/gateway.networking.k8s.io/v1", "httproutes"),
+        ("/api/v1", "services"),
+        ("/apis/apps/v1", "deployments"),
+    ] {
+        assert!(!scene.is_ours(group, plural), "{plural} are as their owner wrote them, and his to change");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

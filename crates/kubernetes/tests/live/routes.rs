@@ -3,7 +3,10 @@
 use crate::scene::Scene;
 use serde_json::{Value, json};
 use tidegate_core::{deployment::Effect, model::Share};
-use tidegate_kubernetes::Traffic;
+use tidegate_kubernetes::{
+    Traffic,
+    traffic::{HeaderValue, TesterMatch},
+};
 
 /// The new release's weight and all of them, as the route has them.
 fn weights(scene: &Scene) -> (u64, u64) {
@@ -98,4 +101,26 @@ async fn a_thousand_changes_of_a_route_never_touch_a_rule_of_somebody_else() {
     scene.must(&plan, Effect::Retire { new: true, generation: plan.generation(5_001) }).await;
     touched += u32::from(scene.route()["spec"] != before);
     assert_eq!(touched, 0, "foreign_rules_touched");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn testers_leave_the_new_release_with_the_first_step_of_the_way_back() {
+    let name = || "shop".to_owned();
+    let routes = [
+        Traffic::HttpRoute { name: name() },
+        Traffic::VirtualService { name: name() },
+        Traffic::Ingress { name: name() },
+    ];
+    for traffic in routes {
+        let mut scene = Scene::with(1, traffic.clone()).await;
+        let value = HeaderValue::Exact("yes".to_owned());
+        scene.testers = vec![TesterMatch::Header { name: "x-tester".to_owned(), value }];
+        let marked = |scene: &Scene| scene.route().to_string().contains("x-tester");
+        let plan = scene.plan(scene.release("new-1", None), Some(scene.adopted().await));
+        scene.begin(&plan).await;
+        scene.expose(&plan, Share::percent(5), 1).await;
+        assert!(marked(&scene), "{traffic:?}: {}", scene.route());
+        scene.must(&plan, Effect::Restore { generation: plan.generation(60) }).await;
+        assert!(!marked(&scene), "{traffic:?}: {}", scene.route());
+    }
 }

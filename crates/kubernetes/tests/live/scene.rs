@@ -14,6 +14,7 @@ use tidegate_core::{
 use tidegate_engine::Order;
 use tidegate_kubernetes::{
     Bound, Cell, KubernetesSpec, KubernetesTarget, Traffic, belongings::Belongings, pinned,
+    traffic::TesterMatch,
 };
 
 /// Longest wait of a test for anything.
@@ -35,6 +36,10 @@ pub(crate) struct Scene {
     /// The part of them that an order concerns.
     pub(crate) reach: Reach,
     pub(crate) belongings: Belongings,
+    /// Whose requests always reach the new release.
+    pub(crate) testers: Vec<TesterMatch>,
+    /// The Rollout to be adopted.
+    pub(crate) adopt: Option<String>,
     /// Kept for as long as the scene.
     pub(crate) data: tempfile::TempDir,
 }
@@ -50,10 +55,18 @@ impl Scene {
 
     /// The same on this control plane, as it is.
     pub(crate) async fn on(plane: &'static ControlPlane, replicas: u32, traffic: Traffic) -> Self {
+        let scene = Self::empty(plane, replicas, traffic);
+        scene.users_objects();
+        scene.ready("shop", replicas).await;
+        scene
+    }
+
+    /// A namespace with nothing in it.
+    pub(crate) fn empty(plane: &'static ControlPlane, replicas: u32, traffic: Traffic) -> Self {
         let namespace = plane.namespace("shop").expect("a namespace");
         let data = tempfile::tempdir().expect("a data directory");
         let step = |percent| Step { share: Share::percent(percent), bake: Millis::secs(1), approval: false };
-        let scene = Self {
+        Self {
             plane,
             target: target("here", &data),
             namespace,
@@ -67,11 +80,10 @@ impl Scene {
             cells: Vec::new(),
             reach: Reach::All,
             belongings: Belongings::default(),
+            adopt: None,
+            testers: Vec::new(),
             data,
-        };
-        scene.users_objects();
-        scene.ready("shop", replicas).await;
-        scene
+        }
     }
 
     fn users_objects(&self) {
@@ -128,6 +140,13 @@ impl Scene {
     pub(crate) fn create(&self, group: &str, plural: &str, object: &Value) {
         let collection = format!("{group}/namespaces/{}/{plural}", self.namespace);
         self.admin().create(&collection, object).expect("made");
+    }
+
+    /// Whether any field of the object is noted as ours.
+    pub(crate) fn is_ours(&self, group: &str, plural: &str) -> bool {
+        let object = self.admin().get(&self.path(group, plural, "shop")).expect("an object");
+        let mut managers = object["metadata"]["managedFields"].as_array().into_iter().flatten();
+        managers.any(|entry| entry["manager"] == "tidegate")
     }
 
     pub(crate) fn deployment(&self, name: &str) -> Value {
@@ -198,11 +217,12 @@ impl Scene {
             replicas: self.replicas,
             template: pinned(&manifest, None, Some(&image)).expect("a template"),
             adopted: None,
+            adopt_rollout: self.adopt.clone(),
             service: "shop".to_owned(),
             port: 80,
             preview: String::new(),
             traffic: self.traffic.clone(),
-            testers: Vec::new(),
+            testers: self.testers.clone(),
             surge: Bound::Percent(25),
             unavailable: Bound::Count(0),
             progress_ms: 10_000,
@@ -298,7 +318,7 @@ pub(crate) fn image(tag: &str) -> String {
     format!("registry.example/shop@sha256:{hex:0>64x}")
 }
 
-fn template(tag: &str, sim: Option<&str>) -> Value {
+pub(crate) fn template(tag: &str, sim: Option<&str>) -> Value {
     let mut labels = json!({"app": "shop"});
     if let Some(sim) = sim {
         labels["sim"] = json!(sim);

@@ -142,5 +142,7 @@ fn sentence(one: &Difference) -> String {
     };
     let (file, path) = (clean(file), clean(path));
     let path = if path.is_empty() { path } else { format!(" {path}") };
-    format!("{word}: {file}:{}{path}\n  there: {}\n  here:  {}\n", place.line, clean(theirs), clean(ours))
+    // Nothing that is missing has a line.
+    let line = if place.line > 0 { format!(":{}", place.line) } else { String::new() };
+    format!("{word}: {file}{line}{path}\n  there: {}\n  here:  {}\n", clean(theirs), clean(ours))
 }

@@ -84,6 +84,7 @@ pub(super) fn needs(root: &Path, kubernetes: &Kubernetes) -> Vec<Belonging> {
         (kubernetes.network_policy.is_some(), Belonging::Network),
         (kubernetes.autoscale.mode != AutoscaleMode::Off, Belonging::Autoscaler),
         (holds("ConfigMap"), Belonging::ConfigMap),
+        (kubernetes.adopt_rollout.is_some(), Belonging::Rollout),
         (holds("Secret"), Belonging::Secret),
     ]
     .into_iter()

@@ -59,6 +59,7 @@ pub(crate) fn release_of(
         replicas: kubernetes.replicas,
         template,
         adopted: None,
+        adopt_rollout: kubernetes.adopt_rollout.clone(),
         service: kubernetes.service.clone(),
         port: kubernetes.port,
         preview: kubernetes.preview.clone().unwrap_or_default(),

@@ -59,6 +59,8 @@ pub(crate) struct Kubernetes {
     pub(crate) port: u16,
     /// The Service that reaches the release under way; `None` is made.
     pub(crate) preview: Option<String>,
+    /// The Rollout of Argo Rollouts that serves before Tidegate does.
+    pub(crate) adopt_rollout: Option<String>,
     /// The namespace.
     pub(crate) namespace: String,
     /// The context; `None` is the current one.

@@ -411,7 +411,7 @@ impl Desk {
 fn serves(spec: &rollout::RolloutSpec, manifest: &Value, stable: Option<&Release>) -> Option<String> {
     let (Source::Deployment(named), Some(stable)) = (&spec.source, stable) else { return None };
     let known = KubernetesSpec::of(stable).ok()?;
-    let is_it = known.adopted.is_some_and(|adopted| adopted.deployment == *named);
+    let is_it = known.adopted.is_some_and(|adopted| adopted.kind.is_deployment() && adopted.name == *named);
     (is_it && manifest.pointer("/spec/template") == Some(&known.template)).then(|| stable.tag.clone())
 }
 

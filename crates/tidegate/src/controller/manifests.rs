@@ -75,7 +75,7 @@ fn argo_cd() -> Value {
         ("services", "Service"),
         ("httproutes", "HTTPRoute"),
         ("virtualservices", "VirtualService"),
-        ("ingresses", "Ingress"),
+        ("rollouts", "Rollout"),
     ];
     let changed = rules().into_iter().filter_map(|rule| {
         let verbs = rule.get("verbs").and_then(Value::as_array)?;
@@ -112,7 +112,7 @@ pub(crate) fn rules() -> Vec<Value> {
     let mut merged: Map<String, Value> = Map::new();
     for traffic in &traffics {
         // Configuration comes from files, and a Rollout names none.
-        let brought = [Belonging::Budget, Belonging::Network, Belonging::Autoscaler];
+        let brought = [Belonging::Budget, Belonging::Network, Belonging::Autoscaler, Belonging::Rollout];
         let role = tidegate_kubernetes::role("any", traffic, &brought);
         for rule in role.get("rules").and_then(Value::as_array).into_iter().flatten() {
             let what = format!("{}{}", rule["apiGroups"], rule["resources"]);

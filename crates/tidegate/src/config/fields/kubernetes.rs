@@ -36,6 +36,13 @@ pub(in crate::config) static KUBERNETES: Block = Block::of(
             "The Service that reaches the release under way and nobody else: a route's second backend, and where it can be tried \
              before users get it. One that is named here may be there already; its selector is then changed.",
         ),
+        optional(
+            "adopt_rollout",
+            Kind::Text(Form::Object),
+            "what serves is a Deployment, or nothing",
+            "A Rollout of Argo Rollouts that serves now: where no release of the service is known, its pods become the stable one \
+             as they are, and its controller leaves it alone from then on. Means nothing afterwards.",
+        ),
         field("namespace", Kind::Text(Form::Object), "default", "The namespace."),
         optional("context", Kind::Text(Form::Any), "the current one", "The context of the kubeconfig."),
         optional(
