@@ -1,6 +1,6 @@
 //! The way back. It needs the API server and the stable release's pods, and waits for no forward work.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tidegate_core::model::Share;
 
@@ -14,9 +14,30 @@ use crate::{
 /// Longest time between two looks while the stable release has too few pods.
 const PAUSE_MAX: Duration = Duration::from_secs(1);
 
+/// How long trouble that may pass is waited out before the try is reported as failed: less than the engine waits for an answer,
+/// so that it hears why.
+const PATIENCE: Duration = Duration::from_secs(8);
+
+/// Wait before the way back is tried again while there is trouble.
+const AGAIN: Duration = Duration::from_millis(500);
+
 impl Rollout<'_> {
-    /// All traffic belongs to the stable release, as fast as its pods can carry it.
+    /// All traffic belongs to the stable release, as fast as its pods can carry it. An API server that is away for minutes is no
+    /// reason to give up: the engine's tries are for what does not pass by itself.
     pub(super) async fn restore(&self, generation: u64) -> Result<(), EffectError> {
+        let began = Instant::now();
+        loop {
+            match self.bring_back(generation).await {
+                Err(why) if !why.is_permanent() && began.elapsed() < PATIENCE => {
+                    tracing::debug!(service = self.plan.service, %why, "the way back is tried again");
+                    tokio::time::sleep(AGAIN).await;
+                }
+                answer => return answer,
+            }
+        }
+    }
+
+    async fn bring_back(&self, generation: u64) -> Result<(), EffectError> {
         // A service's first release leaves nobody to return to: its pods go, and that is the next effect.
         let Some(stable) = &self.stable else { return Ok(()) };
         let (lane, fence) = (self.cluster.back(), self.fence(generation));

@@ -1,0 +1,260 @@
+//! Every fault at every effect: users are where it is safe within seconds of the fault allowing it.
+
+mod answers;
+mod network;
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use serde_json::Value;
+use tidegate_bed::ControlPlane;
+use tidegate_core::{
+    deployment::{Effect, Outcome},
+    model::{Millis, Share},
+    plan::Plan,
+};
+use tidegate_kubernetes::Traffic;
+
+use crate::scene::Scene;
+
+/// Longest time from when the fault allows it to users being where it is safe.
+const SAFE_WITHIN: Duration = Duration::from_secs(5);
+
+/// How long the fault lasts while the effect is on its way, before the way back is asked for.
+const HELD: Duration = Duration::from_millis(700);
+
+/// Time between two looks at where users are.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// What the fault meets.
+const EFFECTS: [&str; 7] = ["check", "build", "scale", "shift", "promote", "restore", "retire"];
+
+/// What stands between the target and the API server of a case.
+type Way<W> = fn(&'static ControlPlane, &mut Scene) -> W;
+
+/// One deployment at the door of one effect.
+struct Case<W> {
+    effect: &'static str,
+    scene: Scene,
+    plan: Arc<Plan>,
+    way: W,
+    pods: Vec<(String, u64)>,
+    foreign: Value,
+    /// The new release lost its traffic while nothing of the stable one could take it.
+    nobody: AtomicBool,
+}
+
+/// A fault.
+struct Fault<'a, W> {
+    name: &'a str,
+    /// Begins or ends it for these cases.
+    set: &'a (dyn Fn(&[Arc<Case<W>>], bool) + Sync),
+    /// How long it lasts once the way back is asked for; nothing is a fault that keeps nobody from turning back, and it ends
+    /// only when everybody has.
+    lasts: Option<Duration>,
+    /// Whether it takes pods away itself.
+    takes_pods: bool,
+}
+
+/// What became of the cases.
+#[derive(Debug, Default)]
+struct Sum {
+    cases: u32,
+    unsafe_: u32,
+    restarted_pods: usize,
+    foreign_rules_touched: u32,
+    slowest: Duration,
+}
+
+impl<W: Send + Sync + 'static> Case<W> {
+    async fn at(plane: &'static ControlPlane, replicas: u32, effect: &'static str, way: Way<W>) -> Self {
+        let mut scene =
+            Scene::on(plane, replicas, Traffic::HttpRoute { name: "shop".to_owned() }).await;
+        let way = way(plane, &mut scene);
+        let plan = scene.plan(scene.release("new-1", None), Some(scene.adopted().await));
+        let (pods, foreign) = (scene.pods(), scene.route()["spec"]["rules"][0].clone());
+        let half = Share::percent(50);
+        let scale = Effect::Scale { instances: replicas, generation: plan.generation(10), share: half };
+        match effect {
+            "check" => {}
+            "build" => drop(scene.must(&plan, Effect::Check).await),
+            "scale" => scene.begin(&plan).await,
+            "shift" => {
+                scene.begin(&plan).await;
+                scene.must(&plan, scale).await;
+            }
+            other => {
+                scene.begin(&plan).await;
+                scene.expose(&plan, if other == "promote" { Share::ALL } else { half }, 1).await;
+                if other == "retire" {
+                    scene.must(&plan, Effect::Restore { generation: plan.generation(20) }).await;
+                }
+            }
+        }
+        Self { effect, scene, plan, way, pods, foreign, nobody: AtomicBool::new(false) }
+    }
+
+    fn effect(&self) -> Effect {
+        let (half, at) = (Share::percent(50), |step| self.plan.generation(step));
+        match self.effect {
+            "check" => Effect::Check,
+            "build" => Effect::Build,
+            "scale" => Effect::Scale { instances: self.scene.replicas, generation: at(10), share: half },
+            "shift" => Effect::Shift { share: half, mirror: Share::NONE, generation: at(11) },
+            "promote" => Effect::Promote { generation: at(30) },
+            "restore" => Effect::Restore { generation: at(30) },
+            _ => Effect::Retire { new: true, generation: at(30) },
+        }
+    }
+
+    /// The way back as the engine asks for it: each try with its bound, and its wait before. When it was gone; nothing when the
+    /// deployment would be stuck.
+    async fn back(&self) -> Option<Instant> {
+        let limits = &self.plan.limits;
+        let duration = |millis: Millis| Duration::from_millis(millis.0);
+        for attempt in 0..limits.restore_attempts_max {
+            tokio::time::sleep(duration(limits.restore_backoff_before(attempt))).await;
+            let restore = Effect::Restore { generation: self.plan.generation(100) };
+            let order = self.scene.order(&self.plan, 1, restore);
+            if let Ok(Outcome::Done) = tokio::time::timeout(duration(limits.call_max), order).await {
+                return Some(Instant::now());
+            }
+        }
+        None
+    }
+
+    /// The weight that the preview has in the users' rule, and that of everybody.
+    fn weights(&self) -> Option<(u64, u64)> {
+        let route = self.scene.route();
+        let backends = route["spec"]["rules"][1]["backendRefs"].as_array().cloned()?;
+        let weight = |one: &Value| one["weight"].as_u64().unwrap_or(1);
+        let new = backends.iter().filter(|one| one["name"] == "shop-preview").map(weight).sum();
+        Some((new, backends.iter().map(weight).sum()))
+    }
+
+    /// Whether users are on the stable release, with pods that answer.
+    fn is_safe(&self) -> bool {
+        let selector = self.scene.admin().get(&self.scene.path("/api/v1", "services", "shop"));
+        let selector = selector.map(|root| root["spec"]["selector"].clone()).unwrap_or_default();
+        self.weights().is_some_and(|(new, all)| new == 0 && all > 0)
+            && selector.is_object()
+            && selector["tidegate.dev/release"].is_null()
+            && self.scene.endpoints() > 0
+    }
+
+    /// When users are safe, but looked at no longer than a little after it is too late.
+    async fn safe(&self) -> Option<Instant> {
+        let until = Instant::now() + SAFE_WITHIN + SAFE_WITHIN;
+        while Instant::now() < until {
+            if tokio::task::block_in_place(|| self.is_safe()) {
+                return Some(Instant::now());
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+        None
+    }
+
+    fn judge(&self, took: Option<Duration>, fault: &str, takes_pods: bool, sum: &mut Sum) {
+        let now = self.scene.pods();
+        let safe = took.is_some_and(|took| took <= SAFE_WITHIN)
+            && self.is_safe()
+            && !self.nobody.load(Ordering::Relaxed);
+        sum.cases += 1;
+        sum.unsafe_ += u32::from(!safe);
+        if !takes_pods {
+            sum.restarted_pods += self.pods.iter().filter(|pod| !now.contains(pod)).count();
+        }
+        sum.foreign_rules_touched += u32::from(self.scene.route()["spec"]["rules"][0] != self.foreign);
+        sum.slowest = sum.slowest.max(took.unwrap_or_default());
+        if !safe {
+            eprintln!(
+                "UNSAFE {fault} at {}: {took:?}, nobody served: {}, {} endpoints, {}",
+                self.effect,
+                self.nobody.load(Ordering::Relaxed),
+                self.scene.endpoints(),
+                self.scene.route()["spec"]
+            );
+        }
+    }
+}
+
+/// A case at the door of each of these effects.
+async fn cases<W: Send + Sync + 'static>(
+    plane: &'static ControlPlane,
+    replicas: u32,
+    way: Way<W>,
+) -> Vec<Arc<Case<W>>> {
+    let begun: Vec<_> =
+        EFFECTS.map(|effect| tokio::spawn(Case::at(plane, replicas, effect, way))).into_iter().collect();
+    let mut cases = Vec::new();
+    for case in begun {
+        cases.push(Arc::new(case.await.expect("a case")));
+    }
+    cases
+}
+
+/// The effects run into the fault, then the ways back do, then it passes.
+async fn meet<W: Send + Sync + 'static>(cases: &[Arc<Case<W>>], fault: &Fault<'_, W>) -> Sum {
+    let effects: Vec<_> = cases
+        .iter()
+        .cloned()
+        .map(|case| tokio::spawn(async move { drop(case.scene.order(&case.plan, 1, case.effect()).await) }))
+        .collect();
+    tokio::task::block_in_place(|| (fault.set)(cases, true));
+    tokio::time::sleep(HELD).await;
+    // The engine drops what it no longer wants.
+    effects.iter().for_each(tokio::task::JoinHandle::abort);
+    let mut allowed = Instant::now();
+    let backs: Vec<_> =
+        cases.iter().cloned().map(|case| tokio::spawn(async move { case.back().await })).collect();
+    if let Some(lasts) = fault.lasts {
+        tokio::time::sleep(lasts).await;
+        tokio::task::block_in_place(|| (fault.set)(cases, false));
+        allowed = Instant::now();
+    }
+    let looks: Vec<_> =
+        cases.iter().cloned().map(|case| tokio::spawn(async move { case.safe().await })).collect();
+    let mut safe = Vec::new();
+    for look in looks {
+        safe.push(look.await.expect("looked"));
+    }
+    let mut lifted = allowed;
+    if fault.lasts.is_none() {
+        tokio::task::block_in_place(|| (fault.set)(cases, false));
+        lifted = Instant::now();
+    }
+    let mut sum = Sum::default();
+    for ((case, back), safe) in cases.iter().zip(backs).zip(safe) {
+        let back = back.await.expect("back").map(|at| at.saturating_duration_since(lifted));
+        let safe = safe.map(|at| at.saturating_duration_since(allowed));
+        let took = back.zip(safe).map(|(back, safe)| back.max(safe));
+        case.judge(took, fault.name, fault.takes_pods, &mut sum);
+    }
+    println!("  {:40} {:2} cases, slowest {:?}", fault.name, sum.cases, sum.slowest);
+    sum
+}
+
+impl Sum {
+    fn add(&mut self, other: &Self) {
+        self.cases += other.cases;
+        self.unsafe_ += other.unsafe_;
+        self.restarted_pods += other.restarted_pods;
+        self.foreign_rules_touched += other.foreign_rules_touched;
+        self.slowest = self.slowest.max(other.slowest);
+    }
+
+    /// Says it in the words that `torture kube` reads.
+    fn all_well(&self) {
+        println!(
+            "cases {}, unsafe {}, restarted_pods {}, foreign_rules_touched {}, slowest {:?}",
+            self.cases, self.unsafe_, self.restarted_pods, self.foreign_rules_touched, self.slowest
+        );
+        assert_ne!(self.cases, 0);
+        assert_eq!((self.unsafe_, self.restarted_pods, self.foreign_rules_touched), (0, 0, 0), "{self:?}");
+    }
+}
