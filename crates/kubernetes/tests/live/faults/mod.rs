@@ -1,7 +1,9 @@
 //! Every fault at every effect: users are where it is safe within seconds of the fault allowing it.
 
 mod answers;
+mod leader;
 mod network;
+mod world;
 
 use std::{
     sync::{
