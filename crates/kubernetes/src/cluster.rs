@@ -258,15 +258,30 @@ impl Lane {
             Some(places) => places.acquire().await.ok(),
             None => None,
         };
-        if self.held.as_ref().is_some_and(|held| !held.is_held()) {
-            return Err(ClusterError::NotLeading { what: format!("{verb} {}", asked.what()) });
-        }
         let again = self.places.is_none();
-        if let Ok(answer) = tokio::time::timeout(ANSWER_MAX, self.answered(again, answer)).await {
+        // What is waiting to be sent, or to be sent again, is not sent any more.
+        let answer = tokio::select! {
+            biased;
+            () = self.no_longer() => return Err(self.not_leading(asked)),
+            answer = tokio::time::timeout(ANSWER_MAX, self.answered(again, answer)) => answer,
+        };
+        if let Ok(answer) = answer {
             return answer.map_err(|why| ClusterError::of(why, asked));
         }
         self.renewed().await;
         Err(ClusterError::late(asked, ANSWER_MAX))
+    }
+
+    fn not_leading(&self, asked: Asked<'_>) -> ClusterError {
+        ClusterError::NotLeading { what: format!("{} {}", asked.verb, asked.what()) }
+    }
+
+    /// Waits until the right to act has ended.
+    async fn no_longer(&self) {
+        match &self.held {
+            Some(held) => held.ended().await,
+            None => std::future::pending().await,
+        }
     }
 
     /// The first answer, when the request may be sent again while there is none.

@@ -11,9 +11,6 @@ use crate::{
     view::Workload,
 };
 
-/// Longest time between two looks while the stable release has too few pods.
-const PAUSE_MAX: Duration = Duration::from_secs(1);
-
 /// How long trouble that may pass is waited out before the try is reported as failed: less than the engine waits for an answer,
 /// so that it hears why.
 const PATIENCE: Duration = Duration::from_secs(8);
@@ -43,16 +40,22 @@ impl Rollout<'_> {
         let (lane, fence) = (self.cluster.back(), self.fence(generation));
         let (all, enough) = (self.wanted_back(stable), stable.spec.back_percent);
         let mut given = self.plan.stages.iter().map(|stage| stage.share).max().unwrap_or(Share::ALL);
-        let mut pause = LOOK;
+        let (mut news, began) = (self.follow(stable), Instant::now());
         loop {
             let (now, followed) = if let Some(now) = self.glimpse(stable) {
-                (Some(now), Ok(stable.clone()))
+                (Ok(Some(now)), Ok(stable.clone()))
             } else {
-                tokio::join!(self.standing(stable), self.followed(lane, stable))
+                tokio::join!(self.workload_now(lane, stable), self.followed(lane, stable))
             };
             // The pods that were there when it was adopted, when nothing else is known.
             let stable = &followed.unwrap_or_else(|_| stable.clone());
-            let (ready, wanted) = now.as_ref().map_or((all, all), |now| (now.ready, now.wanted));
+            let (ready, wanted) = match now {
+                Ok(Some(now)) => (now.ready, now.wanted),
+                // Somebody deleted it: there is nobody yet who could take the traffic.
+                Ok(None) => (0, 0),
+                // What cannot be asked keeps nothing back.
+                Err(_) => (all, all),
+            };
             given = replicas::way_back(all, ready, given, enough);
             // Traffic first, and one trouble does not keep the other from being tried.
             let back = given == Share::NONE;
@@ -66,7 +69,14 @@ impl Rollout<'_> {
                 if ready == 0 {
                     return Ok(());
                 }
-                self.route(lane, given, Share::NONE, fence).await
+                match self.route(lane, given, Share::NONE, fence).await {
+                    // Nobody comes in by a route that somebody deleted, and whoever makes it again does it as its owner.
+                    Err(EffectError::Gone(what)) => {
+                        tracing::warn!(service = self.plan.service, what, "it is gone, and nobody comes in by it");
+                        Ok(())
+                    }
+                    answer => answer,
+                }
             };
             let (served, routed) = tokio::join!(serves, routes);
             if wanted < all
@@ -79,8 +89,15 @@ impl Rollout<'_> {
             if back {
                 return Ok(());
             }
-            tokio::time::sleep(pause).await;
-            pause = (pause * 2).min(PAUSE_MAX);
+            if began.elapsed() >= PATIENCE {
+                return Err(EffectError::Unready(format!(
+                    "{ready} of {all} pods of Deployment {}/{} are ready: {given} of the traffic stays with the new release \
+                     until there are more",
+                    self.namespace(),
+                    stable.deployment()
+                )));
+            }
+            news.next(LOOK).await;
         }
     }
 
@@ -91,11 +108,5 @@ impl Rollout<'_> {
         let all = self.wanted_back(stable);
         let whole = now.ready >= all && now.wanted >= all;
         (whole && (now.paused || stable.spec.adopted.is_none())).then_some(now)
-    }
-
-    /// The stable release's Deployment, asked directly: what is kept of the namespace may be old. Nothing when nobody answers,
-    /// which keeps nothing back.
-    async fn standing(&self, stable: &Known<'_>) -> Option<Workload> {
-        self.workload_now(self.cluster.back(), stable).await.ok().flatten()
     }
 }

@@ -91,6 +91,8 @@ pub(crate) enum EffectError {
     Unready(String),
     #[error("{0}")]
     Wrong(String),
+    #[error("{0} is not there any more")]
+    Gone(String),
     #[error("the namespace cannot be watched: {0}")]
     Unknown(String),
     #[error("{0}")]
@@ -110,7 +112,7 @@ impl EffectError {
     pub(crate) const fn is_permanent(&self) -> bool {
         match self {
             Self::Cluster(error) => error.is_permanent(),
-            Self::Spec(_) | Self::Fence(_) | Self::Route(_) | Self::Unready(_) | Self::Wrong(_) => true,
+            Self::Spec(_) | Self::Fence(_) | Self::Route(_) | Self::Unready(_) | Self::Wrong(_) | Self::Gone(_) => true,
             Self::Unknown(_) | Self::Unread(_) => false,
         }
     }
@@ -420,7 +422,7 @@ impl Rollout<'_> {
         let found = lane.get(kind, self.namespace(), name).await?;
         found.ok_or_else(|| {
             let (kind, namespace) = (kind.name(), self.namespace());
-            EffectError::Wrong(format!("{kind} {namespace}/{name} is not there any more"))
+            EffectError::Gone(format!("{kind} {namespace}/{name}"))
         })
     }
 }

@@ -175,7 +175,12 @@ impl Rollout<'_> {
                         fence.admits(object, &what)?;
                         Ok(stamped(object, (router.at_rest)(object, &ends)?, fence))
                     })
-                    .await?;
+                    .await;
+                // What somebody deleted needs no putting back.
+                if let Err(EffectError::Gone(_)) = &written {
+                    return Ok(());
+                }
+                let written = written?;
                 let seen = (router.read)(&written, &ends)?.share;
                 if seen != Share::NONE {
                     return Err(EffectError::Unread(format!("{what} was put back and still says {seen}")));
