@@ -262,7 +262,7 @@ impl Lane {
         // What is waiting to be sent, or to be sent again, is not sent any more.
         let answer = tokio::select! {
             biased;
-            () = self.no_longer() => return Err(self.not_leading(asked)),
+            () = self.no_longer() => return Err(ClusterError::not_leading(asked)),
             answer = tokio::time::timeout(ANSWER_MAX, self.answered(again, answer)) => answer,
         };
         if let Ok(answer) = answer {
@@ -270,10 +270,6 @@ impl Lane {
         }
         self.renewed().await;
         Err(ClusterError::late(asked, ANSWER_MAX))
-    }
-
-    fn not_leading(&self, asked: Asked<'_>) -> ClusterError {
-        ClusterError::NotLeading { what: format!("{} {}", asked.verb, asked.what()) }
     }
 
     /// Waits until the right to act has ended.

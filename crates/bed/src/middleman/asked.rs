@@ -56,9 +56,11 @@ pub struct Asked {
 impl Asked {
     pub(super) fn of(method: &Method, uri: &Uri) -> Self {
         let (resource, name) = parts(uri.path());
-        let watches = uri.query().unwrap_or_default().split('&').any(|one| {
-            one.strip_prefix("watch=").is_some_and(|value| matches!(value, "1" | "true"))
-        });
+        let watches = uri
+            .query()
+            .unwrap_or_default()
+            .split('&')
+            .any(|one| one.strip_prefix("watch=").is_some_and(|value| matches!(value, "1" | "true")));
         let verb = match (method.as_str(), watches, name.is_empty()) {
             ("POST", ..) => Verb::Create,
             ("PUT", ..) => Verb::Update,
@@ -75,9 +77,8 @@ impl Asked {
 /// Resource and name in a path.
 fn parts(path: &str) -> (String, String) {
     let all: Vec<&str> = path.split('/').filter(|part| !part.is_empty()).collect();
-    let rest = match all.as_slice() {
-        ["api", _, rest @ ..] | ["apis", _, _, rest @ ..] => rest,
-        _ => return (path.to_owned(), String::new()),
+    let (["api", _, rest @ ..] | ["apis", _, _, rest @ ..]) = all.as_slice() else {
+        return (path.to_owned(), String::new());
     };
     let rest = match rest {
         ["namespaces", _, rest @ ..] if !rest.is_empty() => rest,

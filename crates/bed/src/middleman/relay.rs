@@ -20,9 +20,9 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
+use super::Counts;
 use super::asked::{Asked, Verb};
 use super::spoil::{self, Rule, Spoil};
-use super::Counts;
 
 /// Why something went no further; only ever seen by the client as the end of its connection.
 type Failure = Box<dyn std::error::Error + Send + Sync>;
@@ -83,8 +83,7 @@ async fn relayed(
         }
         Some(Spoil::Held) => {
             let late = async move {
-                let is_held =
-                    |rules: &[Rule]| matches!(spoil::request(rules, &asked), Some(Spoil::Held));
+                let is_held = |rules: &[Rule]| matches!(spoil::request(rules, &asked), Some(Spoil::Held));
                 drop(rules.wait_for(|rules| !is_held(rules)).await);
                 alone(&shared, request).await
             };
@@ -157,7 +156,8 @@ fn watched(answer: Response<Incoming>, asked: Asked, rules: watch::Receiver<Vec<
                     Some(Spoil::WatchCut) => return Some((Err(Failure::from("cut")), None)),
                     Some(Spoil::WatchGone) => return Some((Ok(gone()), None)),
                     Some(Spoil::WatchSilent) => return std::future::pending().await,
-                    Some(Spoil::Answered { .. } | Spoil::Unheard | Spoil::Unanswered | Spoil::Held) | None => {}
+                    Some(Spoil::Answered { .. } | Spoil::Unheard | Spoil::Unanswered | Spoil::Held)
+                    | None => {}
                 }
                 tokio::select! {
                     frame = body.frame() => {

@@ -107,7 +107,9 @@ pub(super) fn because(reason: &str) -> String {
 pub(super) const fn tries_max(plan: &Plan, phase: &Phase) -> u32 {
     match phase {
         Phase::RollingBack { step: Step::Traffic, .. } => plan.limits.restore_attempts_max,
-        Phase::RollingBack { step: Step::Instances, .. } | Phase::Retiring(_) => plan.limits.back_attempts_max,
+        Phase::RollingBack { step: Step::Instances, .. } | Phase::Retiring(_) => {
+            plan.limits.back_attempts_max
+        }
         Phase::Queued
         | Phase::Checking(_)
         | Phase::Init(_)

@@ -72,7 +72,11 @@ impl Rollout<'_> {
                 match self.route(lane, given, Share::NONE, fence).await {
                     // Nobody comes in by a route that somebody deleted, and whoever makes it again does it as its owner.
                     Err(EffectError::Gone(what)) => {
-                        tracing::warn!(service = self.plan.service, what, "it is gone, and nobody comes in by it");
+                        tracing::warn!(
+                            service = self.plan.service,
+                            what,
+                            "it is gone, and nobody comes in by it"
+                        );
                         Ok(())
                     }
                     answer => answer,

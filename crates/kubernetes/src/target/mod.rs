@@ -112,7 +112,12 @@ impl EffectError {
     pub(crate) const fn is_permanent(&self) -> bool {
         match self {
             Self::Cluster(error) => error.is_permanent(),
-            Self::Spec(_) | Self::Fence(_) | Self::Route(_) | Self::Unready(_) | Self::Wrong(_) | Self::Gone(_) => true,
+            Self::Spec(_)
+            | Self::Fence(_)
+            | Self::Route(_)
+            | Self::Unready(_)
+            | Self::Wrong(_)
+            | Self::Gone(_) => true,
             Self::Unknown(_) | Self::Unread(_) => false,
         }
     }

@@ -12,22 +12,22 @@ use tidegate_kubernetes::Traffic;
 
 use crate::scene::Scene;
 
-/// Most requests of each part of a canary in four steps behind an HTTPRoute, but for the watches and what they list at first:
+/// Most requests of each part of a canary in four steps behind an `HTTPRoute`, but for the watches and what they list at first:
 /// four kinds of objects, once for a namespace. In words of the guide.
 const BOUNDS: [(&str, u32); 9] = [
-    ("check", 7),
-    ("build", 9),
-    ("first step", 5),
+    ("check", 4),
+    ("build", 8),
+    ("first step", 3),
     ("further step", 4),
     ("minute of bake", 0),
-    ("promotion", 3),
-    ("end of the watch", 12),
-    ("turning back", 3),
-    ("end of turning back", 12),
+    ("promotion", 2),
+    ("end of the watch", 8),
+    ("turning back", 4),
+    ("end of turning back", 10),
 ];
 
 /// Most requests of a whole rollout in four steps, and of one that is turned back at the second.
-const WHOLE: [(&str, u32); 2] = [("rollout", 40), ("turned back", 35)];
+const WHOLE: [(&str, u32); 2] = [("rollout", 22), ("turned back", 22)];
 
 /// Looks in a minute of bake.
 const LOOKS: u64 = 120;
@@ -65,7 +65,8 @@ impl Table {
 
 /// Watches are no requests that something waits for, and neither are the lists that they begin with.
 fn requests(counted: &Counts) -> u32 {
-    let watched = |resource: &str| counted.keys().any(|one| one.verb == Verb::Watch && one.resource == resource);
+    let watched =
+        |resource: &str| counted.keys().any(|one| one.verb == Verb::Watch && one.resource == resource);
     counted
         .iter()
         .filter(|(asked, _)| asked.verb != Verb::Watch)

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tidegate_bed::{ControlPlane, Middleman, Rule, Spoil, Verb};
 
-use super::{Case, EFFECTS, Fault, Sum, cases, meet};
+use super::{Case, EFFECTS, Fault, Style, Sum, cases, meet};
 use crate::scene::Scene;
 
 /// As long as makes the engine wait longest between two tries that fail at once, and some more.
@@ -41,7 +41,8 @@ const CONFLICT: Spoil = answered(
     "Conflict",
     "Operation cannot be fulfilled: the object has been modified; please apply your changes to the latest version and try again",
 );
-const BROKEN: Spoil = answered(500, "InternalError", "an error on the server has prevented the request from succeeding");
+const BROKEN: Spoil =
+    answered(500, "InternalError", "an error on the server has prevented the request from succeeding");
 const UNAVAILABLE: Spoil = answered(503, "ServiceUnavailable", "apiserver is shutting down");
 const UNAUTHORIZED: Spoil = answered(401, "Unauthorized", "Unauthorized");
 const FORBIDDEN: Spoil = answered(
@@ -67,7 +68,7 @@ fn between(plane: &'static ControlPlane, scene: &mut Scene) -> Middleman {
 }
 
 async fn met(plane: &'static ControlPlane, (name, rules, lasts): Answer) -> Sum {
-    let cases = cases(plane, 1, between).await;
+    let cases = cases(plane, (Style::Canary, 1), between).await;
     let set = |cases: &[std::sync::Arc<Case<Middleman>>], on| {
         for case in cases {
             if on { case.way.spoil(rules()) } else { case.way.relent() }

@@ -12,7 +12,7 @@ use tidegate_core::{
 };
 use tidegate_kubernetes::control::Held;
 
-use super::{Case, HELD, SAFE_WITHIN, Sum, cases};
+use super::{Case, HELD, SAFE_WITHIN, Style, Sum, cases};
 use crate::scene::{self, Scene};
 
 /// The loser's way: somebody who holds its writes, and the right to act, where it has one that ends.
@@ -81,7 +81,7 @@ async fn whatever_was_on_its_way_when_another_engine_took_over_changes_nothing_a
     plane.install_gateway_api().expect("Gateway API");
     let mut sum = Sum::default();
     for way in [loser, loser_with_a_lease] {
-        let cases = cases(plane, 1, way).await;
+        let cases = cases(plane, (Style::Canary, 1), way).await;
         let lost: Vec<_> = cases.into_iter().map(|case| tokio::spawn(lost(case))).collect();
         for one in lost {
             sum.add(&one.await.expect("lost"));

@@ -18,7 +18,7 @@ use tidegate_bed::ControlPlane;
 use tidegate_core::{
     deployment::{Effect, Outcome},
     model::{Millis, Share},
-    plan::Plan,
+    plan::{Plan, StrategySpec},
 };
 use tidegate_kubernetes::Traffic;
 
@@ -42,6 +42,8 @@ type Way<W> = fn(&'static ControlPlane, &mut Scene) -> W;
 /// One deployment at the door of one effect.
 struct Case<W> {
     effect: &'static str,
+    /// What the new release gets before the promotion.
+    share: Share,
     scene: Scene,
     plan: Arc<Plan>,
     way: W,
@@ -51,11 +53,14 @@ struct Case<W> {
     nobody: AtomicBool,
 }
 
+/// Begins a fault for these cases, or ends it.
+type Set<W> = dyn Fn(&[Arc<Case<W>>], bool) + Sync;
+
 /// A fault.
 struct Fault<'a, W> {
     name: &'a str,
     /// Begins or ends it for these cases.
-    set: &'a (dyn Fn(&[Arc<Case<W>>], bool) + Sync),
+    set: &'a Set<W>,
     /// How long it lasts once the way back is asked for; nothing is a fault that keeps nobody from turning back, and it ends
     /// only when everybody has.
     lasts: Option<Duration>,
@@ -73,15 +78,50 @@ struct Sum {
     slowest: Duration,
 }
 
+/// How the traffic moves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Style {
+    /// By weights of a route, at half of it.
+    Canary,
+    /// By the selector of the users' Service, all at once.
+    BlueGreen,
+}
+
+impl Style {
+    /// The share of the new release between start and promotion.
+    const fn share(self) -> Share {
+        match self {
+            Self::Canary => Share::percent(50),
+            Self::BlueGreen => Share::ALL,
+        }
+    }
+
+    async fn scene(self, plane: &'static ControlPlane, replicas: u32) -> Scene {
+        match self {
+            Self::Canary => Scene::on(plane, replicas, Traffic::HttpRoute { name: "shop".to_owned() }).await,
+            Self::BlueGreen => {
+                let mut scene = Scene::on(plane, replicas, Traffic::Service).await;
+                let (bake, preview) = (Millis::secs(1), Millis::ZERO);
+                scene.strategy = StrategySpec::BlueGreen { bake, preview, approval: false };
+                scene
+            }
+        }
+    }
+}
+
 impl<W: Send + Sync + 'static> Case<W> {
-    async fn at(plane: &'static ControlPlane, replicas: u32, effect: &'static str, way: Way<W>) -> Self {
-        let mut scene =
-            Scene::on(plane, replicas, Traffic::HttpRoute { name: "shop".to_owned() }).await;
+    async fn at(
+        plane: &'static ControlPlane,
+        (style, replicas): (Style, u32),
+        effect: &'static str,
+        way: Way<W>,
+    ) -> Self {
+        let mut scene = style.scene(plane, replicas).await;
         let way = way(plane, &mut scene);
         let plan = scene.plan(scene.release("new-1", None), Some(scene.adopted().await));
         let (pods, foreign) = (scene.pods(), scene.route()["spec"]["rules"][0].clone());
-        let half = Share::percent(50);
-        let scale = Effect::Scale { instances: replicas, generation: plan.generation(10), share: half };
+        let some = style.share();
+        let scale = Effect::Scale { instances: replicas, generation: plan.generation(10), share: some };
         match effect {
             "check" => {}
             "build" => drop(scene.must(&plan, Effect::Check).await),
@@ -92,46 +132,71 @@ impl<W: Send + Sync + 'static> Case<W> {
             }
             other => {
                 scene.begin(&plan).await;
-                scene.expose(&plan, if other == "promote" { Share::ALL } else { half }, 1).await;
+                scene.expose(&plan, if other == "promote" { Share::ALL } else { some }, 1).await;
                 if other == "retire" {
                     scene.must(&plan, Effect::Restore { generation: plan.generation(20) }).await;
                 }
             }
         }
-        Self { effect, scene, plan, way, pods, foreign, nobody: AtomicBool::new(false) }
+        Self { effect, share: some, scene, plan, way, pods, foreign, nobody: AtomicBool::new(false) }
     }
 
     fn effect(&self) -> Effect {
-        let (half, at) = (Share::percent(50), |step| self.plan.generation(step));
+        let (share, at) = (self.share, |step| self.plan.generation(step));
         match self.effect {
             "check" => Effect::Check,
             "build" => Effect::Build,
-            "scale" => Effect::Scale { instances: self.scene.replicas, generation: at(10), share: half },
-            "shift" => Effect::Shift { share: half, mirror: Share::NONE, generation: at(11) },
+            "scale" => Effect::Scale { instances: self.scene.replicas, generation: at(10), share },
+            "shift" => Effect::Shift { share, mirror: Share::NONE, generation: at(11) },
             "promote" => Effect::Promote { generation: at(30) },
             "restore" => Effect::Restore { generation: at(30) },
             _ => Effect::Retire { new: true, generation: at(30) },
         }
     }
 
-    /// The way back as the engine asks for it: each try with its bound, and its wait before. When it was gone; nothing when the
-    /// deployment would be stuck.
+    /// The way back as the engine asks for it. When it was gone; nothing when the deployment would be stuck.
     async fn back(&self) -> Option<Instant> {
         let limits = &self.plan.limits;
+        let restore = Effect::Restore { generation: self.plan.generation(100) };
+        let wait = |attempt| limits.restore_backoff_before(attempt);
+        self.tried(restore, limits.call_max, limits.restore_attempts_max, wait).await
+    }
+
+    /// The end of the way back as the engine asks for it: the new release loses its pods, nobody else does. When that was so;
+    /// nothing when it would be given up.
+    async fn end(&self) -> Option<Instant> {
+        let limits = &self.plan.limits;
+        let retire = Effect::Retire { new: true, generation: self.plan.generation(200) };
+        let wait = |attempt| limits.backoff_before(attempt);
+        self.tried(retire, limits.retire_max, limits.back_attempts_max, wait).await
+    }
+
+    /// An effect, each try with its bound, and its wait before.
+    async fn tried(
+        &self,
+        effect: Effect,
+        within: Millis,
+        most: u32,
+        wait: impl Fn(u32) -> Millis,
+    ) -> Option<Instant> {
         let duration = |millis: Millis| Duration::from_millis(millis.0);
-        for attempt in 0..limits.restore_attempts_max {
-            tokio::time::sleep(duration(limits.restore_backoff_before(attempt))).await;
-            let restore = Effect::Restore { generation: self.plan.generation(100) };
-            let order = self.scene.order(&self.plan, 1, restore);
-            if let Ok(Outcome::Done) = tokio::time::timeout(duration(limits.call_max), order).await {
+        for attempt in 0..most {
+            tokio::time::sleep(duration(wait(attempt))).await;
+            let order = self.scene.order(&self.plan, 1, effect.clone());
+            if let Ok(Outcome::Done) = tokio::time::timeout(duration(within), order).await {
                 return Some(Instant::now());
             }
         }
         None
     }
 
-    /// The weight that the preview has in the users' rule, and that of everybody.
+    /// The weight that the new release has of what users send, and that of everybody.
     fn weights(&self) -> Option<(u64, u64)> {
+        if self.scene.traffic == Traffic::Service {
+            let root = self.scene.admin().get(&self.scene.path("/api/v1", "services", "shop")).ok()?;
+            let only = &root["spec"]["selector"]["tidegate.dev/release"];
+            return Some((u64::from(only == "new-1"), 1));
+        }
         let route = self.scene.route();
         let backends = route["spec"]["rules"][1]["backendRefs"].as_array().cloned()?;
         let weight = |one: &Value| one["weight"].as_u64().unwrap_or(1);
@@ -188,11 +253,11 @@ impl<W: Send + Sync + 'static> Case<W> {
 /// A case at the door of each of these effects.
 async fn cases<W: Send + Sync + 'static>(
     plane: &'static ControlPlane,
-    replicas: u32,
+    like: (Style, u32),
     way: Way<W>,
 ) -> Vec<Arc<Case<W>>> {
     let begun: Vec<_> =
-        EFFECTS.map(|effect| tokio::spawn(Case::at(plane, replicas, effect, way))).into_iter().collect();
+        EFFECTS.map(|effect| tokio::spawn(Case::at(plane, like, effect, way))).into_iter().collect();
     let mut cases = Vec::new();
     for case in begun {
         cases.push(Arc::new(case.await.expect("a case")));

@@ -9,7 +9,7 @@ use tidegate_bed::{Component, ControlPlane, Options};
 use tidegate_core::deployment::{Effect, Outcome};
 use tidegate_kubernetes::Traffic;
 
-use super::{Case, Fault, HELD, Sum, cases, meet};
+use super::{Case, Fault, HELD, Style, Sum, cases, meet};
 use crate::{
     scene::Scene,
     tunnel::{Mode, Tunnel},
@@ -28,12 +28,16 @@ async fn whatever_the_network_does_at_any_effect_users_are_safe_within_five_seco
     plane.install_gateway_api().expect("Gateway API");
     let mut sum = Sum::default();
     for mode in [Mode::Refusing, Mode::Slow, Mode::Cutting, Mode::Silent] {
-        let cases = cases(plane, 1, through).await;
+        let cases = cases(plane, (Style::Canary, 1), through).await;
         let set = |cases: &[Arc<Case<Tunnel>>], on| {
-            cases.iter().for_each(|case| case.way.set(if on { mode } else { Mode::Open }));
+            for case in cases {
+                case.way.set(if on { mode } else { Mode::Open });
+            }
         };
         let lasts = (mode != Mode::Slow).then_some(HELD);
-        sum.add(&meet(&cases, &Fault { name: &format!("{mode:?}"), set: &set, lasts, takes_pods: false }).await);
+        sum.add(
+            &meet(&cases, &Fault { name: &format!("{mode:?}"), set: &set, lasts, takes_pods: false }).await,
+        );
     }
     sum.all_well();
 }
@@ -50,7 +54,7 @@ async fn whatever_of_the_control_plane_is_killed_at_any_effect_users_are_safe_wi
     let components =
         [Component::Scheduler, Component::ControllerManager, Component::ApiServer, Component::Etcd];
     for component in components {
-        let cases = cases(plane, 1, through).await;
+        let cases = cases(plane, (Style::Canary, 1), through).await;
         let set = |_: &[Arc<Case<Tunnel>>], on| {
             if on {
                 plane.kill(component);
@@ -91,7 +95,7 @@ async fn a_kind_that_is_not_installed_is_named(plane: &'static ControlPlane) {
 async fn a_watch_that_falls_silent_neither_stops_a_rollout_nor_fails_it() {
     let plane = ControlPlane::shared().expect("a control plane");
     plane.install_gateway_api().expect("Gateway API");
-    let case = Case::at(plane, 1, "scale", through).await;
+    let case = Case::at(plane, (Style::Canary, 1), "scale", through).await;
     // The watches of before never hear anything again; new connections work.
     case.way.set(Mode::Silent);
     tokio::time::sleep(Duration::from_millis(50)).await;

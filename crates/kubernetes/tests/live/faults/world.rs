@@ -9,7 +9,7 @@ use serde_json::json;
 use tidegate_bed::{ControlPlane, until};
 use tidegate_core::deployment::{Effect, Outcome};
 
-use super::{Case, Fault, SAFE_WITHIN, Sum, cases, meet};
+use super::{Case, Fault, SAFE_WITHIN, Style, Sum, cases, meet};
 use crate::scene::{SOON, Scene, users_deployment, users_route, users_service};
 
 const ROUTES: &str = "/apis/gateway.networking.k8s.io/v1";
@@ -26,21 +26,48 @@ const AT_ONCE: usize = 3;
 /// Begins or ends it for one case.
 type Set = fn(&Case<()>, bool);
 
-/// Its name, the pods of the stable release, how it begins and ends, how long it lasts, whether it takes pods away itself.
-type Happening = (&'static str, u32, Set, Option<Duration>, bool);
+/// What happens.
+#[derive(Clone, Copy)]
+struct Happening {
+    name: &'static str,
+    style: Style,
+    /// Pods of the stable release.
+    replicas: u32,
+    set: Set,
+    lasts: Option<Duration>,
+    takes_pods: bool,
+}
 
-const HAPPENINGS: [Happening; 11] = [
-    ("route deleted", 1, route_deleted, Some(LASTS), false),
-    ("stable Deployment deleted", 1, stable_deleted, Some(LASTS), true),
-    ("users' Service deleted", 1, service_deleted, Some(LASTS), false),
-    ("stable scaled down", 4, stable_scaled_down, Some(Duration::ZERO), true),
-    ("stable unready", 2, stable_unready, Some(LASTS), false),
-    ("new release unready", 2, new_unready, None, false),
-    ("quota exhausted", 2, quota_exhausted, None, false),
-    ("admission refuses the new release", 1, |case, on| refuse(case, on.then_some("new")), None, false),
-    ("admission refuses Deployments", 1, |case, on| refuse(case, on.then_some("deployments")), None, false),
-    ("admission refuses the route", 1, |case, on| refuse(case, on.then_some("routes")), Some(LASTS), false),
-    ("somebody gives the new release everything", 1, taken_over, None, false),
+impl Happening {
+    const fn new(name: &'static str, replicas: u32, set: Set) -> Self {
+        Self { name, style: Style::Canary, replicas, set, lasts: None, takes_pods: false }
+    }
+
+    const fn lasting(self, lasts: Duration) -> Self {
+        Self { lasts: Some(lasts), ..self }
+    }
+}
+
+const HAPPENINGS: [Happening; 12] = [
+    Happening::new("route deleted", 1, route_deleted).lasting(LASTS),
+    Happening {
+        takes_pods: true,
+        ..Happening::new("stable Deployment deleted", 1, stable_deleted).lasting(LASTS)
+    },
+    Happening::new("users' Service deleted", 1, service_deleted).lasting(LASTS),
+    Happening {
+        takes_pods: true,
+        ..Happening::new("stable scaled down", 4, stable_scaled_down).lasting(Duration::ZERO)
+    },
+    Happening::new("stable unready", 2, stable_unready).lasting(LASTS),
+    Happening::new("new release unready", 2, new_unready),
+    Happening { style: Style::BlueGreen, ..Happening::new("green unready", 2, new_unready) },
+    Happening::new("quota exhausted", 2, quota_exhausted),
+    Happening::new("admission refuses the new release", 1, |case, on| refuse(case, on.then_some("new"))),
+    Happening::new("admission refuses Deployments", 1, |case, on| refuse(case, on.then_some("deployments"))),
+    Happening::new("admission refuses the route", 1, |case, on| refuse(case, on.then_some("routes")))
+        .lasting(LASTS),
+    Happening::new("somebody gives the new release all", 1, taken_over),
 ];
 
 fn in_time(what: &str, so: impl Fn() -> bool) {
@@ -112,7 +139,8 @@ fn stable_ready(scene: &Scene) -> u64 {
     let path = scene.path("/apis/apps/v1", "deployments", "shop");
     let Ok(deployment) = scene.admin().get(&path) else {
         let pods = scene.pods();
-        return u64::try_from(pods.iter().filter(|(name, _)| is_of(name, "stable")).count()).unwrap_or(u64::MAX);
+        return u64::try_from(pods.iter().filter(|(name, _)| is_of(name, "stable")).count())
+            .unwrap_or(u64::MAX);
     };
     deployment["status"]["readyReplicas"].as_u64().unwrap_or(0)
 }
@@ -154,9 +182,7 @@ fn taken_over(case: &Case<()>, on: bool) {
 /// What the policies refuse in a namespace with the label: objects of our releases, every change of a Deployment, every one of
 /// a route.
 fn policies(plane: &ControlPlane) {
-    let rule = |group: &str, resource: &str, operations: &[&str]| {
-        json!({"apiGroups": [group], "apiVersions": ["*"], "resources": [resource], "operations": operations})
-    };
+    let rule = |group: &str, resource: &str, operations: &[&str]| json!({"apiGroups": [group], "apiVersions": ["*"], "resources": [resource], "operations": operations});
     let both = ["CREATE", "UPDATE"];
     let ours = "!has(object.metadata.labels) || !('tidegate.dev/release' in object.metadata.labels)";
     for (name, rules, expression) in [
@@ -204,13 +230,25 @@ fn refuse(case: &Case<()>, what: Option<&str>) {
     in_time("the policy", || (scene.admin().create(&collection, &object).is_err()) == refused);
 }
 
-async fn met(plane: &'static ControlPlane, (name, replicas, set, lasts, takes_pods): Happening) -> Sum {
-    let cases = cases(plane, replicas, |_, _| ()).await;
+async fn met(plane: &'static ControlPlane, happening: Happening) -> Sum {
+    let Happening { name, style, replicas, set, lasts, takes_pods } = happening;
+    let cases = cases(plane, (style, replicas), |_, _| ()).await;
     let all = |cases: &[Arc<Case<()>>], on| {
         // One after the other they would be late.
         std::thread::scope(|scope| cases.iter().for_each(|case| drop(scope.spawn(move || set(case, on)))));
     };
-    meet(&cases, &Fault { name, set: &all, lasts, takes_pods }).await
+    let mut sum = meet(&cases, &Fault { name, set: &all, lasts, takes_pods }).await;
+    // Then the new release goes, and nothing that users come in by.
+    let ends: Vec<_> =
+        cases.iter().cloned().map(|case| tokio::spawn(async move { case.end().await })).collect();
+    for (case, end) in cases.iter().zip(ends) {
+        let gone = end.await.expect("an end").is_some();
+        if !(gone && case.is_safe()) {
+            eprintln!("UNSAFE {name} at {}: ended {gone}, {:?}", case.effect, case.weights());
+            sum.unsafe_ += 1;
+        }
+    }
+    sum
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 16)]
@@ -230,10 +268,11 @@ async fn whatever_happens_to_the_objects_at_any_effect_users_are_safe_within_fiv
 
 /// The whole namespace goes. Until its objects are gone they can still be changed, and then nobody comes in by them.
 #[tokio::test(flavor = "multi_thread", worker_threads = 16)]
-async fn whatever_was_on_its_way_in_a_namespace_that_is_deleted_the_new_release_has_no_users_within_five_seconds() {
+async fn whatever_was_on_its_way_in_a_namespace_that_is_deleted_the_new_release_has_no_users_within_five_seconds()
+ {
     let plane = ControlPlane::shared().expect("a control plane");
     plane.install_gateway_api().expect("Gateway API");
-    let cases = cases(plane, 1, |_, _| ()).await;
+    let cases = cases(plane, (Style::Canary, 1), |_, _| ()).await;
     let mut sum = Sum::default();
     for case in cases {
         let scene = &case.scene;
