@@ -54,13 +54,13 @@ struct Case<W> {
 }
 
 /// Begins a fault for these cases, or ends it.
-type Set<W> = dyn Fn(&[Arc<Case<W>>], bool) + Sync;
+type Set<'a, W> = dyn Fn(&[Arc<Case<W>>], bool) + Sync + 'a;
 
 /// A fault.
 struct Fault<'a, W> {
     name: &'a str,
     /// Begins or ends it for these cases.
-    set: &'a Set<W>,
+    set: &'a Set<'a, W>,
     /// How long it lasts once the way back is asked for; nothing is a fault that keeps nobody from turning back, and it ends
     /// only when everybody has.
     lasts: Option<Duration>,

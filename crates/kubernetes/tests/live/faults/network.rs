@@ -22,22 +22,26 @@ fn through(plane: &'static ControlPlane, scene: &mut Scene) -> Tunnel {
     tunnel
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 8)]
+async fn met(plane: &'static ControlPlane, mode: Mode) -> Sum {
+    let cases = cases(plane, (Style::Canary, 1), through).await;
+    let set = |cases: &[Arc<Case<Tunnel>>], on| {
+        for case in cases {
+            case.way.set(if on { mode } else { Mode::Open });
+        }
+    };
+    let lasts = (mode != Mode::Slow).then_some(HELD);
+    meet(&cases, &Fault { name: &format!("network {mode:?}"), set: &set, lasts, takes_pods: false }).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 16)]
 async fn whatever_the_network_does_at_any_effect_users_are_safe_within_five_seconds_of_its_end() {
     let plane = ControlPlane::shared().expect("a control plane");
     plane.install_gateway_api().expect("Gateway API");
     let mut sum = Sum::default();
-    for mode in [Mode::Refusing, Mode::Slow, Mode::Cutting, Mode::Silent] {
-        let cases = cases(plane, (Style::Canary, 1), through).await;
-        let set = |cases: &[Arc<Case<Tunnel>>], on| {
-            for case in cases {
-                case.way.set(if on { mode } else { Mode::Open });
-            }
-        };
-        let lasts = (mode != Mode::Slow).then_some(HELD);
-        sum.add(
-            &meet(&cases, &Fault { name: &format!("{mode:?}"), set: &set, lasts, takes_pods: false }).await,
-        );
+    for some in [[Mode::Refusing, Mode::Slow], [Mode::Cutting, Mode::Silent]] {
+        for one in some.map(|mode| tokio::spawn(met(plane, mode))) {
+            sum.add(&one.await.expect("met"));
+        }
     }
     sum.all_well();
 }
