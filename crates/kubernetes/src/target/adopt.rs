@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 use tidegate_core::model::{Artifact, Release};
 
-use super::{EffectError, KubernetesTarget, root};
+use super::{EffectError, KubernetesTarget, root, steady::HELD};
 use crate::{
     belongings::Belongings,
     cluster::Lane,
@@ -71,10 +71,14 @@ impl KubernetesTarget {
         }
         // A release that was on its way when its journal was lost is not what it would replace.
         let serving = view.deployments(|object| name(object) != new.name && serves(object, &base))?;
-        let name = match serving.as_slice() {
-            [] => return Ok(None),
-            [only] => name(only),
-            several => {
+        // A rollout that was turned back in some cells only left its release in the others, beside the one that it was to replace.
+        let held = |object: &&Arc<Value>| annotation(object, HELD).is_some();
+        let held: Vec<_> = serving.iter().filter(held).collect();
+        let name = match (serving.as_slice(), held.as_slice()) {
+            ([], _) => return Ok(None),
+            ([only], _) => name(only),
+            (_, [stable]) => name(stable),
+            (several, _) => {
                 return Err(EffectError::Wrong(format!(
                     "Service {}/{} reaches the pods of {} Deployments ({}): which of them is the stable release cannot be \
                      told; make its selector find one",

@@ -29,7 +29,7 @@ use crate::{
 };
 
 /// Says that it was us who paused.
-const HELD: &str = "tidegate.dev/held";
+pub(super) const HELD: &str = "tidegate.dev/held";
 
 /// [`HELD`] as a JSON pointer.
 const HELD_PATH: &str = "/metadata/annotations/tidegate.dev~1held";
