@@ -300,6 +300,9 @@ async fn meet<W: Send + Sync + 'static>(cases: &[Arc<Case<W>>], fault: &Fault<'_
         let back = back.await.expect("back").map(|at| at.saturating_duration_since(lifted));
         let safe = safe.map(|at| at.saturating_duration_since(allowed));
         let took = back.zip(safe).map(|(back, safe)| back.max(safe));
+        if took.is_none_or(|took| took > SAFE_WITHIN) {
+            eprintln!("{} at {}: back after {back:?}, users safe after {safe:?}", fault.name, case.effect);
+        }
         case.judge(took, fault.name, fault.takes_pods, &mut sum);
     }
     println!("  {:40} {:2} cases, slowest {:?}", fault.name, sum.cases, sum.slowest);
