@@ -15,26 +15,31 @@ const SHORT: Duration = Duration::from_millis(700);
 /// Its name, what is spoiled, and how long it lasts once the way back is asked for.
 type Answer = (&'static str, fn() -> Vec<Rule>, Option<Duration>);
 
-const ANSWERS: [Answer; 15] = [
+const ANSWERS: [Answer; 16] = [
     ("409 to every write", || vec![Rule::every(CONFLICT).of(&Verb::WRITES)], Some(LONG)),
-    ("409 to three writes", || vec![Rule::every(CONFLICT).of(&Verb::WRITES).times(3)], None),
-    ("429 with Retry-After 1 to everything", || vec![Rule::every(busy(1))], Some(LONG)),
-    ("429 with Retry-After 60 to everything", || vec![Rule::every(busy(60))], Some(SHORT)),
     ("500 to everything", || vec![Rule::every(BROKEN)], Some(LONG)),
-    ("500 to every second look", || vec![Rule::every(BROKEN).of(&[Verb::Get, Verb::List]).times(4)], None),
-    ("503 to everything", || vec![Rule::every(UNAVAILABLE)], Some(LONG)),
     ("401 to everything", || vec![Rule::every(UNAUTHORIZED)], Some(LONG)),
     ("403 to everything", || vec![Rule::every(FORBIDDEN)], Some(LONG)),
+    ("409 to three writes", || vec![Rule::every(CONFLICT).of(&Verb::WRITES).times(3)], None),
+    ("429 with Retry-After 1 to everything", || vec![Rule::every(busy(1))], Some(SHORT)),
+    ("429 with Retry-After 60 to everything", || vec![Rule::every(busy(60))], Some(SHORT)),
+    ("500 to four looks", || vec![Rule::every(BROKEN).of(&[Verb::Get, Verb::List]).times(4)], None),
+    ("503 to everything", || vec![Rule::every(UNAVAILABLE)], Some(SHORT)),
     ("no answer, nothing done", || vec![Rule::every(Spoil::Unheard)], Some(SHORT)),
     ("writes done, answers lost", || vec![Rule::every(Spoil::Unanswered).of(&Verb::WRITES)], None),
     ("writes late", || vec![Rule::every(Spoil::Held).of(&Verb::WRITES)], Some(SHORT)),
+    ("a webhook for Deployments is down", webhook_down, None),
     ("watches cut", || vec![Rule::every(Spoil::WatchCut)], None),
     ("watches gone (410)", || vec![Rule::every(Spoil::WatchGone)], None),
     ("watches silent", || vec![Rule::every(Spoil::WatchSilent)], None),
 ];
 
+fn webhook_down() -> Vec<Rule> {
+    vec![Rule::every(Spoil::Unheard).of(&Verb::WRITES).on(&["deployments"])]
+}
+
 /// So many faults at once: each has a deployment at every effect.
-const AT_ONCE: usize = 3;
+const AT_ONCE: usize = 4;
 
 const CONFLICT: Spoil = answered(
     409,
