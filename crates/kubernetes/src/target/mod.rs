@@ -51,6 +51,12 @@ const DEMAND_LOOK: Duration = Duration::from_secs(10);
 /// Times an object is read and written again when somebody else changed it in between.
 const CHANGED_MAX: usize = 20;
 
+/// Times of these without a pause; a conflict that lasts is no reason to keep the API server busy.
+const CHANGED_AT_ONCE: usize = 3;
+
+/// The pause between the others.
+const CHANGED_PAUSE: Duration = Duration::from_millis(50);
+
 /// Kubernetes as a target. Cheap to clone.
 #[derive(Clone)]
 pub struct KubernetesTarget {
@@ -390,7 +396,10 @@ impl Rollout<'_> {
             Remembered::Nothing | Remembered::Unsure => None,
         };
         let mut last = None;
-        for _ in 0..CHANGED_MAX {
+        for times in 0..CHANGED_MAX {
+            if times > CHANGED_AT_ONCE {
+                tokio::time::sleep(CHANGED_PAUSE).await;
+            }
             let (object, asked) = match known.take() {
                 Some(known) => (known, false),
                 None => (Arc::new(self.asked(lane, kind, name).await?), true),

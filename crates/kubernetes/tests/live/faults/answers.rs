@@ -18,8 +18,8 @@ type Answer = (&'static str, fn() -> Vec<Rule>, Option<Duration>);
 const ANSWERS: [Answer; 16] = [
     ("409 to every write", || vec![Rule::every(CONFLICT).of(&Verb::WRITES)], Some(LONG)),
     ("500 to everything", || vec![Rule::every(BROKEN)], Some(LONG)),
-    ("401 to everything", || vec![Rule::every(UNAUTHORIZED)], Some(LONG)),
     ("403 to everything", || vec![Rule::every(FORBIDDEN)], Some(LONG)),
+    ("401 to everything", || vec![Rule::every(UNAUTHORIZED)], Some(SHORT)),
     ("409 to three writes", || vec![Rule::every(CONFLICT).of(&Verb::WRITES).times(3)], None),
     ("429 with Retry-After 1 to everything", || vec![Rule::every(busy(1))], Some(SHORT)),
     ("429 with Retry-After 60 to everything", || vec![Rule::every(busy(60))], Some(SHORT)),
@@ -39,7 +39,7 @@ fn webhook_down() -> Vec<Rule> {
 }
 
 /// So many faults at once: each has a deployment at every effect.
-const AT_ONCE: usize = 4;
+const AT_ONCE: usize = 3;
 
 const CONFLICT: Spoil = answered(
     409,

@@ -31,7 +31,7 @@ const SAFE_WITHIN: Duration = Duration::from_secs(5);
 const HELD: Duration = Duration::from_millis(700);
 
 /// Time between two looks at where users are.
-const LOOK: Duration = Duration::from_millis(100);
+const LOOK: Duration = Duration::from_millis(250);
 
 /// What the fault meets.
 const EFFECTS: [&str; 7] = ["check", "build", "scale", "shift", "promote", "restore", "retire"];
@@ -49,6 +49,8 @@ struct Case<W> {
     way: W,
     pods: Vec<(String, u64)>,
     foreign: Value,
+    /// When the way back was gone.
+    gone: tokio::sync::watch::Sender<Option<Instant>>,
     /// The new release lost its traffic while nothing of the stable one could take it.
     nobody: AtomicBool,
 }
@@ -138,7 +140,8 @@ impl<W: Send + Sync + 'static> Case<W> {
                 }
             }
         }
-        Self { effect, share: some, scene, plan, way, pods, foreign, nobody: AtomicBool::new(false) }
+        let (gone, nobody) = (tokio::sync::watch::Sender::new(None), AtomicBool::new(false));
+        Self { effect, share: some, scene, plan, way, pods, foreign, gone, nobody }
     }
 
     fn effect(&self) -> Effect {
@@ -159,7 +162,9 @@ impl<W: Send + Sync + 'static> Case<W> {
         let limits = &self.plan.limits;
         let restore = Effect::Restore { generation: self.plan.generation(100) };
         let wait = |attempt| limits.restore_backoff_before(attempt);
-        self.tried(restore, limits.call_max, limits.restore_attempts_max, wait).await
+        let gone = self.tried(restore, limits.call_max, limits.restore_attempts_max, wait).await;
+        self.gone.send_replace(gone);
+        gone
     }
 
     /// The end of the way back as the engine asks for it: the new release loses its pods, nobody else does. When that was so;
@@ -206,22 +211,31 @@ impl<W: Send + Sync + 'static> Case<W> {
 
     /// Whether users are on the stable release, with pods that answer.
     fn is_safe(&self) -> bool {
-        let selector = self.scene.admin().get(&self.scene.path("/api/v1", "services", "shop"));
-        let selector = selector.map(|root| root["spec"]["selector"].clone()).unwrap_or_default();
+        let root = self.scene.admin().get(&self.scene.path("/api/v1", "services", "shop"));
+        let selector = root.map(|root| root["spec"]["selector"].clone()).unwrap_or_default();
         self.weights().is_some_and(|(new, all)| new == 0 && all > 0)
             && selector.is_object()
             && selector["tidegate.dev/release"].is_null()
-            && self.scene.endpoints() > 0
+            && self.scene.ready_with(&selector) > 0
     }
 
-    /// When users are safe, but looked at no longer than a little after it is too late.
+    /// When users were safe, but looked at no longer than a little after it is too late. The way back says it first, and is
+    /// checked: many cases that look all the time would be what is measured.
     async fn safe(&self) -> Option<Instant> {
         let until = Instant::now() + SAFE_WITHIN + SAFE_WITHIN;
+        let mut gone = self.gone.subscribe();
+        let mut said = *gone.borrow_and_update();
         while Instant::now() < until {
             if tokio::task::block_in_place(|| self.is_safe()) {
-                return Some(Instant::now());
+                return Some(said.unwrap_or_else(Instant::now));
             }
-            tokio::time::sleep(LOOK).await;
+            // What was said and was not so counts as late.
+            let was_said = said.take().is_some();
+            if was_said || tokio::time::timeout(LOOK, gone.changed()).await.is_err() {
+                tokio::time::sleep(LOOK).await;
+            } else {
+                said = *gone.borrow_and_update();
+            }
         }
         None
     }

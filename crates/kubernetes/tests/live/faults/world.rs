@@ -6,7 +6,7 @@ use std::{
 };
 
 use serde_json::json;
-use tidegate_bed::{ControlPlane, until};
+use tidegate_bed::{BedError, ControlPlane, until};
 use tidegate_core::deployment::{Effect, Outcome};
 
 use super::{Case, Fault, SAFE_WITHIN, Style, Sum, cases, meet};
@@ -125,7 +125,11 @@ fn stable_scaled_down(case: &Case<()>, on: bool) {
 
 fn set_ready(scene: &Scene, prefix: &str, ready: bool) {
     for (pod, _) in scene.pods().iter().filter(|(name, _)| is_of(name, prefix)) {
-        scene.admin().set_ready(&scene.namespace, pod, ready).expect("set");
+        match scene.admin().set_ready(&scene.namespace, pod, ready) {
+            // It was on its way out.
+            Ok(()) | Err(BedError::Refused { status: 404, .. }) => {}
+            Err(why) => panic!("{why}"),
+        }
     }
 }
 
