@@ -18,20 +18,28 @@ const PATIENCE: Duration = Duration::from_secs(8);
 /// Wait before the way back is tried again while there is trouble.
 const AGAIN: Duration = Duration::from_millis(500);
 
-impl Rollout<'_> {
-    /// All traffic belongs to the stable release, as fast as its pods can carry it. An API server that is away for minutes is no
-    /// reason to give up: the engine's tries are for what does not pass by itself.
-    pub(super) async fn restore(&self, generation: u64) -> Result<(), EffectError> {
-        let began = Instant::now();
-        loop {
-            match self.bring_back(generation).await {
-                Err(why) if !why.is_permanent() && began.elapsed() < PATIENCE => {
-                    tracing::debug!(service = self.plan.service, %why, "the way back is tried again");
-                    tokio::time::sleep(AGAIN).await;
-                }
-                answer => return answer,
+/// A way back, tried again while its trouble may pass. An API server that is away for minutes is no reason to give up: the
+/// engine's tries are for what does not pass by itself.
+pub(crate) async fn patiently<T, F>(service: &str, way_back: impl Fn() -> F) -> Result<T, EffectError>
+where
+    F: Future<Output = Result<T, EffectError>>,
+{
+    let began = Instant::now();
+    loop {
+        match way_back().await {
+            Err(why) if !why.is_permanent() && began.elapsed() < PATIENCE => {
+                tracing::debug!(service, %why, "the way back is tried again");
+                tokio::time::sleep(AGAIN).await;
             }
+            answer => return answer,
         }
+    }
+}
+
+impl Rollout<'_> {
+    /// All traffic belongs to the stable release, as fast as its pods can carry it.
+    pub(super) async fn restore(&self, generation: u64) -> Result<(), EffectError> {
+        patiently(&self.plan.service, || self.bring_back(generation)).await
     }
 
     async fn bring_back(&self, generation: u64) -> Result<(), EffectError> {

@@ -20,6 +20,7 @@ use std::{
 };
 
 pub(crate) use adopt::{owner, query};
+pub(crate) use back::patiently;
 
 use crate::{
     cluster::{Address, Cluster, Lane},
