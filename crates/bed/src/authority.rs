@@ -10,7 +10,7 @@ use rcgen::{
     KeyUsagePurpose, SanType,
 };
 use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer};
-use rustls::{ClientConfig, RootCertStore};
+use rustls::{ClientConfig, RootCertStore, ServerConfig};
 
 use crate::BedError;
 
@@ -94,6 +94,22 @@ impl Authority {
                 )
                 .map_err(refused)?,
         };
+        Ok(Arc::new(config))
+    }
+
+    /// What a server needs that shows this identity, and asks its clients for none.
+    pub(crate) fn serve(&self, identity: &Signed) -> Result<Arc<ServerConfig>, BedError> {
+        let refused =
+            |why: rustls::Error| BedError::Certificate { whose: "a server".to_owned(), why: why.to_string() };
+        let (certificate, key) = &identity.der;
+        let chain = vec![certificate.clone(), self.issuer.der().clone()];
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let config = ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .map_err(refused)?
+            .with_no_client_auth()
+            .with_single_cert(chain, PrivatePkcs8KeyDer::from(key.clone()).into())
+            .map_err(refused)?;
         Ok(Arc::new(config))
     }
 

@@ -12,12 +12,12 @@ use serde_json::{Value, json};
 
 use crate::api::Api;
 use crate::authority::{Authority, Signed};
-use crate::components::{Site, files};
+use crate::components::{FIRST_SERVICE, Site, files};
 use crate::folder::Folder;
 use crate::kubeconfig::{self, Credential};
 use crate::process::Process;
 use crate::wait::until;
-use crate::{Access, BedError, Component, crds, nodes, programs};
+use crate::{Access, BedError, Component, Middleman, crds, nodes, programs};
 
 /// Longest wait for each step of the start. It takes a fraction of it on an idle machine with two cores.
 const STEP_WITHIN: Duration = Duration::from_mins(1);
@@ -120,6 +120,16 @@ impl ControlPlane {
         let api =
             Api { address: self.address, tls: self.authority.trust(None)?, token: Some(token.to_owned()) };
         Ok(Access { kubeconfig, api })
+    }
+
+    /// Somebody between this identity and the API server, who counts and spoils requests.
+    pub fn middleman(&self, of: &Access) -> Result<Middleman, BedError> {
+        let certificate = self.authority.server(FIRST_SERVICE)?;
+        let name = format!("middleman-{}.kubeconfig", self.next());
+        Middleman::start(&of.api, self.authority.serve(&certificate)?, |address| {
+            let text = std::fs::read_to_string(&of.kubeconfig).map_err(BedError::file(&of.kubeconfig))?;
+            self.folder.write(&name, &text.replace(&self.url(), &format!("https://{address}")))
+        })
     }
 
     /// Makes a namespace whose name begins with `prefix` (a DNS label of at most 50 characters), waits until pods can

@@ -38,8 +38,11 @@ const ANSWER_MAX: Duration = Duration::from_secs(10);
 /// network between may have forgotten the old one, and nobody says so.
 const AGAIN: Duration = Duration::from_secs(2);
 
+/// The same after one that was sent again has failed, while an earlier one is still on its way.
+const AGAIN_SOON: Duration = Duration::from_millis(300);
+
 /// Times that one request is sent at most.
-const AGAIN_MAX: usize = 5;
+const AGAIN_MAX: usize = 20;
 
 /// Where a cluster is.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -258,15 +261,26 @@ impl Lane {
             Some(places) => places.acquire().await.ok(),
             None => None,
         };
-        if self.held.as_ref().is_some_and(|held| !held.is_held()) {
-            return Err(ClusterError::NotLeading { what: format!("{verb} {}", asked.what()) });
-        }
         let again = self.places.is_none();
-        if let Ok(answer) = tokio::time::timeout(ANSWER_MAX, self.answered(again, answer)).await {
+        // What is waiting to be sent, or to be sent again, is not sent any more.
+        let answer = tokio::select! {
+            biased;
+            () = self.no_longer() => return Err(ClusterError::not_leading(asked)),
+            answer = tokio::time::timeout(ANSWER_MAX, self.answered(again, answer)) => answer,
+        };
+        if let Ok(answer) = answer {
             return answer.map_err(|why| ClusterError::of(why, asked));
         }
         self.renewed().await;
         Err(ClusterError::late(asked, ANSWER_MAX))
+    }
+
+    /// Waits until the right to act has ended.
+    async fn no_longer(&self) {
+        match &self.held {
+            Some(held) => held.ended().await,
+            None => std::future::pending().await,
+        }
     }
 
     /// The first answer, when the request may be sent again while there is none.
@@ -279,16 +293,17 @@ impl Lane {
             return first.await;
         }
         let mut sent = FuturesUnordered::from_iter([first]);
-        let mut times = 1;
+        let (mut times, mut wait) = (1, AGAIN);
         loop {
             tokio::select! {
                 Some(answer) = sent.next() => match answer {
                     // Another one may still get through.
-                    Err(why) if !matches!(why, kube::Error::Api(_)) && !sent.is_empty() => {}
+                    Err(why) if !matches!(why, kube::Error::Api(_)) && !sent.is_empty() => wait = AGAIN_SOON,
                     answer => return answer,
                 },
-                () = tokio::time::sleep(AGAIN), if times < AGAIN_MAX => {
+                () = tokio::time::sleep(wait), if times < AGAIN_MAX => {
                     times += 1;
+                    wait = AGAIN;
                     sent.extend(self.renewed().await.map(&answer));
                 }
             }

@@ -162,6 +162,11 @@ impl ClusterError {
         }
     }
 
+    /// Nobody is asked by who does not lead any more.
+    pub(crate) fn not_leading(asked: Asked<'_>) -> Self {
+        Self::NotLeading { what: format!("{} {}", asked.verb, asked.what()) }
+    }
+
     /// Trouble with what was said rather than with who was asked.
     pub(crate) fn trouble_in(asked: Asked<'_>, why: &dyn std::fmt::Display) -> Self {
         let Asked { cluster, verb, .. } = asked;

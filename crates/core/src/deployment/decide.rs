@@ -205,12 +205,17 @@ fn failed(
 ) -> Vec<Event> {
     let limits = &plan.limits;
     let back = matches!(state.phase, Phase::RollingBack { .. } | Phase::Retiring(_));
-    let most = if back { limits.back_attempts_max } else { limits.attempts_max };
     let next = tries.attempt.saturating_add(1);
+    let (most, wait) = if matches!(state.phase, Phase::RollingBack { step: Step::Traffic, .. }) {
+        (limits.restore_attempts_max, limits.restore_backoff_before(next))
+    } else {
+        let most = if back { limits.back_attempts_max } else { limits.attempts_max };
+        (most, limits.backoff_before(next))
+    };
     let reason = reason.to_string();
     // The way back is tried to its bound even when the target says that it can not help: it may be wrong.
     if next < most && (back || !permanent) {
-        let retry_at = now.after(limits.backoff_before(next));
+        let retry_at = now.after(wait);
         return vec![Event::Tried { what, attempt: tries.attempt, reason, retry_at }];
     }
     match &state.phase {

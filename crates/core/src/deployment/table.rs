@@ -89,7 +89,13 @@ pub fn sample_plan() -> Plan {
         watch: Millis::minutes(5),
         watch_gates: gates,
         lease: Some(Millis::minutes(10)),
-        limits: Limits { attempts_max: 2, back_attempts_max: 2, reopen_max: 1, ..Limits::default() },
+        limits: Limits {
+            attempts_max: 2,
+            back_attempts_max: 2,
+            restore_attempts_max: 2,
+            reopen_max: 1,
+            ..Limits::default()
+        },
         judge: Settings::default(),
         metrics: Vec::new(),
         confidence: None,

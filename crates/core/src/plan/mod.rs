@@ -120,12 +120,18 @@ impl Back {
 pub struct Limits {
     /// Tries of a forward effect; then the deployment turns back.
     pub attempts_max: u32,
-    /// Tries of an effect of the way back; then the deployment is stuck and says so.
+    /// Tries of an effect of the way back but for the first, which returns the traffic; then it is given up and noted.
     pub back_attempts_max: u32,
+    /// Tries of returning the traffic; then the deployment is stuck and says so.
+    #[serde(default = "restore_attempts_max")]
+    pub restore_attempts_max: u32,
     /// First wait between tries; doubled each time up to `backoff_max`.
     pub backoff: Millis,
     /// Longest wait between tries.
     pub backoff_max: Millis,
+    /// Longest wait between tries of returning the traffic: nobody is to wait longer once it is possible again.
+    #[serde(default = "restore_backoff_max")]
+    pub restore_backoff_max: Millis,
     /// Longest pause or wait for approval; then it turns back.
     pub pause_max: Millis,
     /// Time between two early looks at the gates.
@@ -147,8 +153,10 @@ impl Default for Limits {
         Self {
             attempts_max: 5,
             back_attempts_max: 10,
+            restore_attempts_max: restore_attempts_max(),
             backoff: Millis(250),
             backoff_max: Millis::secs(10),
+            restore_backoff_max: restore_backoff_max(),
             pause_max: Millis::hours(24),
             look_every: Millis(500),
             reopen_max: 3,
@@ -160,7 +168,22 @@ impl Default for Limits {
     }
 }
 
+/// Of plans that were stored before there was this limit, too.
+const fn restore_attempts_max() -> u32 {
+    30
+}
+
+/// Of plans that were stored before there was this limit, too.
+const fn restore_backoff_max() -> Millis {
+    Millis::secs(2)
+}
+
 impl Limits {
+    /// The wait before try number `attempt` (from 0) of returning the traffic.
+    pub fn restore_backoff_before(&self, attempt: u32) -> Millis {
+        self.backoff_before(attempt).min(self.restore_backoff_max)
+    }
+
     /// The wait before try number `attempt` (from 0): none before the first.
     pub fn backoff_before(&self, attempt: u32) -> Millis {
         match attempt.checked_sub(1) {

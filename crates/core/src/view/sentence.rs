@@ -12,7 +12,7 @@ use super::{
     unanswered::unanswered,
 };
 use crate::{
-    deployment::{ApprovalReason, Event, Phase, What},
+    deployment::{ApprovalReason, Event, Phase, Step, What},
     gate::{Judgement, Verdict},
     model::{Millis, Share, Timestamp},
     plan::Plan,
@@ -106,7 +106,10 @@ pub(super) fn because(reason: &str) -> String {
 /// Tries that the effect on its way has.
 pub(super) const fn tries_max(plan: &Plan, phase: &Phase) -> u32 {
     match phase {
-        Phase::RollingBack { .. } | Phase::Retiring(_) => plan.limits.back_attempts_max,
+        Phase::RollingBack { step: Step::Traffic, .. } => plan.limits.restore_attempts_max,
+        Phase::RollingBack { step: Step::Instances, .. } | Phase::Retiring(_) => {
+            plan.limits.back_attempts_max
+        }
         Phase::Queued
         | Phase::Checking(_)
         | Phase::Init(_)

@@ -8,6 +8,9 @@ use std::{
     time::{Duration, Instant},
 };
 
+/// Longest time until an early end is noticed by who waits for it.
+const ENDED_LOOK: Duration = Duration::from_millis(100);
+
 /// Whether this process may still touch the world. It may not once the moment has passed up to which the right was last
 /// extended, whether anybody looked at the time or not: a process that was stopped and goes on finds itself without it.
 /// Measured by this process's own monotonic clock. Cheap to clone; all clones are the same right.
@@ -39,6 +42,17 @@ impl Held {
     /// Whether it is held at this moment.
     pub fn is_held(&self) -> bool {
         !self.left().is_zero()
+    }
+
+    /// Waits until it is not held, and a moment longer when it is ended early.
+    pub(crate) async fn ended(&self) {
+        loop {
+            let left = self.left();
+            if left.is_zero() {
+                return;
+            }
+            tokio::time::sleep(left.min(ENDED_LOOK)).await;
+        }
     }
 
     /// How long it is held from now on; nothing when it is not.

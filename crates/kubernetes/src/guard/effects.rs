@@ -27,7 +27,7 @@ use crate::{
     fence::{Fence, annotation},
     kinds::Kind,
     start::{self, Progress},
-    target::{EffectError, KubernetesTarget, owner, query},
+    target::{EffectError, KubernetesTarget, owner, patiently, query},
     view::{Pod, Pods, Workload},
 };
 
@@ -65,7 +65,7 @@ pub(crate) async fn effect(target: &KubernetesTarget, order: &Order) -> Result<O
         Effect::Scale { generation, .. } => guard.come_up(generation).await,
         Effect::Shift { .. } | Effect::Measure { .. } => guard.reading(target).await.map(Outcome::Read),
         Effect::Promote { generation } => guard.promote(generation).await,
-        Effect::Restore { generation } => guard.restore(generation).await,
+        Effect::Restore { generation } => patiently(&order.plan.service, || guard.restore(generation)).await,
         // Pods come and go by Kubernetes' own hand.
         Effect::Retire { .. } | Effect::Wake { .. } => Ok(Outcome::Done),
     }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 use tidegate_core::model::{Artifact, Release};
 
-use super::{EffectError, KubernetesTarget, root};
+use super::{EffectError, KubernetesTarget, root, steady::HELD};
 use crate::{
     belongings::Belongings,
     cluster::Lane,
@@ -82,10 +82,13 @@ impl KubernetesTarget {
         } else {
             rollout::serving(lane, spec, &base).await?
         };
-        let name = match serving.as_slice() {
-            [] => return Ok(theirs),
-            [only] if theirs.is_none() => name(only),
-            several => {
+        // A rollout that was turned back in some cells only left its release in the others, beside the one that it was to replace.
+        let held: Vec<_> = serving.iter().filter(|object| annotation(object, HELD).is_some()).collect();
+        let name = match (serving.as_slice(), held.as_slice()) {
+            ([], _) => return Ok(theirs),
+            ([only], _) if theirs.is_none() => name(only),
+            (_, [stable]) if theirs.is_none() => name(stable),
+            (several, _) => {
                 return Err(EffectError::Wrong(format!(
                     "Service {}/{} reaches the pods of {}: which of them is the stable release cannot be told; make its \
                      selector find one",

@@ -1,6 +1,6 @@
 //! The way back. It needs the API server and the stable release's pods, and waits for no forward work.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tidegate_core::model::Share;
 
@@ -11,27 +11,59 @@ use crate::{
     view::Workload,
 };
 
-/// Longest time between two looks while the stable release has too few pods.
-const PAUSE_MAX: Duration = Duration::from_secs(1);
+/// How long trouble that may pass is waited out before the try is reported as failed: less than the engine waits for an answer,
+/// so that it hears why.
+const PATIENCE: Duration = Duration::from_secs(8);
+
+/// Wait before the way back is tried again while there is trouble.
+const AGAIN: Duration = Duration::from_millis(500);
+
+/// A way back, tried again while its trouble may pass. An API server that is away for minutes is no reason to give up: the
+/// engine's tries are for what does not pass by itself.
+pub(crate) async fn patiently<T, F>(service: &str, way_back: impl Fn() -> F) -> Result<T, EffectError>
+where
+    F: Future<Output = Result<T, EffectError>>,
+{
+    let began = Instant::now();
+    loop {
+        match way_back().await {
+            Err(why) if !why.is_permanent() && began.elapsed() < PATIENCE => {
+                tracing::debug!(service, %why, "the way back is tried again");
+                tokio::time::sleep(AGAIN).await;
+            }
+            answer => return answer,
+        }
+    }
+}
 
 impl Rollout<'_> {
     /// All traffic belongs to the stable release, as fast as its pods can carry it.
     pub(super) async fn restore(&self, generation: u64) -> Result<(), EffectError> {
+        patiently(&self.plan.service, || self.bring_back(generation)).await
+    }
+
+    async fn bring_back(&self, generation: u64) -> Result<(), EffectError> {
         // A service's first release leaves nobody to return to: its pods go, and that is the next effect.
         let Some(stable) = &self.stable else { return Ok(()) };
         let (lane, fence) = (self.cluster.back(), self.fence(generation));
         let (all, enough) = (self.wanted_back(stable), stable.spec.back_percent);
         let mut given = self.plan.stages.iter().map(|stage| stage.share).max().unwrap_or(Share::ALL);
-        let mut pause = LOOK;
+        let (mut news, began) = (self.follow(stable), Instant::now());
         loop {
             let (now, followed) = if let Some(now) = self.glimpse(stable) {
-                (Some(now), Ok(stable.clone()))
+                (Ok(Some(now)), Ok(stable.clone()))
             } else {
-                tokio::join!(self.standing(stable), self.followed(lane, stable))
+                tokio::join!(self.workload_now(lane, stable), self.followed(lane, stable))
             };
             // The pods that were there when it was adopted, when nothing else is known.
             let stable = &followed.unwrap_or_else(|_| stable.clone());
-            let (ready, wanted) = now.as_ref().map_or((all, all), |now| (now.ready, now.wanted));
+            let (ready, wanted) = match now {
+                Ok(Some(now)) => (now.ready, now.wanted),
+                // Somebody deleted it: there is nobody yet who could take the traffic.
+                Ok(None) => (0, 0),
+                // What cannot be asked keeps nothing back.
+                Err(_) => (all, all),
+            };
             given = replicas::way_back(all, ready, given, enough);
             // Traffic first, and one trouble does not keep the other from being tried.
             let back = given == Share::NONE;
@@ -58,8 +90,14 @@ impl Rollout<'_> {
             if back {
                 return Ok(());
             }
-            tokio::time::sleep(pause).await;
-            pause = (pause * 2).min(PAUSE_MAX);
+            if began.elapsed() >= PATIENCE {
+                return Err(EffectError::Unready(format!(
+                    "{ready} of {all} pods of {} are ready: {given} of the traffic stays with the new release until there are \
+                     more",
+                    stable.title()
+                )));
+            }
+            news.next(LOOK).await;
         }
     }
 
@@ -72,11 +110,5 @@ impl Rollout<'_> {
         // A Rollout's ReplicaSet has pods of one template only.
         let same = now.paused || stable.spec.adopted.is_none() || stable.is_rollout();
         (whole && same).then_some(now)
-    }
-
-    /// The stable release's Deployment, asked directly: what is kept of the namespace may be old. Nothing when nobody answers,
-    /// which keeps nothing back.
-    async fn standing(&self, stable: &Known<'_>) -> Option<Workload> {
-        self.workload_now(self.cluster.back(), stable).await.ok().flatten()
     }
 }

@@ -22,6 +22,7 @@ use std::{
 };
 
 pub(crate) use adopt::{owner, query};
+pub(crate) use back::patiently;
 
 use crate::{
     cluster::{Address, Cluster, Lane},
@@ -52,6 +53,12 @@ const DEMAND_LOOK: Duration = Duration::from_secs(10);
 
 /// Times an object is read and written again when somebody else changed it in between.
 const CHANGED_MAX: usize = 20;
+
+/// Times of these without a pause; a conflict that lasts is no reason to keep the API server busy.
+const CHANGED_AT_ONCE: usize = 3;
+
+/// The pause between the others.
+const CHANGED_PAUSE: Duration = Duration::from_millis(50);
 
 /// Kubernetes as a target. Cheap to clone.
 #[derive(Clone)]
@@ -93,6 +100,8 @@ pub(crate) enum EffectError {
     Unready(String),
     #[error("{0}")]
     Wrong(String),
+    #[error("{0} is not there any more")]
+    Gone(String),
     #[error("the namespace cannot be watched: {0}")]
     Unknown(String),
     #[error("{0}")]
@@ -112,7 +121,12 @@ impl EffectError {
     pub(crate) const fn is_permanent(&self) -> bool {
         match self {
             Self::Cluster(error) => error.is_permanent(),
-            Self::Spec(_) | Self::Fence(_) | Self::Route(_) | Self::Unready(_) | Self::Wrong(_) => true,
+            Self::Spec(_)
+            | Self::Fence(_)
+            | Self::Route(_)
+            | Self::Unready(_)
+            | Self::Wrong(_)
+            | Self::Gone(_) => true,
             Self::Unknown(_) | Self::Unread(_) => false,
         }
     }
@@ -388,7 +402,10 @@ impl Rollout<'_> {
             Remembered::Nothing | Remembered::Unsure => None,
         };
         let mut last = None;
-        for _ in 0..CHANGED_MAX {
+        for times in 0..CHANGED_MAX {
+            if times > CHANGED_AT_ONCE {
+                tokio::time::sleep(CHANGED_PAUSE).await;
+            }
             let (object, asked) = match known.take() {
                 Some(known) => (known, false),
                 None => (Arc::new(self.asked(lane, kind, name).await?), true),
@@ -425,7 +442,7 @@ impl Rollout<'_> {
         let found = lane.get(kind, self.namespace(), name).await?;
         found.ok_or_else(|| {
             let (kind, namespace) = (kind.name(), self.namespace());
-            EffectError::Wrong(format!("{kind} {namespace}/{name} is not there any more"))
+            EffectError::Gone(format!("{kind} {namespace}/{name}"))
         })
     }
 }

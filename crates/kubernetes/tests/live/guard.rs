@@ -365,7 +365,7 @@ async fn whatever_the_network_does_at_the_undo_users_are_back_within_five_second
     for mode in [Mode::Refusing, Mode::Slow, Mode::Cutting, Mode::Silent] {
         let mut case = Case::new().await;
         let plane = case.plain.scene.plane;
-        let tunnel = Tunnel::to(plane).await;
+        let tunnel = Tunnel::to(plane);
         // The release says where its cluster is.
         let file = tunnel.kubeconfig(plane, &case.plain.scene.data);
         let mut plan = Plan::clone(&case.plan);

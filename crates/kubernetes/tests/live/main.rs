@@ -14,6 +14,7 @@ mod cells;
 mod faults;
 mod guard;
 mod permission;
+mod requests;
 mod rollout;
 mod routes;
 mod scene;

@@ -1,6 +1,10 @@
 //! One service in a namespace of its own on a real control plane, and the orders of a deployment.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use serde_json::{Value, json};
 use tidegate_adapters::clock::Clock;
@@ -87,35 +91,13 @@ impl Scene {
     }
 
     fn users_objects(&self) {
-        self.create(
-            "/api/v1",
-            "services",
-            &json!({
-                "apiVersion": "v1", "kind": "Service", "metadata": {"name": "shop"},
-                "spec": {"selector": {"app": "shop"}, "ports": [{"port": 80, "targetPort": 8080}]},
-            }),
-        );
-        self.create(
-            "/apis/apps/v1",
-            "deployments",
-            &json!({
-                "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "shop"},
-                "spec": {
-                    "replicas": self.replicas,
-                    "selector": {"matchLabels": {"app": "shop"}},
-                    "template": template("old", None),
-                },
-            }),
-        );
+        self.create("/api/v1", "services", &users_service());
+        self.create("/apis/apps/v1", "deployments", &users_deployment(self.replicas));
         match &self.traffic {
             Traffic::Service => {}
-            Traffic::HttpRoute { name } => self.create("/apis/gateway.networking.k8s.io/v1", "httproutes", &json!({
-                "apiVersion": "gateway.networking.k8s.io/v1", "kind": "HTTPRoute", "metadata": {"name": name},
-                "spec": {"rules": [
-                    {"matches": [{"path": {"type": "PathPrefix", "value": "/other"}}], "backendRefs": [{"name": "other", "port": 81}]},
-                    {"backendRefs": [{"name": "shop", "port": 80}]},
-                ]},
-            })),
+            Traffic::HttpRoute { name } => {
+                self.create("/apis/gateway.networking.k8s.io/v1", "httproutes", &users_route(name));
+            }
             Traffic::VirtualService { name } => self.create("/apis/networking.istio.io/v1", "virtualservices", &json!({
                 "apiVersion": "networking.istio.io/v1", "kind": "VirtualService", "metadata": {"name": name},
                 "spec": {"hosts": ["shop"], "http": [{"route": [{"destination": {"host": "shop"}}]}]},
@@ -259,7 +241,30 @@ impl Scene {
         Arc::new(compile(request).expect("a plan"))
     }
 
+    /// The same plan as another engine has it, which reaches the cluster by another kubeconfig.
+    pub(crate) fn plan_by(&self, kubeconfig: &Path, plan: &Plan) -> Arc<Plan> {
+        let by = |release: &Release| {
+            let (own, other) = (self.kubeconfig.display().to_string(), kubeconfig.display().to_string());
+            let mut release = release.clone();
+            let text = serde_json::to_string(&release.spec).expect("JSON").replace(&own, &other);
+            release.spec = serde_json::from_str(&text).expect("a description");
+            release
+        };
+        Arc::new(Plan { release: by(&plan.release), stable: plan.stable.as_ref().map(by), ..plan.clone() })
+    }
+
     pub(crate) async fn order(&self, plan: &Arc<Plan>, epoch: u64, effect: Effect) -> Outcome {
+        self.order_to(&self.target, plan, epoch, effect).await
+    }
+
+    /// Orders something of another target than this scene's.
+    pub(crate) async fn order_to(
+        &self,
+        target: &KubernetesTarget,
+        plan: &Arc<Plan>,
+        epoch: u64,
+        effect: Effect,
+    ) -> Outcome {
         let order = Order {
             key: "test".to_owned(),
             attempt: 0,
@@ -268,7 +273,7 @@ impl Scene {
             reach: self.reach,
             effect,
         };
-        tokio::time::timeout(SOON, self.target.perform(order)).await.expect("an answer")
+        tokio::time::timeout(SOON, target.perform(order)).await.expect("an answer")
     }
 
     /// Performs the effect, which has to succeed.
@@ -316,6 +321,37 @@ pub(crate) fn target(owner: &str, data: &tempfile::TempDir) -> KubernetesTarget 
 pub(crate) fn image(tag: &str) -> String {
     let hex = tag.bytes().fold(0_u128, |hash, byte| hash.wrapping_mul(257).wrapping_add(u128::from(byte)));
     format!("registry.example/shop@sha256:{hex:0>64x}")
+}
+
+/// The Service that users come in by, as its owner wrote it.
+pub(crate) fn users_service() -> Value {
+    json!({
+        "apiVersion": "v1", "kind": "Service", "metadata": {"name": "shop"},
+        "spec": {"selector": {"app": "shop"}, "ports": [{"port": 80, "targetPort": 8080}]},
+    })
+}
+
+/// The Deployment that was there before, as its owner wrote it.
+pub(crate) fn users_deployment(replicas: u32) -> Value {
+    json!({
+        "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "shop"},
+        "spec": {
+            "replicas": replicas,
+            "selector": {"matchLabels": {"app": "shop"}},
+            "template": template("old", None),
+        },
+    })
+}
+
+/// The route, as its owner wrote it: a rule to somebody else, and one to the Service.
+pub(crate) fn users_route(name: &str) -> Value {
+    json!({
+        "apiVersion": "gateway.networking.k8s.io/v1", "kind": "HTTPRoute", "metadata": {"name": name},
+        "spec": {"rules": [
+            {"matches": [{"path": {"type": "PathPrefix", "value": "/other"}}], "backendRefs": [{"name": "other", "port": 81}]},
+            {"backendRefs": [{"name": "shop", "port": 80}]},
+        ]},
+    })
 }
 
 pub(crate) fn template(tag: &str, sim: Option<&str>) -> Value {

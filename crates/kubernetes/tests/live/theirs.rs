@@ -157,6 +157,30 @@ async fn what_somebody_edits_removes_or_scales_between_two_shifts_is_put_right_a
     assert_eq!(scene.deployment("shop-new-1")["spec"]["replicas"], 0);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stable_release_of_ours_that_somebody_deleted_is_made_again_before_it_gets_its_users_back() {
+    let mut scene = Scene::with(2, route()).await;
+    let first = scene.release("one-1", None);
+    let plan = scene.plan(first.clone(), Some(scene.adopted().await));
+    scene.begin(&plan).await;
+    scene.expose(&plan, Share::ALL, 1).await;
+    scene.must(&plan, Effect::Promote { generation: plan.generation(50) }).await;
+    scene.must(&plan, Effect::Retire { new: false, generation: plan.generation(60) }).await;
+    scene.turn = 2;
+    let plan = scene.plan(scene.release("two-1", None), Some(first));
+    scene.begin(&plan).await;
+    scene.expose(&plan, Share::ALL, 1).await;
+    let path = scene.path("/apis/apps/v1", "deployments", "shop-one-1");
+    scene.admin().delete(&path).expect("deleted");
+    let of_first = |scene: &Scene| scene.ready_with(&json!({"tidegate.dev/release": "one-1"}));
+    scene.until("no pods of it", |scene| of_first(scene) == 0).await;
+    scene.must(&plan, Effect::Restore { generation: plan.generation(50) }).await;
+    assert_eq!((of_first(&scene), scene.endpoints()), (2, 2), "users came back before its pods did");
+    let backends = scene.route()["spec"]["rules"][1]["backendRefs"].clone();
+    let new = backends.as_array().into_iter().flatten().find(|one| one["name"] == "shop-preview");
+    assert!(new.is_none_or(|new| new["weight"] == 0), "{backends}");
+}
+
 /// Everything of the namespace that we may write, without what changes by itself.
 fn objects(scene: &Scene) -> Vec<Value> {
     let lists = [

@@ -41,9 +41,11 @@ impl Drop for Tunnel {
 }
 
 impl Tunnel {
-    pub(crate) async fn to(plane: &ControlPlane) -> Self {
+    pub(crate) fn to(plane: &ControlPlane) -> Self {
         let server: SocketAddr = plane.url().trim_start_matches("https://").parse().expect("an address");
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+        listener.set_nonblocking(true).expect("a port that waits for nobody");
+        let listener = TcpListener::from_std(listener).expect("a runtime");
         let address = listener.local_addr().expect("an address");
         let mode = Arc::new(watch::Sender::new(Mode::Open));
         let task = tokio::spawn(serve(listener, address, server, mode.subscribe()));

@@ -149,9 +149,14 @@ impl Oracle {
     }
 
     fn tried(&mut self, id: &str, watched: &Watched, what: What, attempt: u32) {
-        let back = matches!(what, What::Restore | What::Retire);
         let limits = &watched.plan.limits;
-        let most = if back { limits.back_attempts_max } else { limits.attempts_max };
+        let most = if what == What::Restore {
+            limits.restore_attempts_max
+        } else if what == What::Retire {
+            limits.back_attempts_max
+        } else {
+            limits.attempts_max
+        };
         self.check(attempt + 1 < most, Law::AttemptsBounded, || {
             format!("{id}: {what} try {attempt} of {most}")
         });

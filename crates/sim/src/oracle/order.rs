@@ -37,9 +37,12 @@ impl Oracle {
         let debts = owed(&watched.plan, &watched.state);
         let same = debts.iter().find(|debt| debt.effect == order.effect);
         let (planned, known) = (watched.plan == order.plan, watched.intents.contains_key(&order.key));
-        let backwards = order.key.ends_with("restore") || order.key.ends_with("retire");
         let limits = &order.plan.limits;
-        let most = if backwards { limits.back_attempts_max } else { limits.attempts_max };
+        let most = match order.key.rsplit('/').next() {
+            Some("restore") => limits.restore_attempts_max,
+            Some("retire") => limits.back_attempts_max,
+            _ => limits.attempts_max,
+        };
         let (implied, key) = match same {
             Some(debt) if by_owner => {
                 (debt.attempt == order.attempt && planned, debt.key.text(id) == order.key)

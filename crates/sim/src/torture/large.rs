@@ -182,10 +182,13 @@ impl Draw {
             1 => QueuePolicy::Supersede,
             _ => QueuePolicy::Wait,
         };
+        let (look_s, attempts_max, back_max) =
+            (self.rng.u64(20..120), self.rng.u32(2..6), self.rng.u32(3..12));
         let limits = Limits {
-            look_every: Millis::secs(self.rng.u64(20..120)),
-            attempts_max: self.rng.u32(2..6),
-            back_attempts_max: self.rng.u32(3..12),
+            look_every: Millis::secs(look_s),
+            attempts_max,
+            back_attempts_max: back_max,
+            restore_attempts_max: back_max,
             pause_max: Millis::hours(self.rng.u64(1..12)),
             reopen_max: self.rng.u32(0..4),
             ..Limits::default()

@@ -65,6 +65,7 @@ pub(super) fn request(tag: &str, strategy: StrategySpec) -> Request {
             scale_max: Millis::secs(10),
             build_max: Millis::secs(10),
             retire_max: Millis::secs(10),
+            restore_attempts_max: 10,
             ..Limits::default()
         },
         ..Request::new("shop", release(tag), strategy)
@@ -197,6 +198,7 @@ fn with_people() -> Vec<World> {
     let mut impatient =
         open("a way back that is tried once", vec![tell(15_000, abort())], StateName::RolledBack);
     impatient.request.limits.back_attempts_max = 1;
+    impatient.request.limits.restore_attempts_max = 1;
     let approval = World { same_end: false, ..world("canary with approvals", canary(&[25, 100], true)) };
     vec![
         approval,

@@ -28,4 +28,5 @@ mod stuck;
 mod support;
 mod surface;
 mod verbs;
+mod waves_on_a_cluster;
 mod words;

@@ -19,7 +19,7 @@ fn stuck() -> (Project, String) {
     let tries = || shop.events(&id).iter().filter(|event| *event == "tried").count();
     until(|| tries() >= 5, || format!("{:?}", shop.events(&id)));
     shop.run(&["watch"]).code(5).says("Stuck").says("tidegate retry");
-    assert_eq!((shop.state(&id).as_str(), tries()), ("stuck", 9), "ten tries in all");
+    assert_eq!((shop.state(&id).as_str(), tries()), ("stuck", 29), "thirty tries in all");
     shop.run(&["why"]).code(0).says("cannot start the proxy").says("up to 50 %").says("tidegate retry");
     (shop, id)
 }

@@ -12,3 +12,4 @@ mod flow;
 mod install;
 mod leader;
 mod scene;
+mod trouble;
