@@ -351,7 +351,7 @@ impl Trial {
             Rule::Memory { limit } => {
                 Self::Memory(Gauge::new("memory", settings.memory, *limit, settings, true)?)
             }
-            Rule::RequestRate { min } => Self::Rate(Box::new(Rate::new(*min, settings.dispersion())?)),
+            Rule::RequestRate { min } => Self::Rate(Box::new(Rate::new(*min, settings.dispersion(), gate.metric.is_some())?)),
             Rule::Goal { ratio_min_bp } => Self::Goal(Box::new(Goal::new(settings, *ratio_min_bp)?)),
             Rule::Shadow { status_max, body_max, slower_max } => {
                 let shares = [*status_max, *body_max, *slower_max];

@@ -3,6 +3,7 @@
 extern crate std;
 
 mod said;
+mod shares;
 mod warmup;
 
 use alloc::{format, string::String, vec, vec::Vec};
