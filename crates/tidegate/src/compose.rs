@@ -37,7 +37,7 @@ pub(crate) fn request(
     let strategy = strategy(&service.strategy)?;
     let (share_notes, notes, waves) = match &service.run.kind {
         config::RunKind::Kubernetes(asked) => (
-            kubernetes::notes(asked, &strategy),
+            [kubernetes::notes(asked, &strategy), kubernetes::uncounted(service, &strategy)].concat(),
             blast::notes(root, service, asked),
             kubernetes::waves(asked),
         ),

@@ -148,10 +148,23 @@ impl Seat {
     }
 
     /// Whether it is asked at this share: copies are compared until the first user is answered, everything else from then.
-    pub(super) fn is_asked(&self, share: Share) -> bool {
+    /// Where there are `copies`, they are in the release's own metrics, too.
+    pub(super) fn is_asked(&self, share: Share, copies: bool) -> bool {
         // What names its steps is asked at them, a preview without users among them.
         let named = !self.gate.steps.is_empty();
-        named || matches!(self.trial, Trial::Shadow(_)) == (share.basis_points() == 0)
+        let without_users = self.compares_copies() || (copies && self.judges_copies());
+        let with_users = !self.compares_copies();
+        named || if share.basis_points() == 0 { without_users } else { with_users }
+    }
+
+    /// Whether it compares the answers to copies with those that users got.
+    pub(super) const fn compares_copies(&self) -> bool {
+        matches!(self.trial, Trial::Shadow(_))
+    }
+
+    /// Whether what it asks about counts copies like any other request.
+    pub(super) const fn judges_copies(&self) -> bool {
+        self.gate.metric.is_some() && self.needs_traffic()
     }
 
     /// Its part of the shared budget, when its failure turns back and it is answered with evidence.
@@ -209,9 +222,9 @@ impl Seat {
     }
 
     /// Takes a batch of a time in which it is asked, or learns what to compare with.
-    pub(super) fn take(&mut self, batch: &Batch, raised: bool, warming: bool) {
+    pub(super) fn take(&mut self, batch: &Batch, raised: bool, warming: bool, copies: bool) {
         let learns = matches!(self.trial, Trial::Errors(_) | Trial::Shift(_));
-        let asked = self.is_asked(batch.new.share) && self.gate.is_asked_at(batch.stage);
+        let asked = self.is_asked(batch.new.share, copies) && self.gate.is_asked_at(batch.stage);
         if !learns && !asked {
             return;
         }
@@ -351,7 +364,9 @@ impl Trial {
             Rule::Memory { limit } => {
                 Self::Memory(Gauge::new("memory", settings.memory, *limit, settings, true)?)
             }
-            Rule::RequestRate { min } => Self::Rate(Box::new(Rate::new(*min, settings.dispersion(), gate.metric.is_some())?)),
+            Rule::RequestRate { min } => {
+                Self::Rate(Box::new(Rate::new(*min, settings.dispersion(), gate.metric.is_some())?))
+            }
             Rule::Goal { ratio_min_bp } => Self::Goal(Box::new(Goal::new(settings, *ratio_min_bp)?)),
             Rule::Shadow { status_max, body_max, slower_max } => {
                 let shares = [*status_max, *body_max, *slower_max];

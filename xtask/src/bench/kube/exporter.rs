@@ -127,7 +127,9 @@ impl Page {
         };
         let all = counted(now, self.since);
         let line = |release: &str, code: &str, count: f64| {
-            format!("http_requests_total{{service=\"{service}\",release=\"{release}\",code=\"{code}\"}} {count}\n")
+            format!(
+                "http_requests_total{{service=\"{service}\",release=\"{release}\",code=\"{code}\"}} {count}\n"
+            )
         };
         [
             "# TYPE http_requests_total counter\n".to_owned(),

@@ -30,11 +30,11 @@ pub(super) fn measure(
     let exporter = Exporter::start()?;
     let names: Vec<String> = numbers.clone().map(|number| format!("s{number}")).collect();
     let prometheus = Prometheus::start(&house.root().join("prometheus"), exporter.port(), &names)?;
-    let asked = request(house, bed, "scraped", 600, &gates(&prometheus))?;
+    let asked = request(house, bed, "scraped", 600, &metric(&prometheus))?;
     let ids = submit_all(house, &asked, numbers)?;
     for (id, name) in ids.iter().zip(&names) {
         let status = house.json(&["status", id])?;
-        let (new, stable) = (text(&status, "/release"), text(&status, "/stable"));
+        let (new, stable) = (text(&status, "/0/release"), text(&status, "/0/stable"));
         if new.is_empty() || stable.is_empty() {
             bail!("{name} has not two releases: {status}");
         }
@@ -57,19 +57,22 @@ pub(super) fn measure(
     println!("scrape to weight 0, ms: {took:.0?}");
     until_ended(house)?;
     blamed(house, &ids)?;
-    let against = format!("{} rollouts, scraped and asked once a second; p50 {:.0} ms", took.len(), quantile(&took, 50));
+    let against = format!(
+        "{} rollouts, scraped and asked once a second; p50 {:.0} ms",
+        took.len(),
+        quantile(&took, 50)
+    );
     Figure::new("scrape_to_zero_p99_ms", quantile(&took, 99), "ms", "<= 2000", &against)
 }
 
-/// What a user writes who wants to be turned back fast.
-fn gates(prometheus: &Prometheus) -> String {
+/// What a user writes who wants to be turned back fast: the standard gates ask the only metric that counts requests.
+fn metric(prometheus: &Prometheus) -> String {
     let counter = |more: &str| {
         format!("'http_requests_total{{service=\"{{{{service}}}}\",release=\"{{{{release}}}}\"{more}}}'")
     };
     format!(
         "    metrics:\n      requests:\n        every: 1s\n        fresh: 10s\n        prometheus:\n          address: {}\n          \
-         lookback: 10s\n          requests: {}\n          failures: {}\n    gates: {{error_rate: {{}}, latency_p95: off, \
-         latency_p99: off, latency_shift: off, request_rate: off}}\n    judgement: {{warmup: 0s}}\n",
+         lookback: 10s\n          requests: {}\n          failures: {}\n    judgement: {{warmup: 0s}}\n",
         prometheus.address(),
         counter(""),
         counter(",code=~\"5..\""),
@@ -80,7 +83,9 @@ fn gates(prometheus: &Prometheus) -> String {
 fn compared(house: &House, id: &str) -> anyhow::Result<()> {
     house::wait_for("requests of both releases", PATIENCE, || {
         let live = house.ask(Peer::Engine, &format!("/v1/deployments/{id}/live")).ok()?;
-        let compares = |one: &&serde_json::Value| text(one, "/gate") == "error_rate" && one.pointer("/finding/for_mnat").is_some();
+        let compares = |one: &&serde_json::Value| {
+            text(one, "/gate") == "error_rate" && one.pointer("/finding/for_mnat").is_some()
+        };
         items(&live, "/judgements").iter().any(|one| compares(&one)).then_some(())
     })
 }

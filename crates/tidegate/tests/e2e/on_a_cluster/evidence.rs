@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use tidegate_bed::{Access, ControlPlane};
 
 use super::{
-    mesh::{Mesh, weights},
+    mesh::{Mesh, copies, weights},
     template,
 };
 use crate::support::{Project, Prometheus, until};
@@ -179,4 +179,22 @@ fn a_share_that_the_route_says_and_no_request_shows_is_waited_for_and_turned_bac
     shop.waits(&id, "asked 20 %, observed 0 % of ");
     shop.mesh.follows(true);
     shop.project.reaches(&id, "verified");
+}
+
+#[test]
+fn copies_that_a_mesh_sends_are_judged_by_the_metrics_of_who_answers_them() {
+    let errors = "latency_p95: off, latency_p99: off, latency_shift: off, request_rate: off, \
+                  error_rate: {metric: requests, hold_max: 30s}";
+    let phase = "{canary: {steps: [50%, 100%], bake: 20s}}\n    shadow: {share: 50%, bake: 20s}";
+    let shop = Shop::new(phase, errors);
+    let id = shop.begin('b');
+    shop.project.reaches(&id, "canary_waiting");
+    let route = shop.admin.get(&route(&shop.namespace)).expect("the route");
+    assert_eq!((copies(&route), shop.percent()), (0.5, 0.0));
+    shop.mesh.fails();
+    shop.project.reaches(&id, "rolled_back");
+    let why = shop.why(&id);
+    assert!(why.contains("error_rate") && why.contains("shadow 50 %"), "{why}");
+    let status = shop.project.run(&["status", &id, "--json"]).code(0).json();
+    assert_eq!(status[0]["largest_share_basis_points"], 0, "no user got an answer of it: {status}");
 }

@@ -61,7 +61,10 @@ impl Mesh {
                     continue;
                 }
                 let body = serving.state().page();
-                let head = format!("HTTP/1.1 200 OK\r\ncontent-type: text/plain; version=0.0.4\r\nconnection: close\r\ncontent-length: {}\r\n\r\n", body.len());
+                let head = format!(
+                    "HTTP/1.1 200 OK\r\ncontent-type: text/plain; version=0.0.4\r\nconnection: close\r\ncontent-length: {}\r\n\r\n",
+                    body.len()
+                );
                 // Whoever left is not answered.
                 drop(scrape.write_all((head + &body).as_bytes()));
             }
@@ -93,30 +96,35 @@ impl Mesh {
 impl State {
     /// Counts what came since the last page.
     fn page(&mut self) -> String {
-        let share = if self.follows { self.share() } else { 0.0 };
+        let [share, copies] = if self.follows { self.shares() } else { [0.0, 0.0] };
         let came = self.last.elapsed().as_secs_f64() * RATE;
         self.last = Instant::now();
         let failing = if self.failing { 0.5 } else { 0.0 };
         let mut text = "# TYPE http_requests_total counter\n".to_owned();
-        for (release, part, failing) in
-            self.releases.iter_mut().zip([share, 1.0 - share]).zip([failing, 0.0]).map(|((a, b), c)| (a, b, c))
+        for (release, part, failing) in self
+            .releases
+            .iter_mut()
+            .zip([share + copies, 1.0 - share])
+            .zip([failing, 0.0])
+            .map(|((a, b), c)| (a, b, c))
         {
             release.requests += came * part;
             release.failures += came * part * failing;
             let (all, failed) = (release.requests.floor(), release.failures.floor());
             for (code, count) in [("200", all - failed), ("500", failed)] {
-                let line = format!("http_requests_total{{release=\"{}\",code=\"{code}\"}} {count}\n", release.tag);
+                let line =
+                    format!("http_requests_total{{release=\"{}\",code=\"{code}\"}} {count}\n", release.tag);
                 text.push_str(&line);
             }
         }
         text
     }
 
-    /// The new release's share as the API server has it now.
-    fn share(&self) -> f64 {
+    /// The new release's share of the requests and of copies as the API server has them now.
+    fn shares(&self) -> [f64; 2] {
         let route = self.admin.get(&self.route).unwrap_or_default();
         let [preview, all] = weights(&route);
-        if all > 0.0 { preview / all } else { 0.0 }
+        [if all > 0.0 { preview / all } else { 0.0 }, copies(&route)]
     }
 }
 
@@ -127,4 +135,12 @@ pub(super) fn weights(route: &Value) -> [f64; 2] {
     let of_preview = |one: &&Value| one["name"] == "shop-preview";
     let all = || backends.into_iter().flatten();
     [all().filter(of_preview).map(weight).sum(), all().map(weight).sum()]
+}
+
+/// The share of requests that are copied to the new release.
+pub(super) fn copies(route: &Value) -> f64 {
+    let filters = route.pointer("/spec/rules/0/filters").and_then(Value::as_array).into_iter().flatten();
+    let mirror =
+        |one: &Value| Some(one.get("requestMirror")?.get("percent").and_then(Value::as_f64).unwrap_or(100.0));
+    filters.filter_map(mirror).sum::<f64>() / 100.0
 }
