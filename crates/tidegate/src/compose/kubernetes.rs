@@ -158,11 +158,14 @@ pub(super) fn uncounted(service: &config::Service, strategy: &StrategySpec) -> V
         StrategySpec::BlueGreen { .. } | StrategySpec::AllAtOnce { .. } => false,
     };
     let counted = service.metrics.values().any(config::metrics::Metric::counts);
-    let shares = (partly && service.gates.request_rate.is_none()).then(|| {
-        "a step's share is what was read back: `request_rate`, which compares it with the requests of both releases, is not asked"
+    let shares = (partly && service.gates.request_rate.is_none()).then_some(
+        "a step's share is what was read back: `request_rate`, which compares it with the requests of both releases, is not asked",
+    );
+    let copies = service.shadow.is_some().then_some(if counted {
+        "what sends the copies compares no answers: the new release's own metrics are judged"
+    } else {
+        "nobody judges the answers to copies: no metric counts the new release's requests"
     });
-    let copies = (service.shadow.is_some() && !counted)
-        .then_some("nobody judges the answers to copies: no metric counts requests");
     shares.into_iter().chain(copies).map(str::to_owned).collect()
 }
 

@@ -110,12 +110,13 @@ impl Prometheus {
     /// Scrapes each service's page once a second.
     fn start(folder: &Path, exporter: u16, names: &[String]) -> anyhow::Result<Self> {
         fs::create_dir_all(folder)?;
-        let mut config = "global: {scrape_interval: 1s, scrape_timeout: 1s}\nscrape_configs:\n".to_owned();
-        for name in names {
-            config.push_str(&format!(
+        let job = |name: &String| {
+            format!(
                 "- {{job_name: {name}, metrics_path: /{name}, static_configs: [{{targets: ['127.0.0.1:{exporter}']}}]}}\n"
-            ));
-        }
+            )
+        };
+        let jobs: String = names.iter().map(job).collect();
+        let config = format!("global: {{scrape_interval: 1s, scrape_timeout: 1s}}\nscrape_configs:\n{jobs}");
         fs::write(folder.join("prometheus.yml"), config)?;
         let port = *house::ports(1)?.first().context("no port")?;
         let child = Command::new("prometheus")

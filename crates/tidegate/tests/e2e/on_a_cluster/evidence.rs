@@ -100,9 +100,9 @@ impl Shop {
     }
 
     /// The weight of the new release, in per cent, as the API server has it.
-    fn percent(&self) -> f64 {
+    fn percent(&self) -> u64 {
         let [preview, all] = weights(&self.admin.get(&route(&self.namespace)).expect("the route"));
-        (100.0 * preview / all).round()
+        (100 * preview + all / 2) / all
     }
 
     fn why(&self, id: &str) -> String {
@@ -131,10 +131,10 @@ fn a_release_whose_requests_begin_to_fail_goes_back_by_itself() {
     let shop = Shop::new("{canary: {steps: [50%, 100%], bake: 20s}}", errors);
     let id = shop.begin('b');
     shop.project.reaches(&id, "canary_waiting");
-    assert_eq!(shop.percent(), 50.0);
+    assert_eq!(shop.percent(), 50);
     shop.mesh.fails();
     shop.project.reaches(&id, "rolled_back");
-    assert_eq!(shop.percent(), 0.0);
+    assert_eq!(shop.percent(), 0);
     let why = shop.why(&id);
     assert!(why.contains("error_rate") && why.contains("1 of 100 is allowed"), "{why}");
 }
@@ -147,13 +147,13 @@ fn without_the_metrics_nothing_is_promoted_it_says_so_and_the_way_back_needs_non
     shop.project.reaches(&id, "canary_waiting");
     shop.prometheus.kill();
     shop.waits(&id, "no connection could be made");
-    assert_eq!((shop.project.state(&id).as_str(), shop.percent()), ("canary_evaluating", 50.0));
+    assert_eq!((shop.project.state(&id).as_str(), shop.percent()), ("canary_evaluating", 50));
     let waits = shop.project.run(&["status", &id]);
     assert!(waits.code(0).stdout.contains("evidence"), "it says what it waits for: {}", waits.stdout);
     // Until then nobody was asked to promote it, and an operator is not told to wait for Prometheus.
     let asked = std::time::Instant::now();
     shop.project.run(&["abort", &id, "--reason", "metrics are gone"]).code(0);
-    until(|| shop.percent() == 0.0, || shop.why(&id));
+    until(|| shop.percent() == 0, || shop.why(&id));
     assert!(asked.elapsed() < std::time::Duration::from_secs(5), "{:?}", asked.elapsed());
     shop.project.reaches(&id, "rolled_back");
     let events = shop.project.events(&id);
@@ -168,9 +168,9 @@ fn a_share_that_the_route_says_and_no_request_shows_is_waited_for_and_turned_bac
     shop.mesh.follows(false);
     let id = shop.begin('b');
     shop.waits(&id, "asked 20 %, observed 0 % of ");
-    assert_eq!((shop.project.state(&id).as_str(), shop.percent()), ("canary_evaluating", 20.0));
+    assert_eq!((shop.project.state(&id).as_str(), shop.percent()), ("canary_evaluating", 20));
     shop.project.reaches(&id, "rolled_back");
-    assert_eq!(shop.percent(), 0.0);
+    assert_eq!(shop.percent(), 0);
     let why = shop.why(&id);
     assert!(why.contains("asked 20 %, observed 0 % of ") && why.contains("what the route says"), "{why}");
 
@@ -187,10 +187,12 @@ fn copies_that_a_mesh_sends_are_judged_by_the_metrics_of_who_answers_them() {
                   error_rate: {metric: requests, hold_max: 30s}";
     let phase = "{canary: {steps: [50%, 100%], bake: 20s}}\n    shadow: {share: 50%, bake: 20s}";
     let shop = Shop::new(phase, errors);
+    let plan = shop.project.run(&["plan", "--image", &image('b')]);
+    plan.code(0).says("compares no answers").says("a step's share is what was read back");
     let id = shop.begin('b');
     shop.project.reaches(&id, "canary_waiting");
     let route = shop.admin.get(&route(&shop.namespace)).expect("the route");
-    assert_eq!((copies(&route), shop.percent()), (0.5, 0.0));
+    assert_eq!((copies(&route), shop.percent()), (50, 0));
     shop.mesh.fails();
     shop.project.reaches(&id, "rolled_back");
     let why = shop.why(&id);

@@ -123,24 +123,26 @@ impl State {
     /// The new release's share of the requests and of copies as the API server has them now.
     fn shares(&self) -> [f64; 2] {
         let route = self.admin.get(&self.route).unwrap_or_default();
-        let [preview, all] = weights(&route);
-        [if all > 0.0 { preview / all } else { 0.0 }, copies(&route)]
+        let part = |[of, all]: [u64; 2]| of as f64 / all.max(1) as f64;
+        [part(weights(&route)), part([copies(&route), 100])]
     }
 }
 
 /// The weight of the new release's backend, and of all.
-pub(super) fn weights(route: &Value) -> [f64; 2] {
+pub(super) fn weights(route: &Value) -> [u64; 2] {
     let backends = route.pointer("/spec/rules/0/backendRefs").and_then(Value::as_array);
-    let weight = |one: &Value| one.get("weight").and_then(Value::as_f64).unwrap_or(1.0);
+    let weight = |one: &Value| one.get("weight").and_then(Value::as_u64).unwrap_or(1);
     let of_preview = |one: &&Value| one["name"] == "shop-preview";
     let all = || backends.into_iter().flatten();
     [all().filter(of_preview).map(weight).sum(), all().map(weight).sum()]
 }
 
-/// The share of requests that are copied to the new release.
-pub(super) fn copies(route: &Value) -> f64 {
+/// How many of 100 requests are copied to the new release.
+pub(super) fn copies(route: &Value) -> u64 {
     let filters = route.pointer("/spec/rules/0/filters").and_then(Value::as_array).into_iter().flatten();
-    let mirror =
-        |one: &Value| Some(one.get("requestMirror")?.get("percent").and_then(Value::as_f64).unwrap_or(100.0));
-    filters.filter_map(mirror).sum::<f64>() / 100.0
+    let mirror = |one: &Value| {
+        let mirror = one.get("requestMirror")?;
+        Some(mirror.get("percent").and_then(Value::as_u64).unwrap_or(100))
+    };
+    filters.filter_map(mirror).sum()
 }
