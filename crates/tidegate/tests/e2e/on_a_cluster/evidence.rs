@@ -188,7 +188,7 @@ fn copies_that_a_mesh_sends_are_judged_by_the_metrics_of_who_answers_them() {
     let phase = "{canary: {steps: [50%, 100%], bake: 20s}}\n    shadow: {share: 50%, bake: 20s}";
     let shop = Shop::new(phase, errors);
     let plan = shop.project.run(&["plan", "--image", &image('b')]);
-    plan.code(0).says("compares no answers").says("a step's share is what was read back");
+    plan.code(0).says("compares no answers").says("step's share is what was read back");
     let id = shop.begin('b');
     shop.project.reaches(&id, "canary_waiting");
     let route = shop.admin.get(&route(&shop.namespace)).expect("the route");
