@@ -73,6 +73,8 @@ impl Split {
 #[derive(Clone, Debug, PartialEq)]
 pub struct ShareRule {
     part: f64,
+    /// Whether more than the share is none either.
+    two_sided: bool,
     phi: f64,
     /// The asked share that the samples were taken at.
     share: f64,
@@ -86,7 +88,14 @@ impl ShareRule {
     /// `part`: what each release gets at least of what its share promises, more than 0 and at most 1; usually 0.5.
     pub fn new(part: f64, dispersion: Dispersion) -> Result<Self, Fault> {
         check("the part", part, "more than 0 and at most 1", part > 0.0 && part <= 1.0)?;
-        Ok(Self { part, phi: dispersion.phi(), share: 0.0, samples: VecDeque::new(), new: 0, all: 0 })
+        let (phi, samples) = (dispersion.phi(), VecDeque::new());
+        Ok(Self { part, two_sided: true, phi, share: 0.0, samples, new: 0, all: 0 })
+    }
+
+    /// The same where the new release may get more than its share, as by requests that are marked for it.
+    #[must_use]
+    pub fn or_more(self) -> Self {
+        Self { two_sided: false, ..self }
     }
 
     /// Takes the requests of one sample while the new release had been given `share` (more than 0, at most 1). Another share than
@@ -128,7 +137,8 @@ impl ShareRule {
         let (s, m) = (self.share, self.part);
         let least = m * s / (m * s + 1.0 - s);
         let most = s / (s + m * (1.0 - s));
-        (least.clamp(f64::MIN_POSITIVE, 1.0 - LEFT), most.max(s + MORE).min(1.0))
+        let most = if self.two_sided { most.max(s + MORE).min(1.0) } else { 1.0 };
+        (least.clamp(f64::MIN_POSITIVE, 1.0 - LEFT), most)
     }
 
     fn begin(&mut self, share: f64) {
@@ -238,6 +248,18 @@ mod tests {
         // Another share is another question.
         rule.observe(1, 1, 0.5).unwrap();
         assert!(matches!(rule.reading(), ShareReading::TooFew { seen: 2, .. }));
+    }
+
+    #[test]
+    fn where_marked_requests_reach_the_release_more_than_its_share_is_no_fault() {
+        for (marked, missed) in [(false, true), (true, false)] {
+            let rule = ShareRule::new(0.5, Dispersion::NONE).unwrap();
+            let mut rule = if marked { rule.or_more() } else { rule };
+            rule.observe(600, 400, 0.05).unwrap();
+            assert_eq!(matches!(rule.reading(), ShareReading::Missed(_)), missed);
+            rule.observe(0, 100_000, 0.05).unwrap();
+            assert!(matches!(rule.reading(), ShareReading::Missed(_)), "fewer is one");
+        }
     }
 
     #[test]

@@ -23,11 +23,11 @@ pub(super) struct Rate {
 }
 
 impl Rate {
-    /// `of_metric`: whether the requests are counted by a source that is asked now and then.
-    pub(super) fn new(min: Share, dispersion: Dispersion, of_metric: bool) -> Option<Self> {
+    /// `reach` as [`Reach::new`] makes it.
+    pub(super) fn new(min: Share, dispersion: Dispersion, reach: Reach) -> Option<Self> {
         let limit = f64::from(min.basis_points()) / 10_000.0;
         let (rule, split) = (RateRule::new(limit).ok()?, SplitTest::new(dispersion).ok()?);
-        Some(Self { rule, split, reach: Reach::new(min, dispersion, of_metric)?, min })
+        Some(Self { rule, split, reach, min })
     }
 
     pub(super) fn take(&mut self, seen: &Interval<'_>) {

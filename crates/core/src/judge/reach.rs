@@ -25,9 +25,11 @@ pub(super) struct Reach {
 }
 
 impl Reach {
-    pub(super) fn new(min: Share, dispersion: Dispersion, of_metric: bool) -> Option<Self> {
+    /// `marked`: whether more than the share is no fault. `of_metric`: whether a source counts that is asked now and then.
+    pub(super) fn new(min: Share, dispersion: Dispersion, marked: bool, of_metric: bool) -> Option<Self> {
         let part = f64::from(min.basis_points()) / 10_000.0;
         let rule = ShareRule::new(part, dispersion).ok()?;
+        let rule = if marked { rule.or_more() } else { rule };
         let (share, asked_for) = (Share::NONE, Millis::ZERO);
         Some(Self { rule, share, begun_before: of_metric, of_metric, asked_for, was_there: false })
     }

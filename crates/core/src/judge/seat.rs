@@ -13,6 +13,7 @@ use super::{
     latency::{Quantile, Shift},
     metric::Conditioned,
     rate::Rate,
+    reach::Reach,
     risk::AtRisk,
     settings::Settings,
     shadow::Compared,
@@ -364,8 +365,10 @@ impl Trial {
             Rule::Memory { limit } => {
                 Self::Memory(Gauge::new("memory", settings.memory, *limit, settings, true)?)
             }
-            Rule::RequestRate { min } => {
-                Self::Rate(Box::new(Rate::new(*min, settings.dispersion(), gate.metric.is_some())?))
+            Rule::RequestRate { min, marked } => {
+                let dispersion = settings.dispersion();
+                let reach = Reach::new(*min, dispersion, *marked, gate.metric.is_some())?;
+                Self::Rate(Box::new(Rate::new(*min, dispersion, reach)?))
             }
             Rule::Goal { ratio_min_bp } => Self::Goal(Box::new(Goal::new(settings, *ratio_min_bp)?)),
             Rule::Shadow { status_max, body_max, slower_max } => {

@@ -19,7 +19,7 @@ fn shadowed(warmup: Millis) -> Plan {
     let gates = vec![
         asks(Gate::new("error_rate", Rule::ErrorRate { ratio_max_bp: 11_000, floor: Share::NONE })),
         asks(Gate::new("latency_p99", Rule::Latency { quantile_bp: 9_900, limit: Millis(500) })),
-        asks(Gate::new("request_rate", Rule::RequestRate { min: Share::percent(50) })),
+        asks(Gate::new("request_rate", Rule::RequestRate { min: Share::percent(50), marked: false })),
         asks(Gate::new("orders", Rule::Metric(conditions))),
     ];
     let shadow = Some(Shadow::new(Share::percent(50), Millis::secs(30)));

@@ -5,7 +5,7 @@ use super::*;
 fn rate() -> Gate {
     Gate {
         mode: Mode::Sequential,
-        ..Gate::new("request_rate", Rule::RequestRate { min: Share::percent(50) })
+        ..Gate::new("request_rate", Rule::RequestRate { min: Share::percent(50), marked: false })
     }
 }
 
