@@ -36,7 +36,7 @@ pub(crate) const TRIAL: Trial = Trial {
 const ABORTED: usize = 15;
 /// Services that turn bad in the sight of Prometheus.
 const SCRAPED: usize = 30;
-const SCRAPED_SHORT: usize = 4;
+const SCRAPED_SHORT: usize = 3;
 const FULL: usize = 1_000;
 const SHORT: usize = 60;
 /// From the first of the storm's rollouts to the aborts in its middle.
