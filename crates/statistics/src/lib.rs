@@ -18,7 +18,7 @@
 //! 1. [`Pair`], then [`RatioTest`]: the error gate, formulas (1) to (4).
 //! 2. [`MirrorTest`] (may it be promoted?), [`RatioInterval`] (which ratios are plausible, and the posterior).
 //! 3. [`AbsoluteTest`] (a share against a limit: `P95 < 500 ms`, ceilings, warm-up), [`LatencyTest`] (a whole
-//!    distribution against another), [`MeanTest`] (gauges), [`RateRule`] and [`SplitTest`] (requests against the share).
+//!    distribution against another), [`MeanTest`] (gauges), [`RateRule`], [`ShareRule`] and [`SplitTest`] (requests against the share).
 //! 4. [`Budget`]: one error probability for all gates of a rollout.
 //! 5. [`Dispersion`] and [`InstanceSpread`]: what a service's own past says about bursts and unequal instances.
 //! 6. [`Planner`], [`RatioRule`], [`worst_damage`]: before the rollout, and for plain threshold rules.
@@ -83,6 +83,7 @@ mod pair;
 mod power;
 mod rate;
 mod ratio;
+mod reach;
 mod threshold;
 mod watch;
 
@@ -103,5 +104,6 @@ pub use pair::{Arm, Pair};
 pub use power::{Detection, Exposure, Planner, SHIPPED_SLOWDOWN, Traffic, requests_to_decide, wald_nats};
 pub use rate::{EXPECTED_MIN, RateReading, RateRule, SplitTest, WINDOWS};
 pub use ratio::{FloorTest, RatioSettings, RatioTest};
+pub use reach::{ShareReading, ShareRule, Split};
 pub use threshold::{Comparison, RatioRule, share_rule_failing};
 pub use watch::RatioWatch;

@@ -37,7 +37,7 @@ pub(crate) fn request(
     let strategy = strategy(&service.strategy)?;
     let (share_notes, notes, waves) = match &service.run.kind {
         config::RunKind::Kubernetes(asked) => (
-            kubernetes::notes(asked, &strategy),
+            [kubernetes::notes(asked, &strategy), kubernetes::uncounted(service, &strategy)].concat(),
             blast::notes(root, service, asked),
             kubernetes::waves(asked),
         ),
@@ -58,7 +58,7 @@ pub(crate) fn request(
             }),
             None => None,
         },
-        gates: gates(&service.gates, &service.judgement)?,
+        gates: marked(gates(&service.gates, &service.judgement)?, service),
         instances: service.run.instances,
         watch: Millis(service.watch_ms),
         lease: service.lease_ms.map(Millis),
@@ -287,6 +287,20 @@ pub(crate) fn gates(gates: &Gates, judgement: &Judgement) -> Result<Vec<Gate>, F
     Ok(all)
 }
 
+/// Where requests with a mark reach the new release whatever its share is, it may get more than that.
+fn marked(mut gates: Vec<Gate>, service: &config::Service) -> Vec<Gate> {
+    let some = match &service.run.kind {
+        config::RunKind::Kubernetes(asked) => !asked.testers.is_empty(),
+        config::RunKind::Command(_) | config::RunKind::Container(_) => !service.routing.rules.is_empty(),
+    };
+    for gate in &mut gates {
+        if let Rule::RequestRate { marked, .. } = &mut gate.rule {
+            *marked = some;
+        }
+    }
+    gates
+}
+
 fn standard(gates: &Gates) -> Result<Vec<Gate>, Fault> {
     let mut all = Vec::new();
     let mut add = |name: &str, policy: &Policy, rule| all.push(gate(name, policy, rule));
@@ -315,7 +329,7 @@ fn standard(gates: &Gates) -> Result<Vec<Gate>, Fault> {
         add("memory", policy, Rule::Memory { limit: share(*limit_bp)? });
     }
     if let Some(RequestRateGate { min_bp, policy }) = &gates.request_rate {
-        add("request_rate", policy, Rule::RequestRate { min: share(*min_bp)? });
+        add("request_rate", policy, Rule::RequestRate { min: share(*min_bp)?, marked: false });
     }
     Ok(all)
 }

@@ -4,6 +4,9 @@
 //! What is measured is the program that users build, with its journal on disk. Beside it stand the figures of Argo Rollouts on
 //! the same bed and the same number of cores: 21 ms, 10.6 s, 120 s, 217 MB, 56 s.
 
+mod exporter;
+mod scrape;
+
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::net::UnixListener;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
@@ -31,6 +34,9 @@ pub(crate) const TRIAL: Trial = Trial {
 
 /// Services whose rollout is aborted, each in both scenes.
 const ABORTED: usize = 15;
+/// Services that turn bad in the sight of Prometheus.
+const SCRAPED: usize = 30;
+const SCRAPED_SHORT: usize = 3;
 const FULL: usize = 1_000;
 const SHORT: usize = 60;
 /// From the first of the storm's rollouts to the aborts in its middle.
@@ -41,21 +47,27 @@ const LANES: usize = 8;
 const PATIENCE: Duration = Duration::from_mins(10);
 
 fn run(terms: &Terms) -> anyhow::Result<Vec<Figure>> {
-    let (count, into, bake) = if terms.short { (SHORT, Duration::from_secs(3), 4) } else { (FULL, INTO, 20) };
+    let (count, into, bake, scraped) = if terms.short {
+        (SHORT, Duration::from_secs(3), 4, SCRAPED_SHORT)
+    } else {
+        (FULL, INTO, 20, SCRAPED)
+    };
     let house = House::build("kube")?;
     step::run(&mut step::cargo(&["build", "--quiet", "--package", "tidegate-bed", "--example", "storm"]))?;
-    let mut bed = Bed::start(ABORTED + count)?;
+    let mut bed = Bed::start(ABORTED + count + scraped)?;
     let mut engine = house.command(&["server"]).env("KUBECONFIG", &bed.kubeconfig).spawn()?;
     house::wait_for("the engine", Duration::from_secs(10), || house.pid(Peer::Engine))?;
-    let long = request(&house, &bed, 600)?;
+    let long = request(&house, &bed, "long", 600, "")?;
     let first = submit_all(&house, &long, 0..ABORTED)?;
     let idle = abort_all(&house, &mut bed, &first, Beside::Nothing)?;
     until_ended(&house)?;
+    let first_free = ABORTED + count;
+    let scraped = scrape::measure(&house, &mut bed, first_free..first_free + scraped, terms.seed)?;
     let second = submit_all(&house, &long, 0..ABORTED)?;
     exposed(&house, &second)?;
     let used = cpu_s(&house)?;
     let began = Instant::now();
-    let storm = submit_all(&house, &request(&house, &bed, bake)?, ABORTED..ABORTED + count)?;
+    let storm = submit_all(&house, &request(&house, &bed, "storm", bake, "")?, ABORTED..ABORTED + count)?;
     println!("{count} rollouts were asked for in {:.1} s", began.elapsed().as_secs_f64());
     thread::sleep(into.saturating_sub(began.elapsed()));
     let stormy = abort_all(&house, &mut bed, &second, Beside::Everything)?;
@@ -82,6 +94,7 @@ fn run(terms: &Terms) -> anyhow::Result<Vec<Figure>> {
         Figure::new("storm_total_s", total, "s", "<= 75", &against)?,
         Figure::new("storm_rss_mb", most, "MB", "<= 100", &against)?,
         Figure::new("storm_cpu_s", cpu, "s", "<= 30", &against)?,
+        scraped,
     ])
 }
 
@@ -131,9 +144,10 @@ impl Drop for Bed {
     }
 }
 
-/// What the command line asks of the engine for one service: heard by answering in the engine's place.
-fn request(house: &House, bed: &Bed, bake: u64) -> anyhow::Result<Value> {
-    let folder = house.root().join(format!("b{bake}"));
+/// What the command line asks of the engine for one service: heard by answering in the engine's place. `more` is further keys of
+/// the service, each on a line of its own.
+fn request(house: &House, bed: &Bed, folder: &str, bake: u64, more: &str) -> anyhow::Result<Value> {
+    let folder = house.root().join(folder);
     let data = folder.join("d");
     std::fs::create_dir_all(&data)?;
     let digest = "b".repeat(64);
@@ -149,7 +163,7 @@ fn request(house: &House, bed: &Bed, bake: u64) -> anyhow::Result<Value> {
     std::fs::write(
         &config,
         format!(
-            "version: 1\nservices:\n  s0:\n    run: {{kubernetes: {kubernetes}}}\n    strategy: {strategy}\n    watch: 0s\n"
+            "version: 1\nservices:\n  s0:\n    run: {{kubernetes: {kubernetes}}}\n    strategy: {strategy}\n    watch: 0s\n{more}"
         ),
     )?;
     let listener = UnixListener::bind(data.join("engine.sock"))?;

@@ -5,7 +5,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use tidegate_core::{expression::Unit, model::Timestamp};
+use tidegate_core::{
+    expression::Unit,
+    model::{Millis, Timestamp},
+};
 
 use super::{
     answer::{Labels, counter, named},
@@ -76,6 +79,8 @@ pub struct Tally {
 #[derive(Clone, Debug, Default)]
 struct Seen {
     at: Timestamp,
+    /// Time from the sample before to this one.
+    gap: Option<Millis>,
     requests: BTreeMap<Labels, f64>,
     failures: BTreeMap<Labels, f64>,
     latency: BTreeMap<Labels, BTreeMap<u64, u64>>,
@@ -132,6 +137,12 @@ impl Tally {
         }
     }
 
+    /// When the instance that was sampled last is sampled again, and the time between two of its samples; nothing before its second.
+    pub fn expected(&self) -> Option<(Timestamp, Millis)> {
+        let last = self.instances.values().max_by_key(|seen| seen.at)?;
+        Some((last.at.after(last.gap?), last.gap?))
+    }
+
     /// The latencies of two releases as in [`Counters::latency_us`], with the same edges wherever both have them: a native
     /// histogram leaves its empty buckets out, and an edge that only one release ever counted at is one of both. Classic
     /// histograms with different edges keep them, as nobody knows what lies between.
@@ -183,11 +194,12 @@ impl Tally {
         }
         // A series that is new in a known instance began with its first event.
         let from_zero = known.is_some() || self.birth == Birth::Here;
+        let gap = known.map(|seen| at.since(seen.at));
         let since = self.since;
         let born = |created: Option<Timestamp>| from_zero || created.is_some_and(|at| at >= since);
         self.become_coarser(scheme);
         let mut seen = self.instances.remove(instance).unwrap_or_default();
-        seen.at = at;
+        (seen.at, seen.gap) = (at, gap);
         let (requests, fell) = risen(&mut seen.requests, &shown.requests, born);
         let (failures, _) = risen(&mut seen.failures, &shown.failures, born);
         self.requests += requests;

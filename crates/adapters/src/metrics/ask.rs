@@ -68,6 +68,12 @@ impl Asker {
         self.spec.as_ref().map_or("", MetricSpec::question)
     }
 
+    /// When somebody else samples the new release next, and the time between two samples; nothing where this asks itself.
+    pub(super) fn expected(&self) -> Option<(Timestamp, Millis)> {
+        let of_others = matches!(self.spec, Ok(MetricSpec::Prometheus { .. }));
+        self.tallies.as_ref().filter(|_| of_others)?.0.expected()
+    }
+
     /// What the source says now: facts, or why nothing.
     pub(super) async fn ask(&mut self, instances: &Instances, now: Timestamp) -> MetricAnswer {
         self.pods.clone_from(&instances.pods);

@@ -94,7 +94,7 @@ fn kinds() -> Vec<(&'static str, Rule)> {
         ("error_rate", Rule::ErrorRate { ratio_max_bp: 11_000, floor: Share::NONE }),
         ("latency_shift", Rule::LatencyShift { ratio_max_bp: 12_500 }),
         ("latency_p95", Rule::Latency { quantile_bp: 9_500, limit: Millis(500) }),
-        ("request_rate", Rule::RequestRate { min: Share::percent(50) }),
+        ("request_rate", Rule::RequestRate { min: Share::percent(50), marked: false }),
         ("goal", Rule::Goal { ratio_min_bp: 9_500 }),
         ("success", conditions(Some("result < 5%"), None)),
         ("failure", conditions(None, Some("result >= 5%"))),

@@ -141,6 +141,9 @@ pub enum Rule {
     RequestRate {
         /// Smallest share of the baseline's rate; exactly it fails.
         min: Share,
+        /// Whether requests with a mark reach the release whatever its share is: more than the share is no fault then.
+        #[serde(default, skip_serializing_if = "core::ops::Not::not")]
+        marked: bool,
     },
     /// No instance in a crash loop, and all wanted ones ready at the end. Always asked.
     Instances,
@@ -355,7 +358,7 @@ pub fn standard_gates() -> Vec<Gate> {
         Gate::new("latency_p99", Rule::Latency { quantile_bp: 9_900, limit: Millis(1_000) }),
         Gate::new("cpu", Rule::Cpu { limit: Share::percent(80) }),
         Gate::new("memory", Rule::Memory { limit: Share::percent(90) }),
-        Gate::new("request_rate", Rule::RequestRate { min: Share::percent(50) }),
+        Gate::new("request_rate", Rule::RequestRate { min: Share::percent(50), marked: false }),
     ]
 }
 
@@ -366,7 +369,7 @@ pub fn judge(gate: &Gate, window: &Window, look: Look) -> Judgement {
         Rule::Latency { quantile_bp, limit } => latency(gate, window, look, quantile_bp, limit),
         Rule::Cpu { limit } => gauge(gate, window, look, "CPU", window.cpu_ppm, limit),
         Rule::Memory { limit } => gauge(gate, window, look, "memory", window.memory_ppm, limit),
-        Rule::RequestRate { min } => request_rate(gate, window, look, min),
+        Rule::RequestRate { min, .. } => request_rate(gate, window, look, min),
         Rule::Instances => instances(gate, window, look),
         // Asked of every batch, never of a window.
         Rule::LatencyShift { .. }
@@ -628,7 +631,7 @@ impl fmt::Display for Rule {
             ),
             Self::Cpu { limit } => write!(f, "CPU below {limit}"),
             Self::Memory { limit } => write!(f, "memory below {limit}"),
-            Self::RequestRate { min } => write!(f, "request rate above {min} of stable"),
+            Self::RequestRate { min, .. } => write!(f, "request rate above {min} of stable"),
             Self::Instances => f.write_str("no crash loop, all instances ready"),
             Self::Goal { ratio_min_bp } => write!(
                 f,

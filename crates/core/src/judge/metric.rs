@@ -284,7 +284,7 @@ mod tests {
         for rule in [
             Rule::ErrorRate { ratio_max_bp: 11_000, floor: Share::NONE },
             Rule::LatencyShift { ratio_max_bp: 12_500 },
-            Rule::RequestRate { min: Share::percent(50) },
+            Rule::RequestRate { min: Share::percent(50), marked: false },
         ] {
             let mut watched = Watched::by(rule);
             for at in 1..20 {

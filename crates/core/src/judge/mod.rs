@@ -17,6 +17,7 @@ mod mix;
 pub mod outlook;
 mod panel;
 mod rate;
+mod reach;
 mod retrial;
 mod risk;
 mod seat;

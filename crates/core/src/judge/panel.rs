@@ -28,6 +28,8 @@ pub struct Judge {
     seats: Vec<Seat>,
     budget: Option<Budget>,
     warmup: WarmUp,
+    /// The same for the time in which copies are answered, where there is one: only the metrics of the release see them.
+    warmup_of_copies: Option<WarmUp>,
     taken: u64,
     at: Option<Timestamp>,
     share: Share,
@@ -73,6 +75,7 @@ impl Judge {
             ahead: shares.to_vec(),
             budget: Budget::of_measures(settings.alpha(), &measures).ok(),
             warmup: WarmUp::new(settings),
+            warmup_of_copies: seats.iter().any(Seat::compares_copies).then(|| WarmUp::new(settings)),
             seats,
             ..Self::default()
         }
@@ -92,9 +95,10 @@ impl Judge {
         (self.share, self.stage, self.at) = (batch.new.share, batch.stage, Some(batch.at));
         self.counted.add(batch);
         self.warmup.greet(&self.settings, batch.wanted, raised);
-        let warming = self.warmup.is_on();
+        let (warming, of_copies) = (self.warmup.is_on(), self.copies());
         for seat in &mut self.seats {
-            seat.take(batch, raised, warming);
+            let cold = of_copies.filter(|_| seat.judges_copies()).unwrap_or(warming);
+            seat.take(batch, raised, cold, of_copies.is_some());
         }
         if usable(batch.state) {
             let interval = Interval {
@@ -116,8 +120,16 @@ impl Judge {
         let pair = seen.pair(|arm| arm.failures);
         if seen.share > Share::NONE {
             self.warmup.take(&self.settings, length, pair, seen.share.is_all());
+        } else if let Some(warmup) = &mut self.warmup_of_copies {
+            warmup.take(&self.settings, length, pair, false);
         }
         self.warmup.remember(pair.stable);
+    }
+
+    /// In the time before the first user is answered, where copies are: whether the release still warms up.
+    fn copies(&self) -> Option<bool> {
+        let warmup = self.warmup_of_copies.as_ref().filter(|_| self.share == Share::NONE)?;
+        Some(warmup.is_on())
     }
 
     /// Fails what has to fail now.
@@ -161,7 +173,8 @@ impl Judge {
     /// What copies have shown is heard although the gate on them is asked no more: the last of them may be answered while
     /// the first users are let in.
     fn pass_on(&mut self) {
-        let unheard = |seat: &&Seat| seat.measure().is_some() && !seat.is_asked(self.share);
+        let copies = self.copies().is_some();
+        let unheard = |seat: &&Seat| seat.measure().is_some() && !seat.is_asked(self.share, copies);
         let reason = self.seats.iter().filter(unheard).find_map(|seat| seat.failed.clone());
         if let Some(reason) = reason {
             self.speak(reason);
@@ -177,8 +190,8 @@ impl Judge {
             (None, Trial::Errors(_)) => Some(2),
             (None, _) => None,
         };
-        let share = self.share;
-        let asked = self.seats.iter_mut().filter(|seat| seat.is_asked(share));
+        let (share, copies) = (self.share, self.copies().is_some());
+        let asked = self.seats.iter_mut().filter(|seat| seat.is_asked(share, copies));
         let speaker = asked.filter_map(|seat| Some((rank(seat)?, seat))).min_by_key(|(rank, _)| *rank);
         if let Some((_, seat)) = speaker.filter(|(_, seat)| seat.failed.is_none()) {
             seat.failed = Some(reason);
@@ -208,8 +221,11 @@ impl Judge {
         if let Some(reason) = seat.counts_nothing() {
             return answer(gate, window, Verdict::NoEvidence, reason);
         }
-        let said = if self.warmup.is_on() && seat.warms_up() {
-            Answer::plain(Standing::Undecided, self.warmup.said(&self.settings))
+        let copies =
+            self.warmup_of_copies.as_ref().filter(|_| self.share == Share::NONE && seat.judges_copies());
+        let warmup = copies.unwrap_or(&self.warmup);
+        let said = if warmup.is_on() && seat.warms_up() {
+            Answer::plain(Standing::Undecided, warmup.said(&self.settings))
         } else {
             self.said(seat, stage, look)
         };

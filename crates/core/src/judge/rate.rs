@@ -5,6 +5,7 @@ use alloc::{format, string::String};
 use tidegate_statistics::{Bounds, Dispersion, RateReading, RateRule, SplitTest};
 
 use super::{
+    reach::Reach,
     seat::{Answer, Interval, Standing},
     words,
 };
@@ -16,23 +17,25 @@ pub(super) struct Rate {
     rule: RateRule,
     /// How rare what came is where requests are split as the share says.
     split: SplitTest,
+    /// Whether the share is there at all: until it is, or should be, nothing is held against the release.
+    reach: Reach,
     min: Share,
-    last: u64,
 }
 
 impl Rate {
-    pub(super) fn new(min: Share, dispersion: Dispersion) -> Option<Self> {
+    /// `reach` as [`Reach::new`] makes it.
+    pub(super) fn new(min: Share, dispersion: Dispersion, reach: Reach) -> Option<Self> {
         let limit = f64::from(min.basis_points()) / 10_000.0;
-        let split = SplitTest::new(dispersion).ok()?;
-        Some(Self { rule: RateRule::new(limit).ok()?, split, min, last: 0 })
+        let (rule, split) = (RateRule::new(limit).ok()?, SplitTest::new(dispersion).ok()?);
+        Some(Self { rule, split, reach, min })
     }
 
     pub(super) fn take(&mut self, seen: &Interval<'_>) {
         let share = f64::from(seen.share.basis_points()) / 10_000.0;
-        let Some(stable) = seen.stable else { return };
+        self.reach.take(seen);
+        let Some(stable) = seen.stable.filter(|_| self.reach.is_settled()) else { return };
         // With all traffic, or none, there is nothing that a share could promise.
         if self.rule.observe(seen.new.requests, stable.requests, share).is_ok() {
-            self.last = self.last.saturating_add(seen.new.requests);
             // What the rule took, this takes as well.
             let _ = self.split.observe(seen.new.requests, stable.requests, share);
         }
@@ -45,7 +48,8 @@ impl Rate {
     pub(super) fn answer(&self, all: bool) -> Answer {
         let said = |part: f64| {
             format!(
-                "{} of the requests that the share promises{}; more than {} is asked; {}",
+                "{}; {} of the requests that the share promises{}; more than {} is asked; {}",
+                self.reach.said(),
                 words::percent(Some(part)),
                 self.plausible(),
                 self.min,
@@ -57,27 +61,26 @@ impl Rate {
             bounds: self.rule.plausible().map(|(lower, upper)| Bounds { lower, upper: Some(upper) }),
             ..Answer::plain(standing, said(part))
         };
+        if let Some(missed) = self.reach.missed().filter(|_| !self.fails()) {
+            // Not undecided: it is waited for, for a bounded time, and does not pass.
+            let value = Some(missed.observed());
+            return Answer { value, ..Answer::plain(Standing::Absent, self.reach.said()) };
+        }
         if all && !self.fails() {
-            let reason = "all traffic goes to the release: there is no share to compare".into();
-            return Answer::plain(Standing::Passed, reason);
+            return Answer::plain(Standing::Passed, self.reach.said());
         }
         match self.rule.reading() {
             RateReading::Enough { part } => of(Standing::Passed, part),
             RateReading::Doubtful { part } | RateReading::TooFew { part } => of(Standing::Undecided, part),
-            RateReading::Unknown => Answer::plain(
-                Standing::Undecided,
-                format!(
-                    "{} requests so far: too few to tell what the share brings",
-                    words::grouped(self.last)
-                ),
-            ),
+            RateReading::Unknown => Answer::plain(Standing::Undecided, self.reach.said()),
         }
     }
 
     pub(super) fn fault(&self) -> String {
         match self.rule.reading() {
             RateReading::TooFew { part } => format!(
-                "twice in a row the release got only {} of the requests that its share promises{}; more than {} is asked; {}",
+                "{}; twice in a row the release got only {} of the requests that its share promises{}; more than {} is asked; {}",
+                self.reach.said(),
                 words::percent(Some(part)),
                 self.plausible(),
                 self.min,

@@ -13,6 +13,7 @@ use super::{
     latency::{Quantile, Shift},
     metric::Conditioned,
     rate::Rate,
+    reach::Reach,
     risk::AtRisk,
     settings::Settings,
     shadow::Compared,
@@ -148,10 +149,23 @@ impl Seat {
     }
 
     /// Whether it is asked at this share: copies are compared until the first user is answered, everything else from then.
-    pub(super) fn is_asked(&self, share: Share) -> bool {
+    /// Where there are `copies`, they are in the release's own metrics, too.
+    pub(super) fn is_asked(&self, share: Share, copies: bool) -> bool {
         // What names its steps is asked at them, a preview without users among them.
         let named = !self.gate.steps.is_empty();
-        named || matches!(self.trial, Trial::Shadow(_)) == (share.basis_points() == 0)
+        let without_users = self.compares_copies() || (copies && self.judges_copies());
+        let with_users = !self.compares_copies();
+        named || if share.basis_points() == 0 { without_users } else { with_users }
+    }
+
+    /// Whether it compares the answers to copies with those that users got.
+    pub(super) const fn compares_copies(&self) -> bool {
+        matches!(self.trial, Trial::Shadow(_))
+    }
+
+    /// Whether what it asks about counts copies like any other request.
+    pub(super) const fn judges_copies(&self) -> bool {
+        self.gate.metric.is_some() && self.needs_traffic()
     }
 
     /// Its part of the shared budget, when its failure turns back and it is answered with evidence.
@@ -209,9 +223,9 @@ impl Seat {
     }
 
     /// Takes a batch of a time in which it is asked, or learns what to compare with.
-    pub(super) fn take(&mut self, batch: &Batch, raised: bool, warming: bool) {
+    pub(super) fn take(&mut self, batch: &Batch, raised: bool, warming: bool, copies: bool) {
         let learns = matches!(self.trial, Trial::Errors(_) | Trial::Shift(_));
-        let asked = self.is_asked(batch.new.share) && self.gate.is_asked_at(batch.stage);
+        let asked = self.is_asked(batch.new.share, copies) && self.gate.is_asked_at(batch.stage);
         if !learns && !asked {
             return;
         }
@@ -351,7 +365,11 @@ impl Trial {
             Rule::Memory { limit } => {
                 Self::Memory(Gauge::new("memory", settings.memory, *limit, settings, true)?)
             }
-            Rule::RequestRate { min } => Self::Rate(Box::new(Rate::new(*min, settings.dispersion())?)),
+            Rule::RequestRate { min, marked } => {
+                let dispersion = settings.dispersion();
+                let reach = Reach::new(*min, dispersion, *marked, gate.metric.is_some())?;
+                Self::Rate(Box::new(Rate::new(*min, dispersion, reach)?))
+            }
             Rule::Goal { ratio_min_bp } => Self::Goal(Box::new(Goal::new(settings, *ratio_min_bp)?)),
             Rule::Shadow { status_max, body_max, slower_max } => {
                 let shares = [*status_max, *body_max, *slower_max];

@@ -34,7 +34,8 @@ impl Compared {
             AbsoluteTest::new(limit, settings.dispersion(), onset).ok()
         };
         let [status, body, slower] = limits;
-        Some(Self { limits, tests: [test(status)?, test(body)?, test(slower)?], seen: Mirrored::default() })
+        let tests = [test(status)?, test(body)?, test(slower)?];
+        Some(Self { limits, tests, seen: Mirrored::default() })
     }
 
     pub(super) fn take(&mut self, mirrored: Option<&Mirrored>) {
@@ -63,7 +64,7 @@ impl Compared {
 
     pub(super) fn answer(&self, min_copies: u64) -> Answer {
         if self.seen.copies == 0 {
-            return Answer::plain(Standing::Absent, "no copy of a request was answered".into());
+            return Answer::plain(Standing::Absent, "no answer to a copy was compared with a user's".into());
         }
         let most = |limit: &Share| f64::from(limit.basis_points()) / 10_000.0;
         let inside =

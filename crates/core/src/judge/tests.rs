@@ -2,10 +2,12 @@
 
 extern crate std;
 
+mod copies;
 mod said;
+mod shares;
 mod warmup;
 
-use alloc::{format, string::String, vec, vec::Vec};
+use alloc::{borrow::ToOwned, format, string::String, vec, vec::Vec};
 
 use super::{Batch, Bench, DataState, Exposure, Judge, MetricBatch, Said, Settings, exposure};
 use crate::{

@@ -248,7 +248,6 @@ impl Shadow {
 
     fn gate(self) -> Gate {
         let Self { status_max, body_max, slower_max, .. } = self;
-        // Nobody waits for a shadow: with too few copies the exposure that follows will tell.
         Gate {
             on_no_evidence: OnNoEvidence::Continue,
             ..Gate::new("shadow", Rule::Shadow { status_max, body_max, slower_max })
@@ -424,7 +423,8 @@ fn in_waves(count: u16, mut stages: Vec<Stage>, notes: &mut Vec<String>) -> Vec<
     let rate = |gate: &Gate| matches!(gate.rule, Rule::RequestRate { .. });
     if stages.iter().flat_map(|stage| &stage.gates).any(rate) {
         notes.push(
-            "`request_rate` is not asked: the share is that of a wave, requests are counted in all"
+            "`request_rate` is not asked: the share is that of a wave, requests are counted in all; a step's share is what was read \
+             back"
                 .to_string(),
         );
     }
@@ -541,7 +541,7 @@ fn with_shadow(request: &Request, mut stages: Vec<Stage>) -> Vec<Stage> {
         let instances = needed(request.instances, shadow.share);
         let phase = Stage {
             mirror: shadow.share,
-            gates: vec![instances_gate(), acting(request, shadow.gate())],
+            gates: of_copies(request, shadow),
             ..stage(request, format!("shadow {}", shadow.share), Share::NONE, instances, shadow.bake)
         };
         // Instances are never stopped between stages: what the shadow needed stays.
@@ -551,6 +551,21 @@ fn with_shadow(request: &Request, mut stages: Vec<Stage>) -> Vec<Stage> {
         stages.insert(0, phase);
     }
     stages
+}
+
+/// What is asked of answers that nobody gets: how they differ from those that users got, and what the release's own metrics say,
+/// which count copies like any other request. A metric of the users' own may mean something else without users.
+fn of_copies(request: &Request, shadow: Shadow) -> Vec<Gate> {
+    let counts = |gate: &&Gate| {
+        let of_requests =
+            matches!(gate.rule, Rule::ErrorRate { .. } | Rule::Latency { .. } | Rule::LatencyShift { .. });
+        of_requests && gate.metric.is_some() && gate.asks_batches() && gate.steps.is_empty()
+    };
+    let metrics = request.gates.iter().filter(counts).cloned();
+    // Nobody waits for a shadow: with too few copies the exposure that follows will tell.
+    let (on_no_evidence, on_inconclusive) = (OnNoEvidence::Continue, OnInconclusive::Promote);
+    let metrics = metrics.map(|gate| Gate { on_no_evidence, on_inconclusive, ..gate });
+    [instances_gate(), acting(request, shadow.gate())].into_iter().chain(metrics).collect()
 }
 
 /// The watch after promotion: what compares is compared with the stable release's last traffic. It never waits for

@@ -151,6 +151,25 @@ pub(super) fn notes(kubernetes: &Kubernetes, strategy: &StrategySpec) -> Vec<Str
     waves.map(wave).chain(shares(kubernetes, strategy)).collect()
 }
 
+/// What the steps rest on where no metric counts requests.
+pub(super) fn uncounted(service: &config::Service, strategy: &StrategySpec) -> Vec<String> {
+    let partly = match strategy {
+        StrategySpec::Canary { steps } => steps.iter().any(|step| !step.share.is_all()),
+        StrategySpec::Rolling { .. } => true,
+        StrategySpec::BlueGreen { .. } | StrategySpec::AllAtOnce { .. } => false,
+    };
+    let counted = service.metrics.values().any(config::metrics::Metric::counts);
+    let shares = (partly && service.gates.request_rate.is_none()).then_some(
+        "a step's share is what was read back: `request_rate`, which compares it with the requests of both releases, is not asked",
+    );
+    let copies = service.shadow.is_some().then_some(if counted {
+        "what sends the copies compares no answers: the new release's own metrics are judged"
+    } else {
+        "nobody judges the answers to copies: no metric counts the new release's requests"
+    });
+    shares.into_iter().chain(copies).map(str::to_owned).collect()
+}
+
 /// What shares of pods really are, where they make the shares of traffic.
 fn shares(kubernetes: &Kubernetes, strategy: &StrategySpec) -> Vec<String> {
     if traffic(&kubernetes.traffic) != Traffic::Service {

@@ -1,6 +1,9 @@
-//! The guard of plain Deployments, by the command line, on a real control plane.
+//! The guard of plain Deployments, and rollouts behind a route, by the command line, on a real control plane.
 //!
 //! `cargo xtask test kube` runs these; the other suites leave them out by the name of this module.
+
+mod evidence;
+mod mesh;
 
 use std::{
     fs::File,

@@ -57,7 +57,11 @@ impl Prometheus {
 
     /// Scrapes every instance that runs now, and has done so once when this returns.
     pub(crate) fn scrape(&self, project: &Project) -> &Self {
-        let ports = project.instance_ports();
+        self.scrape_at(&project.instance_ports())
+    }
+
+    /// The same for whoever listens at these ports.
+    pub(crate) fn scrape_at(&self, ports: &[u16]) -> &Self {
         let targets: Vec<String> = ports.iter().map(|port| format!("127.0.0.1:{port}")).collect();
         let text = serde_json::json!([{ "targets": targets }]).to_string();
         let (new, file) = (self.folder.join("targets.new"), self.folder.join("targets.json"));

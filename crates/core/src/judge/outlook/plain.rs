@@ -91,7 +91,7 @@ impl Asked {
                 let slow = slow_share(&load.latency_us, limit)?;
                 chance::quantile(words::whole(self.new), slow, quantile_bp)
             }
-            Rule::RequestRate { min } => chance::rate(both, min),
+            Rule::RequestRate { min, .. } => chance::rate(both, min),
             Rule::LatencyShift { .. }
             | Rule::Cpu { .. }
             | Rule::Memory { .. }

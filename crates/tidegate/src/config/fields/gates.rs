@@ -123,7 +123,7 @@ pub(super) static GATES: Block = Block::of(
             "request_rate",
             gate(&Kind::Block(&REQUEST_RATE)),
             "{}",
-            "Requests that arrive, compared with what the share should bring.",
+            "Requests that arrive, compared with what the share should bring: a step passes only with the share that they show.",
         ),
         field(
             "custom",
@@ -231,9 +231,9 @@ static MEMORY: Block = Block::of(
 );
 
 static REQUEST_RATE: Block = Block::of(
-    "The new release gets the requests that its share should bring.",
+    "The new release gets the requests that its share should bring, and the stable one the others.",
     &[
-        field("min", LEVEL, "50%", "Smallest part of the expected rate."),
+        field("min", LEVEL, "50%", "Smallest part of what the share promises either release."),
         MIN_REQUESTS,
         MODE,
         METRIC,

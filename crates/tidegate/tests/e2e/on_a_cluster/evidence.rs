@@ -1,0 +1,202 @@
+//! Rollouts behind an `HTTPRoute`, judged by what a real Prometheus says.
+
+use serde_json::{Value, json};
+use tidegate_bed::{Access, ControlPlane};
+
+use super::{
+    mesh::{Mesh, copies, weights},
+    template,
+};
+use crate::support::{Project, Prometheus, until};
+
+/// A service behind a route, whose requests are counted.
+struct Shop {
+    project: Project,
+    admin: &'static Access,
+    namespace: String,
+    mesh: Mesh,
+    prometheus: Prometheus,
+}
+
+impl Shop {
+    /// With these steps and gates, each as YAML.
+    fn new(strategy: &str, gates: &str) -> Self {
+        let plane = ControlPlane::shared().expect("a control plane");
+        plane.install_gateway_api().expect("Gateway API");
+        let mut project = Project::new();
+        project.environment("KUBECONFIG", &plane.kubeconfig().to_string_lossy());
+        let (admin, namespace) = (plane.admin(), plane.namespace("judged").expect("a namespace"));
+        let mesh = Mesh::of(admin, &route(&namespace));
+        let prometheus = Prometheus::of(&project);
+        let shop = Self { project, admin, namespace, mesh, prometheus };
+        shop.objects();
+        shop.write(strategy, gates);
+        shop.prometheus.scrape_at(&[shop.mesh.port]);
+        shop
+    }
+
+    /// What its owner made.
+    fn objects(&self) {
+        let create = |group: &str, kind: &str, object: &Value| {
+            let path = format!("{group}/namespaces/{}/{kind}", self.namespace);
+            self.admin.create(&path, object).expect("made");
+        };
+        let service = json!({"metadata": {"name": "shop"}, "spec": {"selector": {"app": "shop"}, "ports": [{"port": 80}]}});
+        create("/api/v1", "services", &service);
+        let deployment = json!({
+            "metadata": {"name": "shop"},
+            "spec": {"replicas": 2, "selector": {"matchLabels": {"app": "shop"}}, "template": template(&image('a'), None)},
+        });
+        create("/apis/apps/v1", "deployments", &deployment);
+        let rules = json!([{"backendRefs": [{"name": "shop", "port": 80}]}]);
+        create(
+            "/apis/gateway.networking.k8s.io/v1",
+            "httproutes",
+            &json!({
+                "apiVersion": "gateway.networking.k8s.io/v1", "kind": "HTTPRoute",
+                "metadata": {"name": "shop"}, "spec": {"rules": rules},
+            }),
+        );
+        let ready = || {
+            let path = format!("/apis/apps/v1/namespaces/{}/deployments/shop", self.namespace);
+            self.admin.get(&path).is_ok_and(|object| object["status"]["readyReplicas"] == 2)
+        };
+        until(ready, || "the Deployment is not ready".to_owned());
+    }
+
+    fn write(&self, strategy: &str, gates: &str) {
+        let manifest = json!({
+            "apiVersion": "apps/v1", "kind": "Deployment",
+            "metadata": {"name": "shop"}, "spec": {"template": template(&image('a'), None)},
+        });
+        std::fs::write(self.project.root().join("deploy.yaml"), manifest.to_string()).expect("a manifest");
+        let counter = |more: &str| format!("'http_requests_total{{release=\"{{{{release}}}}\"{more}}}'");
+        let asked = format!(
+            "address: '{}', lookback: 30s, requests: {}, failures: {}",
+            self.prometheus.address(),
+            counter(""),
+            counter(",code=~\"5..\""),
+        );
+        let run = format!(
+            "{{manifest: deploy.yaml, namespace: {}, service: shop, replicas: 2, traffic: {{http_route: shop}}}}",
+            self.namespace
+        );
+        let text = format!(
+            "version: 1\nservices:\n  shop:\n    run: {{kubernetes: {run}}}\n    strategy: {strategy}\n    watch: 0s\n    \
+             metrics: {{requests: {{every: 500ms, fresh: 4s, prometheus: {{{asked}}}}}}}\n    gates: {{{gates}}}\n    \
+             judgement: {{warmup: 0s, max_dwell: 10s}}\n"
+        );
+        std::fs::write(self.project.config(), text).expect("a configuration");
+    }
+
+    /// Starts a rollout of another image; users come to both releases from then on.
+    fn begin(&self, letter: char) -> String {
+        let begun = self.project.run(&["deploy", "--detach", "--json", "--image", &image(letter)]);
+        let id = begun.code(0).json()["deployment"].as_str().expect("an id").to_owned();
+        let status = self.project.run(&["status", &id, "--json"]).code(0).json();
+        let tag = |key: &str| status[0][key].as_str().expect("a release").to_owned();
+        self.mesh.carries(&tag("release"), &tag("stable"));
+        id
+    }
+
+    /// The weight of the new release, in per cent, as the API server has it.
+    fn percent(&self) -> u64 {
+        let [preview, all] = weights(&self.admin.get(&route(&self.namespace)).expect("the route"));
+        (100 * preview + all / 2) / all
+    }
+
+    fn why(&self, id: &str) -> String {
+        self.project.run(&["why", id]).code(0).stdout.clone()
+    }
+
+    /// Waits until it stands at the end of a step and says this of what it waits for.
+    fn waits(&self, id: &str, said: &str) {
+        let held = || self.project.events(id).iter().any(|kind| kind == "held");
+        until(held, || self.project.run(&["history", id]).stdout);
+        until(|| self.why(id).contains(said), || self.why(id));
+    }
+}
+
+fn route(namespace: &str) -> String {
+    format!("/apis/gateway.networking.k8s.io/v1/namespaces/{namespace}/httproutes/shop")
+}
+
+fn image(letter: char) -> String {
+    format!("registry.example/shop@sha256:{}", letter.to_string().repeat(64))
+}
+
+#[test]
+fn a_release_whose_requests_begin_to_fail_goes_back_by_itself() {
+    let errors = "latency_p95: off, latency_p99: off, latency_shift: off, error_rate: {metric: requests, hold_max: 30s}";
+    let shop = Shop::new("{canary: {steps: [50%, 100%], bake: 20s}}", errors);
+    let id = shop.begin('b');
+    shop.project.reaches(&id, "canary_waiting");
+    assert_eq!(shop.percent(), 50);
+    shop.mesh.fails();
+    shop.project.reaches(&id, "rolled_back");
+    assert_eq!(shop.percent(), 0);
+    let why = shop.why(&id);
+    assert!(why.contains("error_rate") && why.contains("1 of 100 is allowed"), "{why}");
+}
+
+#[test]
+fn without_the_metrics_nothing_is_promoted_it_says_so_and_the_way_back_needs_none() {
+    let gates = "latency_p95: off, latency_p99: off, latency_shift: off, error_rate: {metric: requests, hold_max: 10m}";
+    let mut shop = Shop::new("{canary: {steps: [50%, 100%], bake: 6s}}", gates);
+    let id = shop.begin('b');
+    shop.project.reaches(&id, "canary_waiting");
+    shop.prometheus.kill();
+    shop.waits(&id, "no connection could be made");
+    assert_eq!((shop.project.state(&id).as_str(), shop.percent()), ("canary_evaluating", 50));
+    let waits = shop.project.run(&["status", &id]);
+    assert!(waits.code(0).stdout.contains("evidence"), "it says what it waits for: {}", waits.stdout);
+    // Until then nobody was asked to promote it, and an operator is not told to wait for Prometheus.
+    let asked = std::time::Instant::now();
+    shop.project.run(&["abort", &id, "--reason", "metrics are gone"]).code(0);
+    until(|| shop.percent() == 0, || shop.why(&id));
+    assert!(asked.elapsed() < std::time::Duration::from_secs(5), "{:?}", asked.elapsed());
+    shop.project.reaches(&id, "rolled_back");
+    let events = shop.project.events(&id);
+    assert!(events.iter().all(|kind| kind != "stage_passed" && kind != "promoted"), "{events:?}");
+}
+
+#[test]
+fn a_share_that_the_route_says_and_no_request_shows_is_waited_for_and_turned_back() {
+    let gates = "latency_p95: off, latency_p99: off, latency_shift: off, error_rate: off, \
+                 request_rate: {metric: requests, hold_max: 5s}";
+    let shop = Shop::new("{canary: {steps: [20%, 100%], bake: 4s}}", gates);
+    shop.mesh.follows(false);
+    let id = shop.begin('b');
+    shop.waits(&id, "asked 20 %, observed 0 % of ");
+    assert_eq!((shop.project.state(&id).as_str(), shop.percent()), ("canary_evaluating", 20));
+    shop.project.reaches(&id, "rolled_back");
+    assert_eq!(shop.percent(), 0);
+    let why = shop.why(&id);
+    assert!(why.contains("asked 20 %, observed 0 % of ") && why.contains("what the route says"), "{why}");
+
+    // A mesh that is told of it late is waited for, and then it goes on.
+    let id = shop.begin('c');
+    shop.waits(&id, "asked 20 %, observed 0 % of ");
+    shop.mesh.follows(true);
+    shop.project.reaches(&id, "verified");
+}
+
+#[test]
+fn copies_that_a_mesh_sends_are_judged_by_the_metrics_of_who_answers_them() {
+    let errors = "latency_p95: off, latency_p99: off, latency_shift: off, request_rate: off, \
+                  error_rate: {metric: requests, hold_max: 30s}";
+    let phase = "{canary: {steps: [50%, 100%], bake: 20s}}\n    shadow: {share: 50%, bake: 20s}";
+    let shop = Shop::new(phase, errors);
+    let plan = shop.project.run(&["plan", "--image", &image('b')]);
+    plan.code(0).says("compares no answers").says("step's share is what was read back");
+    let id = shop.begin('b');
+    shop.project.reaches(&id, "canary_waiting");
+    let route = shop.admin.get(&route(&shop.namespace)).expect("the route");
+    assert_eq!((copies(&route), shop.percent()), (50, 0));
+    shop.mesh.fails();
+    shop.project.reaches(&id, "rolled_back");
+    let why = shop.why(&id);
+    assert!(why.contains("error_rate") && why.contains("shadow 50 %"), "{why}");
+    let status = shop.project.run(&["status", &id, "--json"]).code(0).json();
+    assert_eq!(status[0]["largest_share_basis_points"], 0, "no user got an answer of it: {status}");
+}
