@@ -67,6 +67,22 @@ impl Kind {
         self.words().2
     }
 
+    /// Whether objects of this kind are known by a watch. What a rollout reads once or twice is asked for, and no role of ours
+    /// allows to watch it.
+    pub(crate) const fn is_watched(self) -> bool {
+        matches!(
+            self,
+            Self::ArgoRollout
+                | Self::Deployment
+                | Self::HttpRoute
+                | Self::Ingress
+                | Self::Pod
+                | Self::ReplicaSet
+                | Self::Service
+                | Self::VirtualService
+        )
+    }
+
     /// `deployments.apps`, as roles name it.
     pub(crate) fn rule(self) -> String {
         let (group, _, _, plural) = self.words();

@@ -100,3 +100,34 @@ fn rule(kind: Kind, verbs: &[&str]) -> Value {
     let resource = kind.resource();
     json!({"apiGroups": [resource.group], "resources": [resource.plural], "verbs": verbs})
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whatever_is_known_by_a_watch_may_be_watched_and_nothing_else_may() {
+        let traffic = [
+            Traffic::HttpRoute { name: String::new() },
+            Traffic::VirtualService { name: String::new() },
+            Traffic::Ingress { name: String::new() },
+        ];
+        let brought = [
+            Belonging::Budget,
+            Belonging::Network,
+            Belonging::Autoscaler,
+            Belonging::ConfigMap,
+            Belonging::Rollout,
+            Belonging::Secret,
+        ];
+        let all: Vec<_> = ALWAYS
+            .into_iter()
+            .chain(traffic.iter().flat_map(rules))
+            .chain(brought.iter().flat_map(|belonging| belonging.rules()).copied())
+            .collect();
+        for (kind, _) in &all {
+            let may = all.iter().any(|(of, verbs)| of == kind && verbs.contains(&"watch"));
+            assert_eq!(kind.is_watched(), may, "{}", kind.rule());
+        }
+    }
+}

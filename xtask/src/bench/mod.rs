@@ -22,4 +22,5 @@ pub(crate) const ALL: &[Trial] = &[
     restart::TRIAL,
     turnback::TRIAL,
     kube::TRIAL,
+    kube::churn::TRIAL,
 ];

@@ -198,6 +198,7 @@ impl NamespaceView {
                 watched.kept.get(name).map_or(Remembered::Nothing, |kept| Remembered::Object(kept.object()))
             }
             Some(_) => Remembered::Unsure,
+            None if !kind.is_watched() => Remembered::Unsure,
             None => {
                 drop(known);
                 self.watch_kind(kind);

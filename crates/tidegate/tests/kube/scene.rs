@@ -118,8 +118,10 @@ impl Scene {
     pub(crate) fn controller_with(&self, data: &str, more: &[&str]) -> Controller {
         let log = self.folder.path().join(format!("{data}.log"));
         let file = fs::OpenOptions::new().create(true).append(true).open(&log).expect("a log");
+        let lease: &[&str] = if more.contains(&"--lease") { &[] } else { &["--lease", "3"] };
         let child = Command::new(PROGRAM)
-            .args(["controller", "--lease", "3", "--namespace", &self.namespace])
+            .args(["controller", "--namespace", &self.namespace])
+            .args(lease)
             .args(["--lease-namespace", &self.namespace])
             .arg("--data")
             .arg(self.folder.path().join(data))

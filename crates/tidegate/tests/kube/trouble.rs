@@ -10,8 +10,11 @@ use tidegate_bed::{Middleman, Rule, Spoil, Verb};
 
 use crate::scene::Scene;
 
-/// Shorter than the lease of a test, 3 s, less what is left of it for the renewal that is due.
-const BLIP: Duration = Duration::from_millis(1_200);
+/// Much shorter than [`LEASE`], and longer than a renewal waits for the next.
+const BLIP: Duration = Duration::from_millis(1_500);
+
+/// Seconds. Its holder renews it every sixth of that, and stops a quarter of it early.
+const LEASE: &str = "8";
 
 fn answered(status: u16, reason: &'static str) -> Spoil {
     Spoil::Answered { status, reason, message: "trouble", retry_after_s: (status == 429).then_some(1) }
@@ -34,7 +37,7 @@ fn half(scene: &Scene, bake: &str) -> Value {
 fn goes_on(name: &str, rule: &Rule) {
     let mut scene = Scene::new("blip");
     let middleman = between(&mut scene);
-    let _controller = scene.controller("a");
+    let _controller = scene.controller_with("a", &["--lease", LEASE]);
     scene.apply('a', &json!({}));
     scene.until_state("verified");
     let holder = scene.until_held(None);

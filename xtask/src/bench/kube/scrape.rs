@@ -14,7 +14,7 @@ use std::time::{Duration, UNIX_EPOCH};
 use anyhow::{Context, bail};
 
 use super::exporter::Exporter;
-use super::{Bed, PATIENCE, quantile, request, submit_all, until_ended};
+use super::{Asked, Bed, PATIENCE, quantile, request, submit_all, until_ended};
 use crate::answer::{items, text};
 use crate::dice::Dice;
 use crate::figures::Figure;
@@ -30,7 +30,8 @@ pub(super) fn measure(
     let exporter = Exporter::start()?;
     let names: Vec<String> = numbers.clone().map(|number| format!("s{number}")).collect();
     let prometheus = Prometheus::start(&house.root().join("prometheus"), exporter.port(), &names)?;
-    let asked = request(house, bed, "scraped", 600, &metric(&prometheus))?;
+    let asked =
+        request(house, bed, &Asked { name: "scraped", bake: 600, watch: 0, more: &metric(&prometheus) })?;
     let ids = submit_all(house, &asked, numbers)?;
     for (id, name) in ids.iter().zip(&names) {
         let status = house.json(&["status", id])?;
