@@ -186,7 +186,7 @@ impl KubernetesTarget {
     /// In every place that the order concerns at once: trouble in one keeps no other from turning back.
     async fn effect(&self, order: &Order) -> Result<Outcome, EffectError> {
         if order.plan.release.spec.kind == guard::KIND {
-            return guard::effect(self, order).await;
+            return guard::effect(self, order).boxed().await;
         }
         let placed = self.placed(&order.plan)?;
         let Placed { new: places, stable, .. } = &*placed;
@@ -205,7 +205,7 @@ impl KubernetesTarget {
         }
         if matches!(order.effect, Effect::Measure { .. }) {
             for rollout in rollouts.iter().filter(|rollout| self.is_time(rollout)) {
-                rollout.keep_up().await;
+                rollout.keep_up().boxed().await;
             }
         }
         self.reading(&order.plan, &rollouts).map(Outcome::Read)
@@ -286,7 +286,7 @@ impl KubernetesTarget {
             return Ok(Arc::clone(cluster));
         }
         // Not under the lock: another cluster's way back is not to wait for this one's credentials.
-        let cluster = Arc::new(Cluster::connect(address, self.held.as_ref()).await?);
+        let cluster = Arc::new(Cluster::connect(address, self.held.as_ref()).boxed().await?);
         Ok(Arc::clone(clusters().entry(address.clone()).or_insert(cluster)))
     }
 }
@@ -328,17 +328,21 @@ impl Rollout<'_> {
         if !matches!(effect, Effect::Build | Effect::Restore { .. }) {
             self.cluster.view(self.namespace()).listed().await;
         }
-        match *effect {
-            Effect::Check => self.check().await,
-            Effect::Build => self.build().await,
-            Effect::Scale { instances, generation, share } => self.scale(instances, generation, share).await,
-            Effect::Shift { share, mirror, generation } => self.shift(share, mirror, generation).await,
-            Effect::Measure { .. } => self.look_after().await,
-            Effect::Promote { generation } => self.promote(generation).await,
-            Effect::Restore { generation } => self.restore(generation).await,
-            Effect::Retire { new, generation } => self.retire(new, generation).await,
-            Effect::Wake { .. } => Ok(()),
-        }
+        // Each in a box of its own: the look that is taken twice a second needs no room for the longest of them.
+        let done = match *effect {
+            Effect::Check => self.check().boxed(),
+            Effect::Build => self.build().boxed(),
+            Effect::Scale { instances, generation, share } => {
+                self.scale(instances, generation, share).boxed()
+            }
+            Effect::Shift { share, mirror, generation } => self.shift(share, mirror, generation).boxed(),
+            Effect::Measure { .. } => self.look_after().boxed(),
+            Effect::Promote { generation } => self.promote(generation).boxed(),
+            Effect::Restore { generation } => self.restore(generation).boxed(),
+            Effect::Retire { new, generation } => self.retire(new, generation).boxed(),
+            Effect::Wake { .. } => return Ok(()),
+        };
+        done.await
     }
 
     fn namespace(&self) -> &str {
