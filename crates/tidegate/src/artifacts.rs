@@ -4,6 +4,7 @@ use std::{
     fs::{self, File},
     io::Write,
     path::{Path, PathBuf},
+    sync::atomic::{AtomicU64, Ordering},
 };
 
 use sha2::{Digest, Sha256};
@@ -60,7 +61,10 @@ pub(crate) fn write(directory: &Path, history: &[Recorded]) -> Result<Vec<PathBu
 /// Writes beside the place and renames, so that nobody reads half a file. What is there already is left alone: the
 /// newest artifacts are asked for at every start.
 fn replace(path: &Path, value: &serde_json::Value) -> Result<PathBuf, Fault> {
-    let half = path.with_extension("json.part");
+    // The engine and the command line may write the same file at once, each its own half.
+    static HALVES: AtomicU64 = AtomicU64::new(0);
+    let number = HALVES.fetch_add(1, Ordering::Relaxed);
+    let half = path.with_extension(format!("json.{}-{number}.part", std::process::id()));
     let mut text = serde_json::to_vec_pretty(value).map_err(Fault::internal)?;
     text.push(b'\n');
     if fs::read(path).is_ok_and(|there| there == text) {
@@ -72,10 +76,38 @@ fn replace(path: &Path, value: &serde_json::Value) -> Result<PathBuf, Fault> {
         file.sync_all()?;
         fs::rename(&half, path)
     };
-    write().map_err(|error| trouble(path, &error))?;
+    write().map_err(|error| {
+        drop(fs::remove_file(&half));
+        trouble(path, &error)
+    })?;
     Ok(path.to_owned())
 }
 
 fn trouble(path: &Path, error: &std::io::Error) -> Fault {
     Fault::trouble(format!("cannot write {}: {error}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_writes_the_same_file_at_once_succeeds_and_leaves_nothing_else() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("deployment_shop-1.json");
+        std::thread::scope(|scope| {
+            for writer in 0..4 {
+                let path = &path;
+                scope.spawn(move || {
+                    for number in 0..25 {
+                        replace(path, &serde_json::json!([writer, number])).expect("written");
+                    }
+                });
+            }
+        });
+        let there: Vec<_> = fs::read_dir(folder.path()).expect("a folder").flatten().collect();
+        assert_eq!(there.len(), 1, "{there:?}");
+        let last: [u32; 2] = serde_json::from_slice(&fs::read(&path).expect("a file")).expect("JSON");
+        assert_eq!(last[1], 24);
+    }
 }
