@@ -166,6 +166,10 @@ pub enum Traffic {
     VirtualService {
         /// Its name.
         name: String,
+        /// The `DestinationRule` of the users' Service, by name: releases are then told apart by subsets of that host and not by
+        /// hosts of their own. Journals of before know none.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        destination_rule: Option<String>,
     },
     /// Annotations of a second Ingress for ingress-nginx.
     Ingress {
