@@ -450,6 +450,10 @@ mod tests {
         });
         let spec: KubernetesSpec = serde_json::from_value(old).unwrap();
         assert_eq!(spec.belongings, Belongings::default());
+        let by_hosts = Traffic::VirtualService { name: "shop".to_owned(), destination_rule: None };
+        let old = json!({"virtual_service": {"name": "shop"}});
+        assert_eq!(serde_json::to_value(&by_hosts).unwrap(), old, "and an older one reads it");
+        assert_eq!(serde_json::from_value::<Traffic>(old).unwrap(), by_hosts);
     }
 
     #[test]

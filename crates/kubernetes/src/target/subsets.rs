@@ -127,7 +127,8 @@ impl Rollout<'_> {
         let (stable, new) = (stable.selector(), self.new.selector());
         // A deployment that was given up may have left its subset, and a share for it, which is not for these pods.
         let there = self.object(lane, Kind::DestinationRule, rule).await?;
-        let left = there.and_then(|object| destination_rule::labels(&object, NEW)).unwrap_or_else(|| new.clone());
+        let left =
+            there.and_then(|object| destination_rule::labels(&object, NEW)).unwrap_or_else(|| new.clone());
         if self.write_subsets(lane, rule, &both(Some(&stable), Some(&left)), fence).await?.is_some() {
             tokio::time::sleep(SPREAD).await;
         }
@@ -180,7 +181,11 @@ impl Rollout<'_> {
         let (of_stable, new) = (stable.selector(), self.new.selector());
         match self.write_subsets(lane, rule, &both(Some(&of_stable), Some(&new)), fence).await {
             Err(EffectError::Gone(what)) => {
-                tracing::warn!(service = self.plan.service, what, "it is gone: users come in by the Service alone");
+                tracing::warn!(
+                    service = self.plan.service,
+                    what,
+                    "it is gone: users come in by the Service alone"
+                );
                 self.serve(lane, Serves::Only(stable), fence).await?;
                 self.route_at_rest(lane, fence).await
             }

@@ -48,10 +48,7 @@ fn weights(route: &Value) -> BTreeMap<String, u64> {
     let one = |entry: &Value| {
         let destination = &entry["destination"];
         assert_eq!(destination["host"], "shop", "{entry}");
-        (
-            destination["subset"].as_str().unwrap_or_default().to_owned(),
-            entry["weight"].as_u64().unwrap_or(1),
-        )
+        (destination["subset"].as_str().unwrap_or_default().to_owned(), entry["weight"].as_u64().unwrap_or(1))
     };
     list.iter().map(one).collect()
 }
@@ -144,7 +141,9 @@ async fn subsets_are_there_while_the_route_names_them_and_nobody_reaches_the_new
     let mut scene = by_subsets(2).await;
     let (route_before, rule_before, pods) = (scene.route()["spec"].clone(), rule(&scene), scene.pods());
     let from = version(&rule_before);
-    let get = |group: &str, plural: &str, name: &str| scene.admin().get(&scene.path(group, plural, name)).expect("one");
+    let get = |group: &str, plural: &str, name: &str| {
+        scene.admin().get(&scene.path(group, plural, name)).expect("one")
+    };
     let now = BTreeMap::from([
         ("virtualservices/shop".to_owned(), scene.route()),
         ("destinationrules/shop-rule".to_owned(), rule_before.clone()),
@@ -187,7 +186,10 @@ async fn subsets_are_there_while_the_route_names_them_and_nobody_reaches_the_new
     assert_eq!(still, pods, "never restarted");
     scene.must(&plan, Effect::Retire { new: false, generation: plan.generation(95) }).await;
     assert_eq!(scene.selector(), json!({"app": "shop", "tidegate.dev/release": "two-1"}));
-    assert_eq!((scene.route()["spec"].clone(), rule(&scene)["spec"].clone()), (route_before, rule_before["spec"].clone()));
+    assert_eq!(
+        (scene.route()["spec"].clone(), rule(&scene)["spec"].clone()),
+        (route_before, rule_before["spec"].clone())
+    );
     let ours = rule(&scene)["metadata"]["managedFields"].to_string().contains("\"tidegate\"");
     assert!(!ours, "and his to change");
 
@@ -196,7 +198,8 @@ async fn subsets_are_there_while_the_route_names_them_and_nobody_reaches_the_new
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_rule_that_was_applied_anew_gets_its_subsets_back_and_one_that_was_deleted_keeps_nobody_from_returning() {
+async fn a_rule_that_was_applied_anew_gets_its_subsets_back_and_one_that_was_deleted_keeps_nobody_from_returning()
+ {
     let scene = by_subsets(1).await;
     let plan = scene.plan(scene.release("new-1", None), Some(scene.adopted().await));
     scene.begin(&plan).await;
