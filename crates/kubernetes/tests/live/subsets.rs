@@ -64,8 +64,24 @@ fn version(object: &Value) -> u64 {
     object["metadata"]["resourceVersion"].as_str().and_then(|text| text.parse().ok()).expect("a version")
 }
 
+/// The objects as they are now, and the version from which they change.
+fn beginning(scene: &Scene) -> (u64, BTreeMap<String, Value>) {
+    let names = ["shop", "shop-rule", "shop", "shop"];
+    let read = |((group, plural), name): ((&str, &str), &str)| {
+        let object = scene.admin().get(&scene.path(group, plural, name)).expect("an object");
+        (format!("{plural}/{name}"), object)
+    };
+    let now: BTreeMap<String, Value> = WATCHED.into_iter().zip(names).map(read).collect();
+    (version(&now["destinationrules/shop-rule"]), now)
+}
+
 /// Looks at all objects as they were after every change since `from`; answers how many there were.
-async fn history(scene: &Scene, from: u64, mut now: BTreeMap<String, Value>) -> usize {
+async fn history(
+    scene: &Scene,
+    from: u64,
+    mut now: BTreeMap<String, Value>,
+    look: impl Fn(&World<'_>),
+) -> usize {
     let (admin, namespace) = (scene.plane.admin(), scene.namespace.clone());
     let told = tokio::task::spawn_blocking(move || {
         let mut told: Vec<(u64, String, Option<Value>)> = Vec::new();
@@ -93,7 +109,7 @@ async fn history(scene: &Scene, from: u64, mut now: BTreeMap<String, Value>) -> 
             Some(object) => drop(now.insert(key, object)),
             None => drop(now.remove(&key)),
         }
-        World(&now).is_whole();
+        look(&World(&now));
     }
     changes
 }
@@ -140,16 +156,7 @@ impl World<'_> {
 async fn subsets_are_there_while_the_route_names_them_and_nobody_reaches_the_new_release_unasked() {
     let mut scene = by_subsets(2).await;
     let (route_before, rule_before, pods) = (scene.route()["spec"].clone(), rule(&scene), scene.pods());
-    let from = version(&rule_before);
-    let get = |group: &str, plural: &str, name: &str| {
-        scene.admin().get(&scene.path(group, plural, name)).expect("one")
-    };
-    let now = BTreeMap::from([
-        ("virtualservices/shop".to_owned(), scene.route()),
-        ("destinationrules/shop-rule".to_owned(), rule_before.clone()),
-        ("services/shop".to_owned(), get("/api/v1", "services", "shop")),
-        ("deployments/shop".to_owned(), scene.deployment("shop")),
-    ]);
+    let (from, now) = beginning(&scene);
 
     // One is turned back in the middle.
     let plan = scene.plan(scene.release("one-1", None), Some(scene.adopted().await));
@@ -193,8 +200,36 @@ async fn subsets_are_there_while_the_route_names_them_and_nobody_reaches_the_new
     let ours = rule(&scene)["metadata"]["managedFields"].to_string().contains("\"tidegate\"");
     assert!(!ours, "and his to change");
 
-    let changes = history(&scene, from, now).await;
+    let changes = history(&scene, from, now, |world| world.is_whole()).await;
     assert!(changes > 20, "{changes}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_share_of_a_deployment_that_was_given_up_is_never_the_next_release_s() {
+    let mut scene = by_subsets(1).await;
+    let (from, now) = beginning(&scene);
+    let stable = scene.adopted().await;
+    let plan = scene.plan(scene.release("one-1", None), Some(stable.clone()));
+    scene.begin(&plan).await;
+    scene.expose(&plan, Share::percent(50), 1).await;
+    scene.turn = 2;
+    let plan = scene.plan(scene.release("two-1", None), Some(stable));
+    scene.begin(&plan).await;
+    assert_eq!(split(&scene), (100, 0));
+    assert!(scene.selector()["pod-template-hash"].is_string(), "only stable serves: {}", scene.selector());
+    let subsets = rule(&scene)["spec"]["subsets"].to_string();
+    assert!(subsets.contains("two-1") && !subsets.contains("one-1"), "{subsets}");
+    scene.expose(&plan, Share::percent(5), 1).await;
+    history(&scene, from, now, |world| {
+        let rule = world.0["destinationrules/shop-rule"]["spec"].to_string();
+        let given = weights(&world.0["virtualservices/shop"]).get("tidegate-new").copied().unwrap_or(0);
+        assert!(given < 50 || !rule.contains("two-1"), "{rule}");
+    })
+    .await;
+    scene.must(&plan, Effect::Restore { generation: plan.generation(50) }).await;
+    scene.must(&plan, Effect::Retire { new: true, generation: plan.generation(60) }).await;
+    assert_eq!(weights(&scene.route()), BTreeMap::from([(String::new(), 1)]), "no subset is named");
+    assert_eq!(rule(&scene)["spec"], users_rule("shop")["spec"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
