@@ -65,23 +65,18 @@ fn version(object: &Value) -> u64 {
 }
 
 /// The objects as they are now, and the version from which they change.
-fn beginning(scene: &Scene) -> (u64, BTreeMap<String, Value>) {
+fn beginning(scene: &Scene) -> (u64, World) {
     let names = ["shop", "shop-rule", "shop", "shop"];
     let read = |((group, plural), name): ((&str, &str), &str)| {
         let object = scene.admin().get(&scene.path(group, plural, name)).expect("an object");
         (format!("{plural}/{name}"), object)
     };
-    let now: BTreeMap<String, Value> = WATCHED.into_iter().zip(names).map(read).collect();
+    let now: World = WATCHED.into_iter().zip(names).map(read).collect();
     (version(&now["destinationrules/shop-rule"]), now)
 }
 
 /// Looks at all objects as they were after every change since `from`; answers how many there were.
-async fn history(
-    scene: &Scene,
-    from: u64,
-    mut now: BTreeMap<String, Value>,
-    look: impl Fn(&World<'_>),
-) -> usize {
+async fn history(scene: &Scene, from: u64, mut now: World, look: impl Fn(&World)) -> usize {
     let (admin, namespace) = (scene.plane.admin(), scene.namespace.clone());
     let told = tokio::task::spawn_blocking(move || {
         let mut told: Vec<(u64, String, Option<Value>)> = Vec::new();
@@ -109,46 +104,43 @@ async fn history(
             Some(object) => drop(now.insert(key, object)),
             None => drop(now.remove(&key)),
         }
-        look(&World(&now));
+        look(&now);
     }
     changes
 }
 
-/// All objects at one moment.
-struct World<'a>(&'a BTreeMap<String, Value>);
+/// All objects at one moment, by kind and name.
+type World = BTreeMap<String, Value>;
 
-impl World<'_> {
-    /// Every request has somewhere to go, and none goes where it was not sent.
-    fn is_whole(&self) {
-        let (route, rule) = (&self.0["virtualservices/shop"], &self.0["destinationrules/shop-rule"]);
-        let selector = self.0["services/shop"]["spec"]["selector"].as_object().expect("a selector");
-        let mut spec = rule["spec"].clone();
-        let all = spec["subsets"].as_array_mut().expect("subsets");
-        let subsets: BTreeMap<String, Map<String, Value>> = all
-            .iter()
-            .map(|one| {
-                let labels = one["labels"].as_object().cloned().unwrap_or_default();
-                (one["name"].as_str().unwrap_or_default().to_owned(), labels)
-            })
-            .collect();
-        all.retain(|one| !one["name"].as_str().unwrap_or_default().starts_with("tidegate-"));
-        assert_eq!(spec, users_rule("shop")["spec"], "what is not ours stays");
-        let with_pods: Vec<&str> = self
-            .0
-            .iter()
-            .filter(|(key, object)| key.starts_with("deployments/") && object["spec"]["replicas"] != 0)
-            .map(|(key, _)| key.as_str())
-            .collect();
-        for (subset, weight) in weights(route) {
-            if subset.is_empty() {
-                let narrow = selector.len() > 1;
-                assert!(narrow || with_pods.len() < 2, "users reach both: {selector:?}, {with_pods:?}");
-                continue;
-            }
-            let labels = subsets.get(&subset).unwrap_or_else(|| panic!("no subset {subset}: {rule}"));
-            let reached = selector.iter().all(|(key, value)| key == "app" || labels.get(key) == Some(value));
-            assert!(weight == 0 || reached, "{weight} to {subset} {labels:?} of {selector:?}");
+/// Every request has somewhere to go, and none goes where it was not sent.
+fn is_whole(world: &World) {
+    let (route, rule) = (&world["virtualservices/shop"], &world["destinationrules/shop-rule"]);
+    let selector = world["services/shop"]["spec"]["selector"].as_object().expect("a selector");
+    let mut spec = rule["spec"].clone();
+    let all = spec["subsets"].as_array_mut().expect("subsets");
+    let subsets: BTreeMap<String, Map<String, Value>> = all
+        .iter()
+        .map(|one| {
+            let labels = one["labels"].as_object().cloned().unwrap_or_default();
+            (one["name"].as_str().unwrap_or_default().to_owned(), labels)
+        })
+        .collect();
+    all.retain(|one| !one["name"].as_str().unwrap_or_default().starts_with("tidegate-"));
+    assert_eq!(spec, users_rule("shop")["spec"], "what is not ours stays");
+    let with_pods: Vec<&str> = world
+        .iter()
+        .filter(|(key, object)| key.starts_with("deployments/") && object["spec"]["replicas"] != 0)
+        .map(|(key, _)| key.as_str())
+        .collect();
+    for (subset, weight) in weights(route) {
+        if subset.is_empty() {
+            let narrow = selector.len() > 1;
+            assert!(narrow || with_pods.len() < 2, "users reach both: {selector:?}, {with_pods:?}");
+            continue;
         }
+        let labels = subsets.get(&subset).unwrap_or_else(|| panic!("no subset {subset}: {rule}"));
+        let reached = selector.iter().all(|(key, value)| key == "app" || labels.get(key) == Some(value));
+        assert!(weight == 0 || reached, "{weight} to {subset} {labels:?} of {selector:?}");
     }
 }
 
@@ -200,7 +192,7 @@ async fn subsets_are_there_while_the_route_names_them_and_nobody_reaches_the_new
     let ours = rule(&scene)["metadata"]["managedFields"].to_string().contains("\"tidegate\"");
     assert!(!ours, "and his to change");
 
-    let changes = history(&scene, from, now, |world| world.is_whole()).await;
+    let changes = history(&scene, from, now, is_whole).await;
     assert!(changes > 20, "{changes}");
 }
 
@@ -221,8 +213,8 @@ async fn the_share_of_a_deployment_that_was_given_up_is_never_the_next_release_s
     assert!(subsets.contains("two-1") && !subsets.contains("one-1"), "{subsets}");
     scene.expose(&plan, Share::percent(5), 1).await;
     history(&scene, from, now, |world| {
-        let rule = world.0["destinationrules/shop-rule"]["spec"].to_string();
-        let given = weights(&world.0["virtualservices/shop"]).get("tidegate-new").copied().unwrap_or(0);
+        let rule = world["destinationrules/shop-rule"]["spec"].to_string();
+        let given = weights(&world["virtualservices/shop"]).get("tidegate-new").copied().unwrap_or(0);
         assert!(given < 50 || !rule.contains("two-1"), "{rule}");
     })
     .await;
