@@ -52,6 +52,7 @@ pub(crate) fn draft<'a>(
         preview: green.as_ref().and_then(preview),
         namespace: owner.namespace.to_owned(),
         replicas,
+        destination_rule: routes.rule,
         traffic: routes.route,
         testers,
         adopt: adopt(owner, &strategy, report),

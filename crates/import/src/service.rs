@@ -33,6 +33,8 @@ pub(crate) struct Draft {
     pub(crate) namespace: String,
     pub(crate) replicas: u32,
     pub(crate) traffic: Option<(&'static str, String)>,
+    /// The `DestinationRule` whose subsets tell releases apart.
+    pub(crate) destination_rule: Option<String>,
     pub(crate) testers: Testers,
     /// The Rollout whose pods serve until the first deployment.
     pub(crate) adopt: Option<String>,
@@ -190,7 +192,11 @@ impl Draft {
         }
         run.put("replicas", plain(self.replicas));
         if let Some((kind, name)) = &self.traffic {
-            run.put("traffic", map([(kind, text(name.clone()))]));
+            let mut traffic = map([(kind, text(name.clone()))]);
+            if let Some(rule) = &self.destination_rule {
+                traffic.put("destination_rule", text(rule.clone()));
+            }
+            run.put("traffic", traffic);
         }
         if let Some(testers) = self.testers.value() {
             run.put("testers", testers);

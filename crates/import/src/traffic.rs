@@ -3,6 +3,7 @@
 use crate::{
     difference::Report,
     field::Field,
+    form,
     objects::{Object, Objects},
     testers::{self, Testers},
 };
@@ -15,6 +16,8 @@ const GATEWAY_API: &str = "argoproj-labs/gatewayAPI";
 pub(crate) struct Routes {
     /// The key under `traffic`, and the object's name.
     pub(crate) route: Option<(&'static str, String)>,
+    /// The `DestinationRule` that goes with a `VirtualService`.
+    pub(crate) rule: Option<String>,
     /// The host that a `DestinationRule` splits.
     pub(crate) host: Option<String>,
     /// Whether weights were moved there, whatever is moved here.
@@ -39,7 +42,7 @@ pub(crate) fn routes(
         return Routes::default();
     };
     let mut found: Vec<(&'static str, String)> = Vec::new();
-    let mut host = None;
+    let (mut host, mut rule) = (None, None);
     let mut testers = Testers::default();
     if let Some(istio) = routing.get("istio") {
         let one = istio.get("virtualService").into_iter();
@@ -47,8 +50,8 @@ pub(crate) fn routes(
         for service in one.chain(several) {
             found.extend(service.text_at("name").map(|name| ("virtual_service", bare(name, owner))));
         }
-        if let Some(rule) = istio.get("destinationRule") {
-            host = subsets(&rule, objects, owner, report);
+        if let Some(field) = istio.get("destinationRule") {
+            (rule, host) = subsets(&field, objects, owner, report);
         }
     }
     if let Some(nginx) = routing.get("nginx") {
@@ -68,6 +71,7 @@ pub(crate) fn routes(
     let routed = !routing.entries().is_empty();
     let mut found = found.into_iter();
     let route = found.next();
+    let rule = rule.filter(|_| route.as_ref().is_some_and(|(kind, _)| *kind == "virtual_service"));
     let more: Vec<String> = found.map(|(_, name)| format!("`{name}`")).collect();
     if let (Some((_, first)), false) = (&route, more.is_empty()) {
         let theirs = format!("weights of several routes: `{first}`, {}", more.join(", "));
@@ -77,7 +81,7 @@ pub(crate) fn routes(
             format!("only `{first}` is moved: the others would keep all users on the old release"),
         );
     }
-    Routes { route, host, routed, testers }
+    Routes { route, rule, host, routed, testers }
 }
 
 /// A name without the namespace that may stand before it.
@@ -86,22 +90,32 @@ fn bare(name: &str, owner: &Object<'_>) -> String {
     of_namespace.map_or(name, |(_, name)| name).to_owned()
 }
 
-/// The host whose subsets are split.
+/// The `DestinationRule` whose subsets tell the releases apart, and its host.
 fn subsets(
     rule: &Field<'_>,
     objects: &Objects<'_>,
     owner: &Object<'_>,
     report: &mut Report,
-) -> Option<String> {
+) -> (Option<String>, Option<String>) {
     let name = rule.text_at("name").unwrap_or_default();
-    report.error(
+    if !form::is_object(name) {
+        report.error(
+            rule,
+            "the labels of two subsets are edited to tell stable and canary apart",
+            "not written: the rule has no name that an object can have",
+        );
+        return (None, None);
+    }
+    report.warn(
         rule,
-        "the labels of two subsets are edited to tell stable and canary apart",
-        "only destinations that name a Service and no subset are moved: take `subset` out of the VirtualService, and the Rollout cannot be adopted as it is",
+        "the labels of two subsets, which the routes name for good, are edited to tell stable and canary apart",
+        "`destination_rule`: the routes name subsets of Tidegate's own, `tidegate-stable` and `tidegate-new`, and only while a rollout runs; take `subset` out of the VirtualService before, and the Rollout cannot be adopted as it is",
     );
-    let found = objects.named("DestinationRule", name, owner.namespace)?;
-    let host = found.field.text_at("spec.host")?;
-    Some(host.split('.').next().unwrap_or(host).to_owned())
+    let host = objects.named("DestinationRule", name, owner.namespace).and_then(|found| {
+        let host = found.field.text_at("spec.host")?;
+        Some(host.split('.').next().unwrap_or(host).to_owned())
+    });
+    (Some(name.to_owned()), host)
 }
 
 fn gateway(plugins: &Field<'_>, found: &mut Vec<(&'static str, String)>, report: &mut Report) {

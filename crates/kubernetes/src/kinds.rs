@@ -9,6 +9,7 @@ pub(crate) enum Kind {
     ArgoRollout,
     ConfigMap,
     Deployment,
+    DestinationRule,
     Event,
     HorizontalPodAutoscaler,
     HttpRoute,
@@ -32,6 +33,7 @@ impl Kind {
             Self::ArgoRollout => ("argoproj.io", "v1alpha1", "Rollout", "rollouts"),
             Self::ConfigMap => ("", "v1", "ConfigMap", "configmaps"),
             Self::Deployment => ("apps", "v1", "Deployment", "deployments"),
+            Self::DestinationRule => ("networking.istio.io", "v1", "DestinationRule", "destinationrules"),
             Self::Event => ("events.k8s.io", "v1", "Event", "events"),
             Self::HorizontalPodAutoscaler => {
                 ("autoscaling", "v2", "HorizontalPodAutoscaler", "horizontalpodautoscalers")
@@ -74,6 +76,7 @@ impl Kind {
             self,
             Self::ArgoRollout
                 | Self::Deployment
+                | Self::DestinationRule
                 | Self::HttpRoute
                 | Self::Ingress
                 | Self::Pod

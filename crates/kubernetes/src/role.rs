@@ -89,7 +89,14 @@ fn rules(traffic: &Traffic) -> Vec<(Kind, &'static [&'static str])> {
     match traffic {
         Traffic::Service => Vec::new(),
         Traffic::HttpRoute { .. } => vec![(Kind::HttpRoute, &["get", "list", "watch", "patch"])],
-        Traffic::VirtualService { .. } => vec![(Kind::VirtualService, &["get", "list", "watch", "patch"])],
+        Traffic::VirtualService { destination_rule, .. } => {
+            let all: &[Kind] = if destination_rule.is_some() {
+                &[Kind::VirtualService, Kind::DestinationRule]
+            } else {
+                &[Kind::VirtualService]
+            };
+            all.iter().map(|kind| (*kind, &["get", "list", "watch", "patch"][..])).collect()
+        }
         Traffic::Ingress { .. } => {
             vec![(Kind::Ingress, &["get", "list", "watch", "create", "patch", "delete"])]
         }
@@ -109,7 +116,7 @@ mod tests {
     fn whatever_is_known_by_a_watch_may_be_watched_and_nothing_else_may() {
         let traffic = [
             Traffic::HttpRoute { name: String::new() },
-            Traffic::VirtualService { name: String::new() },
+            Traffic::VirtualService { name: String::new(), destination_rule: Some(String::new()) },
             Traffic::Ingress { name: String::new() },
         ];
         let brought = [

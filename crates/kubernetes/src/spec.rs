@@ -166,6 +166,10 @@ pub enum Traffic {
     VirtualService {
         /// Its name.
         name: String,
+        /// The `DestinationRule` of the users' Service, by name: releases are then told apart by subsets of that host and not by
+        /// hosts of their own. Journals of before know none.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        destination_rule: Option<String>,
     },
     /// Annotations of a second Ingress for ingress-nginx.
     Ingress {
@@ -446,6 +450,10 @@ mod tests {
         });
         let spec: KubernetesSpec = serde_json::from_value(old).unwrap();
         assert_eq!(spec.belongings, Belongings::default());
+        let by_hosts = Traffic::VirtualService { name: "shop".to_owned(), destination_rule: None };
+        let old = json!({"virtual_service": {"name": "shop"}});
+        assert_eq!(serde_json::to_value(&by_hosts).unwrap(), old, "and an older one reads it");
+        assert_eq!(serde_json::from_value::<Traffic>(old).unwrap(), by_hosts);
     }
 
     #[test]

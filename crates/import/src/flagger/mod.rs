@@ -70,6 +70,7 @@ pub(crate) fn draft<'a>(
         namespace: owner.namespace.to_owned(),
         replicas,
         traffic,
+        destination_rule: None,
         testers,
         adopt: None,
         surge: None,

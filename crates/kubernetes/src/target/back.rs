@@ -71,11 +71,18 @@ impl Rollout<'_> {
                 if self.new.spec.traffic == Traffic::Service && !back {
                     return Ok(());
                 }
+                if self.rule().is_some() {
+                    // The subset's pods are the Service's: it stays as wide as it is until the route has left them.
+                    return Ok(());
+                }
                 self.serve(lane, Serves::Only(stable), fence).await.map(drop)
             };
             let routes = async {
                 if ready == 0 {
                     return Ok(());
+                }
+                if let Some(rule) = self.rule() {
+                    return self.route_back_by_subsets(lane, rule, stable, given, fence).await;
                 }
                 self.route_back(lane, given, fence).await
             };

@@ -121,6 +121,7 @@ impl Rollout<'_> {
             if self.new.is_rollout() {
                 self.hold(lane, &self.new, fence).await?;
             }
+            self.define_subsets(lane, stable, fence).await?;
             self.serve(lane, Serves::Only(stable), fence).await?;
         }
         if self.has_preview() {
@@ -351,6 +352,9 @@ impl Rollout<'_> {
             if share > Share::NONE {
                 // Somebody may have removed it since.
                 self.preview(lane, &self.new, fence).await?;
+            }
+            if share > Share::NONE || mirror > Share::NONE || !self.new.spec.testers.is_empty() {
+                self.fill_subsets(lane, stable, fence).await?;
             }
             return self.route(lane, share, mirror, fence).await;
         }

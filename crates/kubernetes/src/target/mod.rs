@@ -13,6 +13,7 @@ mod retire;
 mod root;
 mod route;
 mod steady;
+mod subsets;
 
 use std::{
     collections::BTreeMap,

@@ -1,6 +1,7 @@
 //! The end: a release that nothing points to any more loses its pods, and old ones are removed.
 
 use serde_json::Value;
+use tokio::time::Instant;
 
 use super::{
     EffectError, LOOK, Rollout,
@@ -28,6 +29,7 @@ impl Rollout<'_> {
         };
         if let Some(stays) = stays {
             let stays = self.followed(lane, stays).await?;
+            self.leave_subsets(lane, &stays, new, fence).await?;
             self.serve(lane, Serves::Only(&stays), fence).await?;
             if self.stable.is_some() {
                 self.route_at_rest(lane, fence).await?;
@@ -36,11 +38,13 @@ impl Rollout<'_> {
                 self.preview_rests(lane, &stays, fence).await?;
             }
         }
+        let rested = Instant::now();
         if let Some(leaves) = leaves {
             self.is_free(lane, leaves, stays).await?;
             self.unscale(lane, leaves, fence).await?;
             self.empty(lane, leaves, fence).await?;
         }
+        self.remove_subsets(lane, rested, fence).await?;
         if let Some(stays) = stays {
             self.relieve(lane, stays).await?;
         }

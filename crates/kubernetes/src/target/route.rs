@@ -9,7 +9,7 @@ use crate::{
     fence::Fence,
     kinds::Kind,
     spec::Traffic,
-    traffic::{Ends, RouteError, Seen, Wanted, http_route, ingress, virtual_service},
+    traffic::{Ends, RouteError, Seen, Wanted, destination_rule, http_route, ingress, virtual_service},
 };
 
 /// What an Ingress for the new release is called: the users' own, and this.
@@ -37,6 +37,13 @@ const VIRTUAL_SERVICE: Router = Router {
     read: |object, ends| virtual_service::read(object, ends, virtual_service::Form::Hosts),
 };
 
+const SUBSETS: Router = Router {
+    kind: Kind::VirtualService,
+    changes: |object, wanted| virtual_service::changes(object, wanted, virtual_service::Form::Subsets),
+    at_rest: |object, ends| virtual_service::at_rest(object, ends, virtual_service::Form::Subsets),
+    read: |object, ends| virtual_service::read(object, ends, virtual_service::Form::Subsets),
+};
+
 /// Where a service's route is, and how it is spoken to.
 enum Route<'a> {
     /// The numbers of pods make the share.
@@ -52,18 +59,20 @@ impl Rollout<'_> {
         match &self.new.spec.traffic {
             Traffic::Service => Route::None,
             Traffic::HttpRoute { name } => Route::Weights(name, &HTTP_ROUTE),
-            Traffic::VirtualService { name } => Route::Weights(name, &VIRTUAL_SERVICE),
+            Traffic::VirtualService { name, destination_rule } => {
+                Route::Weights(name, if destination_rule.is_some() { &SUBSETS } else { &VIRTUAL_SERVICE })
+            }
             Traffic::Ingress { name } => Route::Beside(name),
         }
     }
 
     fn ends(&self) -> Ends<'_> {
-        Ends {
-            root: &self.new.spec.service,
-            stable: &self.new.spec.service,
-            new: Some(&self.preview_name),
-            port: self.new.spec.port,
-        }
+        let root = &self.new.spec.service;
+        let (stable, new) = match self.rule() {
+            Some(_) => (destination_rule::STABLE, destination_rule::NEW),
+            None => (root.as_str(), self.preview_name.as_str()),
+        };
+        Ends { root, stable, new: Some(new), port: self.new.spec.port }
     }
 
     /// The route is there, and it is ours to change.
@@ -88,7 +97,7 @@ impl Rollout<'_> {
                 ingress::canary(&object, &wanted, &format!("{name}{CANARY}")).map(drop)?;
             }
         }
-        Ok(())
+        self.subsets_fit(lane, fence).await
     }
 
     fn wanted(&self, share: Share, mirror: Share) -> Wanted<'_> {
@@ -113,8 +122,7 @@ impl Rollout<'_> {
         share: Share,
         fence: Fence<'_>,
     ) -> Result<(), EffectError> {
-        let wanted = Wanted { ends: self.ends(), share, mirror: Share::NONE, testers: &[] };
-        match self.route_so(lane, wanted, fence).await {
+        match self.route_only(lane, share, fence).await {
             // Nobody comes in by a route that somebody deleted, and whoever makes it again does it as its owner.
             Err(EffectError::Gone(what)) => {
                 tracing::warn!(service = self.plan.service, what, "it is gone, and nobody comes in by it");
@@ -122,6 +130,17 @@ impl Rollout<'_> {
             }
             answer => answer,
         }
+    }
+
+    /// The same where the route has to be there.
+    pub(super) async fn route_only(
+        &self,
+        lane: &Lane,
+        share: Share,
+        fence: Fence<'_>,
+    ) -> Result<(), EffectError> {
+        let wanted = Wanted { ends: self.ends(), share, mirror: Share::NONE, testers: &[] };
+        self.route_so(lane, wanted, fence).await
     }
 
     async fn route_so(&self, lane: &Lane, wanted: Wanted<'_>, fence: Fence<'_>) -> Result<(), EffectError> {
@@ -214,6 +233,13 @@ impl Rollout<'_> {
                 Ok(lane.delete(Kind::Ingress, self.namespace(), &format!("{name}{CANARY}")).await?)
             }
         }
+    }
+
+    /// Whether the route is as its owner wrote it, or is not there.
+    pub(super) async fn route_rests(&self, lane: &Lane) -> Result<bool, EffectError> {
+        let Route::Weights(name, router) = self.to() else { return Ok(true) };
+        let Some(object) = self.object(lane, router.kind, name).await? else { return Ok(true) };
+        Ok((router.at_rest)(&object, &self.ends())?.is_empty())
     }
 
     /// The share that the route gives the new release, as far as is known.

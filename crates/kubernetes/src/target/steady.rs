@@ -187,7 +187,7 @@ impl<'a> Rollout<'a> {
             Ok(root::select(object, &selector, None))
         })
         .await?;
-        Ok(())
+        self.subset_follows(lane, &followed).await
     }
 }
 

@@ -23,6 +23,19 @@ pub struct Subset<'a> {
 
 const SUBSETS: &str = "/spec/subsets";
 
+/// The subset of the stable release. A rule is for one host, so nobody else has one of this name.
+pub const STABLE: &str = "tidegate-stable";
+
+/// The subset of the release under way.
+pub const NEW: &str = "tidegate-new";
+
+/// The labels of a subset; `None` when there is none of this name. One without labels has none.
+pub fn labels(object: &Value, name: &str) -> Option<Map<String, Value>> {
+    let subsets = object.pointer(SUBSETS).and_then(Value::as_array)?;
+    let subset = subsets.iter().find(|one| one.get("name").and_then(Value::as_str) == Some(name))?;
+    Some(subset.get("labels").and_then(Value::as_object).cloned().unwrap_or_default())
+}
+
 /// The patch after which our subsets are there with these labels, or not; empty when it is so already. All other subsets, the
 /// traffic policies of ours, and the order stay. Fails when the rule is for another host than `root`.
 pub fn changes(object: &Value, root: &str, ours: &[Subset<'_>]) -> Result<Vec<Value>, RouteError> {

@@ -23,7 +23,7 @@ const NETWORK: &str = "/apis/networking.k8s.io/v1";
 const RESYNC: Duration = Duration::from_secs(3);
 
 fn mesh() -> Traffic {
-    Traffic::VirtualService { name: "shop".to_owned() }
+    Traffic::VirtualService { name: "shop".to_owned(), destination_rule: None }
 }
 
 /// A canary behind a `VirtualService` with two Services, all healthy, run by its own controller.

@@ -18,5 +18,6 @@ mod requests;
 mod rollout;
 mod routes;
 mod scene;
+mod subsets;
 mod theirs;
 mod tunnel;

@@ -167,7 +167,11 @@ async fn each_verb_that_is_taken_away_is_named_with_its_resource_and_the_role_th
 #[tokio::test(flavor = "multi_thread", worker_threads = 16)]
 async fn an_adopted_rollout_needs_rules_of_its_own_and_each_verb_of_them_that_is_missing_is_named() {
     let made = || -> Made { Box::pin(crate::argo::rollout(2)) };
-    let all = role("", &Traffic::VirtualService { name: "shop".to_owned() }, &[Belonging::Rollout]);
+    let all = role(
+        "",
+        &Traffic::VirtualService { name: "shop".to_owned(), destination_rule: None },
+        &[Belonging::Rollout],
+    );
     let first = all["rules"].as_array().expect("rules").len() - 2;
     // Without a watch of Rollouts, the one is asked for.
     let spared = |case: &Case| case.resource == "rollouts" && ["list", "watch"].contains(&case.verb.as_str());

@@ -45,7 +45,9 @@ fn users_route(scene: &Scene) -> Value {
 #[tokio::test(flavor = "multi_thread")]
 async fn istio_and_nginx_carry_a_whole_rollout_read_back_at_every_share_and_are_left_as_they_were() {
     let name = || "shop".to_owned();
-    for traffic in [Traffic::VirtualService { name: name() }, Traffic::Ingress { name: name() }] {
+    for traffic in
+        [Traffic::VirtualService { name: name(), destination_rule: None }, Traffic::Ingress { name: name() }]
+    {
         let scene = Scene::with(2, traffic.clone()).await;
         let (before, pods) = (users_route(&scene), scene.pods());
         let plan = scene.plan(scene.release("new-1", None), Some(scene.adopted().await));
@@ -108,7 +110,7 @@ async fn testers_leave_the_new_release_with_the_first_step_of_the_way_back() {
     let name = || "shop".to_owned();
     let routes = [
         Traffic::HttpRoute { name: name() },
-        Traffic::VirtualService { name: name() },
+        Traffic::VirtualService { name: name(), destination_rule: None },
         Traffic::Ingress { name: name() },
     ];
     for traffic in routes {

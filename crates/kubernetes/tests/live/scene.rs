@@ -98,7 +98,7 @@ impl Scene {
             Traffic::HttpRoute { name } => {
                 self.create("/apis/gateway.networking.k8s.io/v1", "httproutes", &users_route(name));
             }
-            Traffic::VirtualService { name } => self.create("/apis/networking.istio.io/v1", "virtualservices", &json!({
+            Traffic::VirtualService { name, .. } => self.create("/apis/networking.istio.io/v1", "virtualservices", &json!({
                 "apiVersion": "networking.istio.io/v1", "kind": "VirtualService", "metadata": {"name": name},
                 "spec": {"hosts": ["shop"], "http": [{"route": [{"destination": {"host": "shop"}}]}]},
             })),
@@ -145,7 +145,7 @@ impl Scene {
             Traffic::HttpRoute { name } => {
                 self.admin().get(&self.path("/apis/gateway.networking.k8s.io/v1", "httproutes", name))
             }
-            Traffic::VirtualService { name } => {
+            Traffic::VirtualService { name, .. } => {
                 self.admin().get(&self.path("/apis/networking.istio.io/v1", "virtualservices", name))
             }
             Traffic::Ingress { name } => self.admin().get(&self.path(

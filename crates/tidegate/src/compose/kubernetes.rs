@@ -123,7 +123,9 @@ pub(super) fn role(root: &Path, kubernetes: &Kubernetes) -> serde_json::Value {
 fn traffic(traffic: &config::Traffic) -> Traffic {
     match (&traffic.http_route, &traffic.virtual_service, &traffic.ingress) {
         (Some(name), _, _) => Traffic::HttpRoute { name: name.clone() },
-        (None, Some(name), _) => Traffic::VirtualService { name: name.clone() },
+        (None, Some(name), _) => {
+            Traffic::VirtualService { name: name.clone(), destination_rule: traffic.destination_rule.clone() }
+        }
         (None, None, Some(name)) => Traffic::Ingress { name: name.clone() },
         (None, None, None) => Traffic::Service,
     }

@@ -151,6 +151,8 @@ pub(crate) struct Traffic {
     pub(crate) http_route: Option<String>,
     /// An Istio `VirtualService`.
     pub(crate) virtual_service: Option<String>,
+    /// The `DestinationRule` whose subsets it names, where they and not hosts tell the releases apart.
+    pub(crate) destination_rule: Option<String>,
     /// An Ingress of ingress-nginx.
     pub(crate) ingress: Option<String>,
 }

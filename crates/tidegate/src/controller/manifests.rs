@@ -75,6 +75,7 @@ fn argo_cd() -> Value {
         ("services", "Service"),
         ("httproutes", "HTTPRoute"),
         ("virtualservices", "VirtualService"),
+        ("destinationrules", "DestinationRule"),
         ("rollouts", "Rollout"),
     ];
     let changed = rules().into_iter().filter_map(|rule| {
@@ -106,7 +107,7 @@ pub(crate) fn rules() -> Vec<Value> {
     let traffics = [
         Traffic::Service,
         Traffic::HttpRoute { name: name() },
-        Traffic::VirtualService { name: name() },
+        Traffic::VirtualService { name: name(), destination_rule: Some(name()) },
         Traffic::Ingress { name: name() },
     ];
     let mut merged: Map<String, Value> = Map::new();

@@ -84,7 +84,7 @@ async fn whatever_of_the_control_plane_is_killed_at_any_effect_users_are_safe_wi
 async fn a_kind_that_is_not_installed_is_named(plane: &'static ControlPlane) {
     let mut scene = Scene::on(plane, 1, Traffic::Service).await;
     let stable = scene.adopted().await;
-    scene.traffic = Traffic::VirtualService { name: "shop".to_owned() };
+    scene.traffic = Traffic::VirtualService { name: "shop".to_owned(), destination_rule: None };
     let plan = scene.plan(scene.release("new-1", None), Some(stable));
     let why = scene.fails(&plan, Effect::Check).await;
     assert!(

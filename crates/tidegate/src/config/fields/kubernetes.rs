@@ -195,6 +195,13 @@ static TRAFFIC: Block = Block::of(
             "An Istio VirtualService, by name: weights.",
         ),
         optional(
+            "destination_rule",
+            Kind::Text(Form::Object),
+            "none",
+            "The DestinationRule of the Service as host, by name: the VirtualService then names subsets of it, and no second \
+             Service.",
+        ),
+        optional(
             "ingress",
             Kind::Text(Form::Object),
             "none",

@@ -21,6 +21,9 @@ pub(in crate::config) const REQUESTS: [&str; 5] =
 /// Gates on what the supervisor measures.
 pub(in crate::config) const LEVELS: [&str; 2] = ["cpu", "memory"];
 
+/// The key of `traffic` that goes with another and is no route itself.
+const SUBSETS: &str = "destination_rule";
+
 impl Checker<'_> {
     /// Everything about where a service runs.
     pub(super) fn place(&mut self, service: &Value, path: &str) {
@@ -83,9 +86,20 @@ impl Checker<'_> {
 
     fn routes(&mut self, service: &Value, run: &Value, path: &str) {
         let traffic = run.get("traffic").and_then(Value::as_object);
-        let named: Vec<&String> =
-            traffic.into_iter().flatten().filter(|(_, name)| name.is_string()).map(|(key, _)| key).collect();
+        let named: Vec<&String> = traffic
+            .into_iter()
+            .flatten()
+            .filter(|(key, name)| name.is_string() && *key != SUBSETS)
+            .map(|(key, _)| key)
+            .collect();
         let here = at(path, "run.kubernetes.traffic");
+        let has = |key: &str| traffic.and_then(|traffic| traffic.get(key)).is_some_and(Value::is_string);
+        if has(SUBSETS) && !has("virtual_service") {
+            let message = format!("`{SUBSETS}` means nothing without `virtual_service`");
+            let complaint = Complaint::new(Code::Conflict, message)
+                .help("name the VirtualService that sends to its host: `virtual_service: NAME`");
+            self.add(&[&format!("{here}.{SUBSETS}")], complaint);
+        }
         if let [first, second, ..] = named.as_slice() {
             let message = format!("`{first}` and `{second}` exclude each other");
             self.add(

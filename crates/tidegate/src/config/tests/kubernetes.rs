@@ -77,6 +77,12 @@ fn what_cannot_hold_on_kubernetes_is_named_with_its_place() {
         ("", "    shadow: {share: 10%}\n", "can copy requests", "http_route"),
         (", image: \"shop:1\"", "", "another image tomorrow", "by digest"),
         (", traffic: {http_route: a, ingress: b}", "", "exclude each other", "keep one"),
+        (
+            ", traffic: {destination_rule: a}",
+            "",
+            "means nothing without `virtual_service`",
+            "virtual_service: NAME",
+        ),
         (", traffic: {http_rout: a}", "", "`http_rout` is not a key", "http_route"),
         (", testers: [{header: X-Beta, value: a}]", "", "need a route", "traffic"),
         (
