@@ -13,7 +13,8 @@ use tidegate_kubernetes::Traffic;
 use crate::scene::Scene;
 
 /// Most requests of each part of a canary in four steps behind an `HTTPRoute`, but for the watches and what they list at first:
-/// four kinds of objects, once for a namespace. In words of the guide.
+/// four kinds of objects, once for a namespace. In words of the guide, with room for two writes that met a status which its
+/// controller had just changed: each is read and written once more.
 const BOUNDS: [(&str, u32); 9] = [
     ("check", 4),
     ("build", 8),
@@ -23,11 +24,11 @@ const BOUNDS: [(&str, u32); 9] = [
     ("promotion", 2),
     ("end of the watch", 8),
     ("turning back", 4),
-    ("end of turning back", 10),
+    ("end of turning back", 14),
 ];
 
 /// Most requests of a whole rollout in four steps, and of one that is turned back at the second.
-const WHOLE: [(&str, u32); 2] = [("rollout", 22), ("turned back", 22)];
+const WHOLE: [(&str, u32); 2] = [("rollout", 22), ("turned back", 30)];
 
 /// Looks in a minute of bake.
 const LOOKS: u64 = 120;
