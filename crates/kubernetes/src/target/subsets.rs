@@ -140,7 +140,7 @@ impl Rollout<'_> {
         Ok(())
     }
 
-    /// The new release's subset has pods: the Service selects those of both releases. Costs nothing once it does.
+    /// The new release's subset has pods: the Service selects those of both releases. Costs a look once it does.
     pub(super) async fn fill_subsets(
         &self,
         lane: &Lane,
@@ -149,7 +149,10 @@ impl Rollout<'_> {
     ) -> Result<(), EffectError> {
         let Some(rule) = self.rule() else { return Ok(()) };
         let (stable, new) = (self.followed(lane, stable).await?.selector(), self.new.selector());
-        // Whoever applied the rule meanwhile may have taken them out.
+        // Whoever applied the rule meanwhile may have taken them out. Asked, not remembered: a share of a subset that is not there
+        // costs users.
+        let now = self.asked(lane, Kind::DestinationRule, rule).await?;
+        self.cluster.view(self.namespace()).wrote(Kind::DestinationRule, &now);
         let written = self.write_subsets(lane, rule, &both(Some(&stable), Some(&new)), fence).await?;
         if root::reaches(&*self.root(lane).await?, &self.new) {
             return Ok(());
