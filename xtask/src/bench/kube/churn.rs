@@ -46,13 +46,14 @@ fn run(terms: &Terms) -> anyhow::Result<Vec<Figure>> {
     engine.kill()?;
     engine.wait()?;
     let flat = after.get(FILLING..).context("too few rounds")?;
+    let minutes = flat.last().zip(flat.first()).map_or(0.0, |(last, first)| last.0 - first.0);
     let against = format!(
-        "{known} services known, {at_once} rolled out at once by {LANES} lanes, {} rounds; growth after the first {FILLING}",
+        "{known} services known, {at_once} rolled out at once by {LANES} lanes, {} rounds; growth in {minutes:.1} min after the first {FILLING}",
         after.len()
     );
     Ok(vec![
         Figure::new("churn_rss_mb", most, "MB", "<= 1024", &against)?,
-        Figure::new("churn_growth_mb_per_h", slope(flat) * 60.0, "MB/h", "<= 10", &against)?,
+        Figure::new("churn_growth_mb", slope(flat) * minutes, "MB", "<= 10", &against)?,
     ])
 }
 
