@@ -22,7 +22,7 @@ use tidegate_kubernetes::{
 
 use crate::{
     permission,
-    scene::{self, SOON, Scene},
+    scene::{self, Scene},
     tunnel::{Mode, Tunnel},
 };
 
@@ -30,6 +30,10 @@ const ADMISSION: &str = "/apis/admissionregistration.k8s.io/v1/validatingwebhook
 
 /// Longest time from the end of a fault to users being back.
 const SAFE_WITHIN: Duration = Duration::from_secs(5);
+
+/// Longest wait for a rollout that a quota refused pods for: the cluster's controller doubles its pause after each refusal, to
+/// more than a minute.
+const AFTER_QUOTA: Duration = Duration::from_mins(4);
 
 /// The Deployment `shop`, in a namespace of its own.
 struct Plain {
@@ -75,7 +79,7 @@ impl Plain {
             if so(&sight) {
                 return sight;
             }
-            assert!(started.elapsed() < SOON, "{sight:?}");
+            assert!(started.elapsed() < AFTER_QUOTA, "{sight:?}");
             tokio::time::sleep(Duration::from_millis(25)).await;
         }
     }
