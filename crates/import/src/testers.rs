@@ -1,5 +1,7 @@
 //! Whose requests reach the new release whatever the share is: headers and cookies.
 
+use tidegate_core::model::literal;
+
 use crate::{
     difference::Report,
     field::Field,
@@ -214,16 +216,4 @@ fn unsaid(at: &Field<'_>, report: &mut Report) {
         "requests like this go to the new release",
         "not written: each of `testers` is one header by its value, prefix or pattern, or one cookie by its value",
     );
-}
-
-/// Text as a regular expression that matches nothing else.
-fn literal(text: &str) -> String {
-    let mut written = String::with_capacity(text.len());
-    for letter in text.chars() {
-        if r"\.+*?()|[]{}^$".contains(letter) {
-            written.push('\\');
-        }
-        written.push(letter);
-    }
-    written
 }

@@ -9,11 +9,9 @@
 //! controllers before 1.0 do not know.
 
 use serde_json::{Map, Value, json};
-use tidegate_core::model::Share;
+use tidegate_core::model::{Share, literal};
 
-use super::{
-    Ends, HeaderValue, RouteError, Seen, TesterMatch, Wanted, found, matches::literal, split::fraction, title,
-};
+use super::{Ends, HeaderValue, RouteError, Seen, TesterMatch, Wanted, found, split::fraction, title};
 
 /// Prefix of the annotations, unless the controller was started with another one.
 const PREFIX: &str = "nginx.ingress.kubernetes.io/";

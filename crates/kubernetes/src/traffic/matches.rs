@@ -2,6 +2,7 @@
 //! get.
 
 use serde_json::{Map, Value};
+use tidegate_core::model::literal;
 
 use super::{
     HeaderValue, RouteError, TesterMatch,
@@ -26,18 +27,6 @@ impl TesterMatch {
 /// value and for those that search in it.
 fn cookie(name: &str, value: &str) -> String {
     format!("^(.*; *)?{}={}(;.*)?$", literal(name), literal(value))
-}
-
-/// Text as a regular expression that matches nothing else.
-pub(crate) fn literal(text: &str) -> String {
-    let mut written = String::with_capacity(text.len());
-    for letter in text.chars() {
-        if r"\.+*?()|[]{}^$".contains(letter) {
-            written.push('\\');
-        }
-        written.push(letter);
-    }
-    written
 }
 
 /// How a mark goes together with what a match asks of the same header.
