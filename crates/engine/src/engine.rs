@@ -22,7 +22,7 @@ use crate::{
     journal::{Append, AppendError, Filter, Journal, Kept, ReadError, Request, Standing},
     learning::learned,
     record,
-    run::{INBOX_MAX, Live, Message, Run, RunError, folded, history},
+    run::{ENDING_MAX, INBOX_MAX, Live, Message, Run, RunError, folded, history},
     world::World,
 };
 
@@ -129,7 +129,7 @@ pub enum TellError {
 /// One deployment in the engine's hands.
 struct Held {
     service: (String, String),
-    inbox: mpsc::Sender<Message>,
+    inbox: mpsc::Sender<Box<Message>>,
     live: watch::Receiver<Live>,
     quarantined: Option<String>,
 }
@@ -140,6 +140,7 @@ struct Inner<J, W> {
     held: Mutex<BTreeMap<String, Held>>,
     /// Requests are taken one at a time, so that turns and stable releases are what they were read to be.
     door: tokio::sync::Mutex<()>,
+    ending: Arc<tokio::sync::Semaphore>,
     position: watch::Sender<u64>,
     halted: watch::Sender<Option<String>>,
 }
@@ -168,6 +169,7 @@ impl<J: Journal, W: World> Engine<J, W> {
                 world,
                 held: Mutex::default(),
                 door: tokio::sync::Mutex::default(),
+                ending: Arc::new(tokio::sync::Semaphore::new(ENDING_MAX)),
                 halted: watch::Sender::new(None),
             }),
         };
@@ -379,7 +381,7 @@ impl<J: Journal, W: World> Engine<J, W> {
             return Ok(Vec::new());
         };
         let (answer, heard) = oneshot::channel();
-        let message = Message { actor, input: Box::new(Input::Operator(verb)), answer: Some(answer) };
+        let message = Box::new(Message { actor, input: Input::Operator(verb), answer: Some(answer) });
         inbox.try_send(message).map_err(|refused| match refused {
             mpsc::error::TrySendError::Full(_) => TellError::Overloaded(id.to_owned()),
             mpsc::error::TrySendError::Closed(_) => unknown(),
@@ -460,6 +462,7 @@ impl<J: Journal, W: World> Engine<J, W> {
                     world: Arc::clone(&self.inner.world),
                     epoch: self.inner.journal.epoch(),
                     appended: self.inner.position.clone(),
+                    ending: Arc::clone(&self.inner.ending),
                     plan,
                     state,
                     inbox,
@@ -550,8 +553,8 @@ impl<J: Journal, W: World> Engine<J, W> {
         };
         let inbox = self.held().get(id).map(|held| held.inbox.clone());
         if let Some(inbox) = inbox {
-            let input = Box::new(Input::Admit { replanned });
-            let message = Message { actor: Actor::engine(), input, answer: None };
+            let input = Input::Admit { replanned };
+            let message = Box::new(Message { actor: Actor::engine(), input, answer: None });
             // A full inbox means that it is being talked to; its next end of run admits again.
             if inbox.send(message).await.is_err() {
                 tracing::warn!(deployment = id, "ended before it was admitted");

@@ -14,7 +14,7 @@ use crate::journal::{BoxFuture, History, Journal, NewSample, ReadError, Sample};
 pub const CHUNK_VERSION: u32 = 1;
 
 /// Batches that are kept back at most; then they are written without waiting for a verdict.
-const CHUNK_MAX: usize = 20;
+const CHUNK_MAX: usize = 16;
 
 /// Batches that wait at most while the journal takes none; the oldest go first, and a replay will say so.
 const WAITING_MAX: usize = 400;

@@ -16,7 +16,7 @@ use tidegate_core::{
     model::{Actor, Millis, Timestamp},
     plan::Plan,
 };
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 
 use crate::{
     evidence::{Evidence, bound},
@@ -32,11 +32,13 @@ pub const INBOX_MAX: usize = 32;
 /// Wait before an append that found no room is tried again.
 const APPEND_AGAIN: Millis = Millis(50);
 
-/// A message to a running deployment.
+/// Deployments whose end is told at once: each holds its whole history for it, and a thousand may end in one moment.
+pub(crate) const ENDING_MAX: usize = 4;
+
+/// A message to a running deployment. Sent in a box: an inbox has room for all its messages from the start.
 pub(crate) struct Message {
     pub(crate) actor: Actor,
-    /// Boxed: an inbox has room for all its messages from the start.
-    pub(crate) input: Box<Input>,
+    pub(crate) input: Input,
     pub(crate) answer: Option<oneshot::Sender<Result<Vec<Event>, Refusal>>>,
 }
 
@@ -81,11 +83,13 @@ pub(crate) struct Run<J, W> {
     pub(crate) plan: Arc<Plan>,
     pub(crate) state: State,
     pub(crate) evidence: Evidence,
-    pub(crate) inbox: mpsc::Receiver<Message>,
+    pub(crate) inbox: mpsc::Receiver<Box<Message>>,
     pub(crate) live: watch::Sender<Live>,
     pub(crate) epoch: Epoch,
     /// Told after every append, with the journal's new position.
     pub(crate) appended: watch::Sender<u64>,
+    /// See [`ENDING_MAX`].
+    pub(crate) ending: Arc<Semaphore>,
 }
 
 /// An answer to an effect.
@@ -130,7 +134,8 @@ pub(crate) fn folded(id: &str, history: &[Recorded]) -> Result<(Arc<Plan>, State
 }
 
 impl<J: Journal, W: World> Run<J, W> {
-    /// Drives the deployment until it ends. An error is about this deployment alone.
+    /// Drives the deployment until it ends. An error is about this deployment alone. What is done now and then is boxed for as
+    /// long: a thousand deployments that wait need no room for it.
     pub(crate) async fn drive(mut self) -> Result<(), RunError> {
         let mut flying = Flying::default();
         while !self.state.is_terminal() || self.state.phase == tidegate_core::deployment::Phase::Stuck {
@@ -144,22 +149,29 @@ impl<J: Journal, W: World> Run<J, W> {
             tokio::select! {
                 biased;
                 message = self.inbox.recv() => match message {
-                    Some(message) => self.hear(message).await?,
+                    Some(message) => self.hear(message).boxed().await?,
                     // The engine is going away; the journal has everything.
                     None => return Ok(()),
                 },
                 Some(answer) = flying.answers.next(), if !flying.answers.is_empty() => {
-                    self.answered(&mut flying, answer).await?;
+                    self.answered(&mut flying, answer).boxed().await?;
                 }
                 () = async { match sleep { Some(sleep) => sleep.await, None => std::future::pending().await } } => {
-                    self.take(&Actor::engine(), &Input::Tick).await?.ok();
+                    self.take(&Actor::engine(), &Input::Tick).boxed().await?.ok();
                 }
             }
         }
+        self.end().boxed().await
+    }
+
+    /// Writes what waits, learns from the deployment, and tells the world.
+    async fn end(&mut self) -> Result<(), RunError> {
         self.keep_evidence().await;
         if let Err(why) = learn_from(&*self.journal, &self.plan).await {
             tracing::warn!(deployment = self.plan.deployment, %why, "nothing was learned from it");
         }
+        // Never closed.
+        let _turn = self.ending.acquire().await;
         let history = history(&*self.journal, &self.plan.deployment).await?;
         self.world.ended(history.into()).await;
         Ok(())
@@ -264,7 +276,7 @@ impl<J: Journal, W: World> Run<J, W> {
         }
     }
 
-    async fn hear(&mut self, message: Message) -> Result<(), RunError> {
+    async fn hear(&mut self, message: Box<Message>) -> Result<(), RunError> {
         let decided = match self.look_before(&message.input).await? {
             Some(unseen) => Err(unseen),
             None => self.take(&message.actor, &message.input).await?,

@@ -41,7 +41,8 @@ mod view;
 pub use fault::ClusterError;
 pub use role::{Belonging, guard_role, role};
 pub use spec::{
-    Adopted, Bound, Cell, Former, Here, KIND, KubernetesSpec, SpecError, TemplateError, Traffic, pinned,
+    Adopted, Bound, Cell, Former, Here, KIND, KubernetesSpec, SpecError, Template, TemplateError, Traffic,
+    pinned,
 };
 pub use target::{KubernetesTarget, ReadManifests};
 

@@ -24,7 +24,7 @@ pub(crate) const ROLLOUTS_HASH: &str = "rollouts-pod-template-hash";
 pub(crate) fn deployment(known: &Known<'_>, replicas: u32, fence: Fence<'_>, version: Option<&str>) -> Value {
     let Known { spec, name, .. } = known;
     let selector = known.selector();
-    let template = labelled(&spec.template, &labels_of(known));
+    let template = labelled(&spec.template.value(), &labels_of(known));
     let mut annotations = fence.annotations();
     annotations.insert(CONTENT.to_owned(), json!(content(known)));
     let belongings = objects::listed(known);
@@ -110,7 +110,7 @@ pub(crate) fn content(known: &Known<'_>) -> String {
     format!(
         "{}-{:016x}",
         known.release.artifact.hex().chars().take(12).collect::<String>(),
-        fnv(&known.spec.template)
+        fnv(known.spec.template.text())
     )
 }
 
@@ -127,10 +127,8 @@ pub(crate) fn name(object: &Value) -> &str {
 
 /// FNV-1a, 64 bits, over the JSON text, whose keys are sorted: the same on every machine. It only tells versions of our own
 /// objects apart, so it need not be hard to invert.
-fn fnv(value: &Value) -> u64 {
-    value
-        .to_string()
-        .bytes()
+fn fnv(text: &str) -> u64 {
+    text.bytes()
         .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
 }
 

@@ -34,7 +34,7 @@ pub struct KubernetesSpec {
     /// Pods that carry all traffic.
     pub replicas: u32,
     /// The pod template, with every image by digest.
-    pub template: Value,
+    pub template: Template,
     /// What was there before Tidegate, when this release is that; `None` is one of ours.
     pub adopted: Option<Adopted>,
     /// The Rollout of Argo Rollouts that serves before Tidegate does, by name: where no release of the service is known, its
@@ -74,6 +74,36 @@ pub struct KubernetesSpec {
     /// Where everything is, when it is in several places: each has all of it, and what is said here stands for what is said above.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub cells: Vec<Cell>,
+}
+
+/// A pod template. Kept as JSON text: a tree takes ten times as much, for as long as a deployment is under way, and is needed a
+/// few times in it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "Value", into = "Value")]
+pub struct Template(Box<str>);
+
+impl Template {
+    /// The template as a tree.
+    pub fn value(&self) -> Value {
+        serde_json::from_str(&self.0).unwrap_or_default()
+    }
+
+    /// Its JSON text; keys are sorted.
+    pub(crate) fn text(&self) -> &str {
+        &self.0
+    }
+}
+
+impl From<Value> for Template {
+    fn from(value: Value) -> Self {
+        Self(value.to_string().into())
+    }
+}
+
+impl From<Template> for Value {
+    fn from(template: Template) -> Self {
+        template.value()
+    }
 }
 
 /// One of several places that a release runs in.
@@ -371,7 +401,8 @@ impl<'a> Known<'a> {
 
     /// The labels that its pods have.
     pub(crate) fn labels(&self) -> Map<String, Value> {
-        let own = self.spec.template.pointer("/metadata/labels").and_then(Value::as_object);
+        let template = self.spec.template.value();
+        let own = template.pointer("/metadata/labels").and_then(Value::as_object);
         let mut labels = own.cloned().unwrap_or_default();
         labels.extend(self.selector());
         labels

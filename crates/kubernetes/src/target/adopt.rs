@@ -49,7 +49,8 @@ impl KubernetesTarget {
             Cell { here, ..cell.clone() }
         });
         let spec = KubernetesSpec { cells: cells.collect(), ..first.spec };
-        let image = spec.template.pointer("/spec/containers/0/image").and_then(Value::as_str);
+        let template = spec.template.value();
+        let image = template.pointer("/spec/containers/0/image").and_then(Value::as_str);
         let artifact = Artifact::Image { reference: image.unwrap_or_default().to_owned() };
         let text = spec.target_spec().map_err(|why| EffectError::Wrong(why.to_string()))?;
         Ok(Some(Release { tag: first.tag, commit: None, artifact, spec: text }))
@@ -126,7 +127,7 @@ fn own(new: &Known<'_>, object: &Value) -> Option<Found> {
     let template = object.pointer("/spec/template").cloned().unwrap_or_default();
     let spec = KubernetesSpec {
         replicas: Workload::of(object).wanted.max(1),
-        template,
+        template: template.into(),
         adopted: None,
         // What the API server filled in since is no part of it.
         content: annotation(object, CONTENT).map(str::to_owned),
@@ -201,7 +202,7 @@ fn adopted(like: &KubernetesSpec, object: &Value, set: Option<&Value>) -> Result
     let wanted = Workload::of(object).wanted;
     let spec = KubernetesSpec {
         replicas: wanted,
-        template,
+        template: template.into(),
         adopted: Some(Adopted {
             name: name.to_owned(),
             kind: Former::Deployment,

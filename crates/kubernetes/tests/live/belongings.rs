@@ -151,11 +151,12 @@ fn contents(scene: &Scene, file: &Path) -> Vec<Configuration> {
 fn configured_release(scene: &Scene, tag: &str, file: &Path) -> Release {
     let plain = scene.release(tag, None);
     let mut spec = KubernetesSpec::of(&plain).expect("a description");
-    spec.template["spec"]["containers"][0]["envFrom"] = json!([{"configMapRef": {"name": "shop"}}]);
-    spec.template["spec"]["volumes"] = json!([{"name": "login", "secret": {"secretName": "login"}}]);
+    let mut template = spec.template.value();
+    template["spec"]["containers"][0]["envFrom"] = json!([{"configMapRef": {"name": "shop"}}]);
+    template["spec"]["volumes"] = json!([{"name": "login", "secret": {"secretName": "login"}}]);
     let contents = contents(scene, file);
     spec.belongings.configs = contents.iter().map(|content| content.at(file.to_owned())).collect();
-    spec.template = configured(&spec.template, &contents).expect("as it was written").0;
+    spec.template = configured(&template, &contents).expect("as it was written").0.into();
     Release {
         artifact: Artifact::Image { reference: image(tag) },
         spec: spec.target_spec().expect("as it was written"),

@@ -197,7 +197,7 @@ impl Scene {
             context: self.context.clone(),
             namespace: self.namespace.clone(),
             replicas: self.replicas,
-            template: pinned(&manifest, None, Some(&image)).expect("a template"),
+            template: pinned(&manifest, None, Some(&image)).expect("a template").into(),
             adopted: None,
             adopt_rollout: self.adopt.clone(),
             service: "shop".to_owned(),

@@ -266,7 +266,8 @@ mod tests {
     fn a_release_keeps_the_rules_and_the_plan_says_what_was_filled_in_and_what_was_opted_out_of() {
         let project = Project::new("", CONFIG);
         let (spec, _, notes) = project.made("").unwrap();
-        let pod = &spec.template["spec"];
+        let template = spec.template.value();
+        let pod = &template["spec"];
         assert_eq!(pod["securityContext"]["runAsNonRoot"], json!(true));
         assert_eq!(pod["automountServiceAccountToken"], json!(false));
         assert_eq!(pod["containers"][0]["resources"]["limits"], json!({"memory": "256Mi"}));
@@ -278,7 +279,7 @@ mod tests {
                  service_account_token: true, network_policy: {from: [ingress]}",
             )
             .unwrap();
-        assert!(spec.template["spec"].get("securityContext").is_none());
+        assert!(spec.template.value()["spec"].get("securityContext").is_none());
         for words in [
             "`baseline` in place of `restricted`",
             "`host_ports` is allowed",
@@ -307,7 +308,8 @@ mod tests {
         let (spec, request, notes) = project.made(", configs: [config.yaml]").unwrap();
         let names: Vec<String> = spec.belongings.configs.iter().map(ConfigRef::object).collect();
         assert!(names[0].starts_with("shop-") && names[1].starts_with("login-"), "{names:?}");
-        let from = &spec.template["spec"]["containers"][0]["envFrom"];
+        let template = spec.template.value();
+        let from = &template["spec"]["containers"][0]["envFrom"];
         assert_eq!(
             (&from[0]["configMapRef"]["name"], &from[1]["secretRef"]["name"]),
             (&json!(names[0]), &json!(names[1]))

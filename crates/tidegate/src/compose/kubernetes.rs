@@ -57,7 +57,7 @@ pub(crate) fn release_of(
         context: kubernetes.context.clone(),
         namespace: kubernetes.namespace.clone(),
         replicas: kubernetes.replicas,
-        template,
+        template: template.into(),
         adopted: None,
         adopt_rollout: kubernetes.adopt_rollout.clone(),
         service: kubernetes.service.clone(),

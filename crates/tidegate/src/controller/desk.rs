@@ -412,7 +412,7 @@ fn serves(spec: &rollout::RolloutSpec, manifest: &Value, stable: Option<&Release
     let (Source::Deployment(named), Some(stable)) = (&spec.source, stable) else { return None };
     let known = KubernetesSpec::of(stable).ok()?;
     let is_it = known.adopted.is_some_and(|adopted| adopted.kind.is_deployment() && adopted.name == *named);
-    (is_it && manifest.pointer("/spec/template") == Some(&known.template)).then(|| stable.tag.clone())
+    (is_it && manifest.pointer("/spec/template") == Some(&known.template.value())).then(|| stable.tag.clone())
 }
 
 /// What was asked for by this Rollout as it is: the same answer for the same key, after whichever crash.

@@ -70,11 +70,16 @@ CREATE TABLE ownership (only INTEGER PRIMARY KEY CHECK (only = 1), epoch INTEGER
 INSERT INTO ownership VALUES (1, 0);
 ";
 
+/// KiB of pages that a connection keeps, as SQLite counts them (negative): histories are short and read once, and the system
+/// keeps the file anyway.
+const CACHE: &str = "-1024";
+
 /// What durability and safety rest on: set, read back, and insisted on.
-const SETTINGS: [(&str, &str, &str); 8] = [
+const SETTINGS: [(&str, &str, &str); 9] = [
     ("trusted_schema", "OFF", "0"),
     ("cell_size_check", "ON", "1"),
     ("mmap_size", "0", "0"),
+    ("cache_size", CACHE, CACHE),
     ("journal_mode", "WAL", "wal"),
     ("synchronous", "FULL", "2"),
     ("foreign_keys", "ON", "1"),
@@ -117,9 +122,13 @@ pub(super) fn open_reader(path: &Path, frozen: bool) -> Result<Connection, OpenE
     let mode = if frozen { "?immutable=1" } else { "" };
     let uri = format!("file:{}{mode}", escaped(path));
     let connection = Connection::open_with_flags(uri, flags).map_err(|error| refine("open", path, &error))?;
-    for (setting, value) in
-        [("trusted_schema", "OFF"), ("cell_size_check", "ON"), ("mmap_size", "0"), ("query_only", "ON")]
-    {
+    for (setting, value) in [
+        ("trusted_schema", "OFF"),
+        ("cell_size_check", "ON"),
+        ("mmap_size", "0"),
+        ("cache_size", CACHE),
+        ("query_only", "ON"),
+    ] {
         let set = connection.pragma_update_and_check(None, setting, value, |_| Ok(()));
         match set {
             Ok(()) | Err(rusqlite::Error::QueryReturnedNoRows) => {}

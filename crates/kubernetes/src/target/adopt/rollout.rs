@@ -146,7 +146,7 @@ fn taken(like: &KubernetesSpec, adopted: Adopted, set: &Value) -> Found {
     let tag = format!("{}-0", adopted.hash);
     let spec = KubernetesSpec {
         replicas: Workload::of(set).wanted.max(1),
-        template,
+        template: template.into(),
         adopted: Some(Adopted { selector, ..adopted }),
         adopt_rollout: None,
         belongings: Belongings::default(),
@@ -176,7 +176,8 @@ async fn alone(lane: &Lane, taken: &Found, what: &str) -> Result<(), EffectError
 
 /// Users come in by its pods.
 fn reached(taken: &Found, base: &Map<String, Value>, what: &str) -> Result<(), EffectError> {
-    let labels = taken.spec.template.pointer("/metadata/labels");
+    let template = taken.spec.template.value();
+    let labels = template.pointer("/metadata/labels");
     let has = |(key, value): (&String, &Value)| labels.and_then(|labels| labels.get(key)) == Some(value);
     if base.iter().all(has) {
         return Ok(());
