@@ -83,6 +83,7 @@ pub fn sample_plan() -> Plan {
         turn: 2,
         release: release("new"),
         stable: Some(release("old")),
+        stable_note: None,
         strategy: Strategy::Canary,
         stages: vec![stage(5, 1, true), stage(50, 2, false), stage(100, 4, true)],
         back: Back::All,
