@@ -182,8 +182,8 @@ fn total(plan: &Plan) -> String {
 }
 
 /// A note with a capital and a full stop.
-
-fn sentence(note: &str) -> String {
+/// A note as a sentence of its own.
+pub(crate) fn sentence(note: &str) -> String {
     let mut letters = note.chars();
     let first: String = letters.next().into_iter().flat_map(char::to_uppercase).collect();
     format!("{first}{}.", letters.as_str().trim_end_matches('.'))
