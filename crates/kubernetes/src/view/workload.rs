@@ -105,6 +105,7 @@ impl Pod {
             ready: self.ready,
             broken: self.broken.is_some(),
             ends: self.restarts,
+            ends_total: Some(self.restarts),
             last_end: self.broken.clone(),
             cpu_ms: 0,
             cpu_limit_milli: 0,
