@@ -69,13 +69,11 @@ pub(super) fn notes(
         // What is wrong with it was said when the release was made.
         ready(root, service, kubernetes, from, &template).map(|ready| ready.notes).unwrap_or_default()
     };
-    match made {
-        Some(Made { manifest, from }) => of(manifest, from),
-        None => {
-            let from = root.join(&kubernetes.manifest);
-            of(&config::manifest(&from, "Deployment").unwrap_or_default(), &from.display().to_string())
-        }
+    if let Some(Made { manifest, from }) = made {
+        return of(manifest, from);
     }
+    let from = root.join(&kubernetes.manifest);
+    of(&config::manifest(&from, "Deployment").unwrap_or_default(), &from.display().to_string())
 }
 
 /// What a service brings with its releases that the Role has to allow.

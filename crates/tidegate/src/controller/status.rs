@@ -4,6 +4,7 @@ use serde_json::{Map, Value, json};
 use tidegate_core::{
     deployment::{Event, Recorded, StateName},
     model::Timestamp,
+    plan::Plan,
     view,
 };
 
@@ -104,16 +105,19 @@ struct Shown {
 
 /// What the plan in force says: exceptions from the rules for pods, and the like.
 fn notes(facts: &Facts<'_>) -> String {
-    let plan = |recorded: &Recorded| match &recorded.event {
-        Event::Planned { plan, .. } | Event::Replanned { plan } => Some(plan.clone()),
-        _ => None,
-    };
+    fn plan(recorded: &Recorded) -> Option<&Plan> {
+        if let Event::Planned { plan, .. } | Event::Replanned { plan } = &recorded.event {
+            Some(plan)
+        } else {
+            None
+        }
+    }
     let plan = match facts.came {
         Came::Deployment => facts.history.and_then(|history| history.iter().rev().find_map(plan)),
         Came::Unchanged(_) | Came::Refused(_) => None,
     };
-    let said = plan.iter().flat_map(|plan| plan.stable_note.iter().chain(&plan.notes));
-    said.map(|note| format!(" {}.", render::sentence(note).trim_end_matches('.'))).collect()
+    let said = plan.into_iter().flat_map(|plan| plan.stable_note.iter().chain(&plan.notes));
+    said.map(|note| render::sentence(note)).collect::<Vec<_>>().join(" ")
 }
 
 impl Shown {
@@ -154,7 +158,7 @@ impl Shown {
             message: if self.refused {
                 self.message.clone()
             } else {
-                cut(&format!("The spec was understood.{}", self.notes))
+                cut(format!("The spec was understood. {}", self.notes).trim_end())
             },
             ..condition("Accepted", Some(!self.refused))
         };

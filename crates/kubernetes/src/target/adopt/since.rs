@@ -2,6 +2,8 @@
 //!
 //! Where what he has there is whole, it is adopted afresh: that is what users have, so that is what is returned to.
 
+use std::time::Duration;
+
 use serde_json::Value;
 use tidegate_core::model::{Artifact, Release};
 use tidegate_engine::{Successor, journal::BoxFuture};
@@ -14,6 +16,12 @@ use crate::{
     spec::{Adopted, Cell, Former, Here, KubernetesSpec},
     view::Workload,
 };
+
+/// Looks that wait for a Deployment's controller; it may be dead, so not for ever.
+const LOOKS: u32 = 20;
+
+/// Time between two of them.
+const LOOK: Duration = Duration::from_millis(250);
 
 impl KubernetesTarget {
     /// What has taken the place of an adopted Deployment that is the last good release; see
@@ -51,7 +59,7 @@ impl KubernetesTarget {
         let Some(before) = &spec.adopted else { return Ok(None) };
         let cluster = self.cluster(&spec.address()).await?;
         let lane = cluster.forward();
-        let Some(object) = lane.get(Kind::Deployment, &spec.namespace, &before.name).await? else {
+        let Some(object) = settled(lane, &spec.namespace, &before.name).await? else {
             return Ok(None);
         };
         if stands(lane, &spec.namespace, &object, before).await? {
@@ -64,6 +72,22 @@ impl KubernetesTarget {
         }
         is_whole(&object, spec, before)?;
         Ok(Some(found))
+    }
+}
+
+/// The Deployment once its controller has seen what was changed last: a rollout of ours that has just let go of it changed it, too.
+async fn settled(lane: &Lane, namespace: &str, name: &str) -> Result<Option<Value>, EffectError> {
+    let mut looks = 0;
+    loop {
+        let object = lane.get(Kind::Deployment, namespace, name).await?;
+        let is_seen = |object: &Value| {
+            object.pointer("/metadata/generation") == object.pointer("/status/observedGeneration")
+        };
+        looks += 1;
+        if looks == LOOKS || object.as_ref().is_none_or(is_seen) {
+            return Ok(object);
+        }
+        tokio::time::sleep(LOOK).await;
     }
 }
 

@@ -27,11 +27,14 @@ fn a_deployment_goes_on_from_what_the_owner_of_an_adopted_deployment_has_there_n
     });
     admin.create(&all, &deployment).expect("made");
     std::fs::write(project.root().join("deploy.yaml"), deployment.to_string()).expect("a manifest");
-    let text = format!(
-        "version: 1\nservices:\n  shop:\n    run: {{kubernetes: {{manifest: deploy.yaml, namespace: {namespace}, service: shop, \
-         replicas: 2}}}}\n    strategy: {{blue_green: {{bake: 200ms}}}}\n    watch: 0s\n"
-    );
-    std::fs::write(project.config(), text).expect("a configuration");
+    let configure = |bake: &str| {
+        let text = format!(
+            "version: 1\nservices:\n  shop:\n    run: {{kubernetes: {{manifest: deploy.yaml, namespace: {namespace}, service: shop, \
+             replicas: 2}}}}\n    strategy: {{blue_green: {{bake: {bake}}}}}\n    watch: 0s\n"
+        );
+        std::fs::write(project.config(), text).expect("a configuration");
+    };
+    configure("200ms");
     let rests = || {
         let shop = admin.get(&path).expect("it is there");
         let status = &shop["status"];
@@ -54,9 +57,25 @@ fn a_deployment_goes_on_from_what_the_owner_of_an_adopted_deployment_has_there_n
     admin.merge(&path, &json!({"spec": {"template": template(&image('c'), None)}})).expect("applied");
     until(rests, || admin.get(&path).expect("it is there").to_string());
 
-    let said = "was rolled out by its owner since: revision 3 is what is returned to";
-    project.run(&["plan", "--image", &image('d')]).code(0).says(said).says(&image('c'));
-    project.run(&["deploy", "--image", &image('d')]).code(0);
-    project.run(&["history", "shop-3"]).code(0).says(said);
+    let said =
+        |revision| format!("was rolled out by its owner since: revision {revision} is what is returned to");
+    project.run(&["plan", "--image", &image('d')]).code(0).says(&said(3)).says(&image('c'));
+    configure("60s");
+    project.run(&["deploy", "--detach", "--image", &image('d')]).code(0);
+    project.reaches("shop-3", "canary_waiting");
+    project.run(&["history", "shop-3"]).code(0).says(&said(3));
     assert!(!project.events("shop-3").contains(&"replanned".to_owned()), "planned right at once");
+
+    // He resumes it in the middle of that: what waits is planned again at its turn.
+    configure("200ms");
+    project.run(&["deploy", "--detach", "--image", &image('e')]).code(0);
+    let resumed = json!({"spec": {"paused": false, "template": template(&image('f'), None)}});
+    admin.merge(&path, &resumed).expect("applied");
+    until(
+        || rests() && !admin.get(&path).is_ok_and(|shop| shop["spec"]["paused"] == true),
+        || admin.get(&path).expect("it is there").to_string(),
+    );
+    project.run(&["abort", "shop-3", "--reason", "enough"]).code(0);
+    project.reaches("shop-4", "verified");
+    project.run(&["history", "shop-4"]).code(0).says(&said(4));
 }
