@@ -90,6 +90,9 @@ pub enum SubmitError {
         /// Why.
         cause: String,
     },
+    /// It cannot be told what to return to, or there is nothing whole to return to just now.
+    #[error("{0}")]
+    Unclear(String),
     /// The journal cannot be read.
     #[error(transparent)]
     Read(#[from] ReadError),
@@ -229,8 +232,8 @@ impl<J: Journal, W: World> Engine<J, W> {
     /// Plans a deployment, writes it down and, when nothing else of the service is running, starts it. Answers with the
     /// deployment's id once it is durable.
     pub async fn submit(&self, submission: Submission) -> Result<String, SubmitError> {
-        let _one_at_a_time = self.inner.door.lock().await;
         let Submission { mut request, queue, key, actor, reason } = submission;
+        let (one_at_a_time, good) = self.enter(&request.service, &request.environment).await?;
         // A key that was seen answers with its deployment; the journal compares the digests and refuses by name.
         let repeated = match &key {
             Some(key) => self.inner.journal.request(&key.key).await?.is_some(),
@@ -244,8 +247,11 @@ impl<J: Journal, W: World> Engine<J, W> {
         request.turn = self.inner.journal.next_turn(&request.service, &request.environment).await?;
         request.deployment = fleet::id(&request.service, &request.environment, request.turn);
         // What served before anything was deployed is the caller's to say.
-        if let Some(known) = self.last_good(&request.service, &request.environment).await? {
-            request.stable = Some(known);
+        if let Some(Err(why)) = good.map(|good| good.into_request(&mut request))
+            && !repeated
+            && before.is_empty()
+        {
+            return Err(SubmitError::Unclear(why));
         }
         if !request.way_back && !repeated {
             self.refuse_turned_back(&request).await?;
@@ -273,6 +279,8 @@ impl<J: Journal, W: World> Engine<J, W> {
         }
         if let Some(kept) = self.inner.journal.deployment(&id).await? {
             self.take_over(&kept).await;
+            // Written down and taken over: the next request may come.
+            drop(one_at_a_time);
             self.admit_next(&kept.row.service, &kept.row.environment).await;
         }
         Ok(id)
@@ -394,6 +402,14 @@ impl<J: Journal, W: World> Engine<J, W> {
             }
         }
         Ok(events)
+    }
+
+    pub(crate) fn door(&self) -> &tokio::sync::Mutex<()> {
+        &self.inner.door
+    }
+
+    pub(crate) fn world(&self) -> &W {
+        &self.inner.world
     }
 
     fn held(&self) -> MutexGuard<'_, BTreeMap<String, Held>> {
@@ -575,8 +591,14 @@ impl<J: Journal, W: World> Engine<J, W> {
         }
         // What served before anything was deployed is in no journal but in this plan.
         let stable = self.last_good(&plan.service, &plan.environment).await?.or_else(|| plan.stable.clone());
-        let known = stable == plan.stable;
-        let mut request = plan::Request { stable, ..request.as_ref().clone() };
+        let mut request = request.as_ref().clone();
+        // A service's first deployment has found it a moment ago.
+        if let Some(stable) = stable.filter(|_| plan.turn > 1)
+            && let Err(why) = self.good(&plan.service, stable).await.into_request(&mut request)
+        {
+            return Ok(Some(Err(why)));
+        }
+        let known = request.stable == plan.stable;
         let repeats = may_repeat(&request);
         if known && (repeats || !request.again) {
             return Ok(None);

@@ -9,7 +9,8 @@ pub mod learning;
 pub mod record;
 pub mod replay;
 pub mod run;
+mod stable;
 pub mod world;
 
 pub use engine::{Engine, QueuePolicy, Submission, SubmitError, TellError};
-pub use world::{Order, World};
+pub use world::{Order, Successor, World};

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tidegate_core::{
     deployment::{Effect, Outcome, Reach, Recorded},
-    model::Timestamp,
+    model::{Release, Timestamp},
     plan::Plan,
 };
 
@@ -27,8 +27,29 @@ pub trait World: Send + Sync + 'static {
     /// it must look at the target first and leave alone what is so already. Dropping the future takes nothing back.
     fn perform(&self, order: Order) -> BoxFuture<Outcome>;
 
+    /// Asks the target what stands in the place of a service's last good release, where that is not ours to keep: its owner
+    /// may have rolled it out since. `None` where there is nothing to ask; the answer `None` is that it stands. An error says
+    /// why it cannot be told, or why nothing can be returned to just now, and what to do. Changes nothing.
+    fn successor(
+        &self,
+        service: &str,
+        good: &Release,
+    ) -> Option<BoxFuture<Result<Option<Successor>, String>>> {
+        let _ = (service, good);
+        None
+    }
+
     /// A deployment has ended: write its artifacts. Called again after a crash; must end the same.
     fn ended(&self, history: Arc<[Recorded]>) -> BoxFuture<()>;
+}
+
+/// What took the place of a release.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Successor {
+    /// What all traffic is to return to now.
+    pub release: Release,
+    /// What happened, for people: a sentence without a full stop.
+    pub note: String,
 }
 
 /// One try of one effect.

@@ -318,6 +318,7 @@ async fn a_ready_instance_that_dies_leaves_traffic_and_starts_again_on_its_port(
     assert_ne!(second.pid, first.pid);
     assert_eq!(second.address, first.address);
     assert_eq!((second.restarts, second.last_end.as_deref()), (1, Some("killed by signal 9")));
+    assert_eq!((first.ends_total, second.ends_total), (Some(0), Some(1)));
 }
 
 #[tokio::test]
@@ -440,7 +441,7 @@ async fn an_instance_that_died_unwatched_starts_again_on_another_port_when_its_o
     bench.reopen();
     let moved = bench.until_state(InstanceState::Ready).await;
     assert_ne!(moved.address, before.address);
-    assert_eq!(moved.restarts, 1);
+    assert_eq!((moved.restarts, moved.ends_total), (1, Some(1)), "counted by the next supervisor, too");
     drop(taken);
 }
 

@@ -331,6 +331,7 @@ impl Running {
                     ready: !broken,
                     broken,
                     ends: u32::from(broken) * 5,
+                    ends_total: Some(u32::from(broken) * 5),
                     last_end: broken.then(|| "exit code 1".to_owned()),
                     cpu_ms: 0,
                     cpu_limit_milli: 1_000,

@@ -34,11 +34,22 @@ pub(crate) fn request(
     service: &config::Service,
     release: Release,
 ) -> Result<Request, Fault> {
+    request_of(root, name, service, release, None)
+}
+
+/// The same for a release on Kubernetes whose manifest was read already.
+pub(crate) fn request_of(
+    root: &Path,
+    name: &str,
+    service: &config::Service,
+    release: Release,
+    made: Option<kubernetes::Made<'_>>,
+) -> Result<Request, Fault> {
     let strategy = strategy(&service.strategy)?;
     let (share_notes, notes, waves) = match &service.run.kind {
         config::RunKind::Kubernetes(asked) => (
             [kubernetes::notes(asked, &strategy), kubernetes::uncounted(service, &strategy)].concat(),
-            blast::notes(root, service, asked),
+            blast::notes(root, service, asked, made),
             kubernetes::waves(asked),
         ),
         config::RunKind::Command(_) | config::RunKind::Container(_) => {

@@ -421,6 +421,7 @@ fn instance_reading(status: &InstanceStatus) -> Instance {
         ready: status.state == InstanceState::Ready,
         broken: is_broken(status),
         ends: status.restarts,
+        ends_total: status.ends_total,
         last_end: status.last_end.clone(),
         cpu_ms: status.cpu_ms,
         cpu_limit_milli: status.cpu_limit_milli,

@@ -13,6 +13,7 @@ use alloc::{
 };
 
 use super::{
+    again::again,
     event::{ApprovalReason, Cause, Event},
     input::{Input, Outcome, Verb},
     missing::{Missing, missing, unproven},
@@ -401,6 +402,7 @@ fn last_look(
     let held = held_by(plan, state, &judgements);
     let missing = missing(plan, state, &judgements, now);
     let asked = review::asked(plan, state, stage, &judgements);
+    let again = again(plan, state, stage, &judgements, now);
     let waits = matches!(state.phase, Phase::CanaryEvaluating { held_until: Some(_), .. });
     let seen = Event::Judged { stage: Some(stage), judgements };
     if let Some(cause) = cause {
@@ -408,6 +410,9 @@ fn last_look(
     }
     if let Some(why) = held {
         return vec![seen, Event::ApprovalAsked { stage, why, until: now.after(plan.limits.pause_max) }];
+    }
+    if let Some(event) = again {
+        return vec![seen, event];
     }
     match missing {
         Missing::Nothing => match asked {
@@ -429,12 +434,16 @@ fn last_look(
 /// The first failure that turns back.
 fn turn_back(plan: &Plan, state: &State, judgements: &[Judgement], now: Timestamp) -> Option<Cause> {
     let judgement = failure(plan, state, judgements, OnFailure::RollBack)?;
-    Some(Cause::GateFailed {
+    Some(gate_failed(plan, state, judgement, now))
+}
+
+pub(super) fn gate_failed(plan: &Plan, state: &State, judgement: &Judgement, now: Timestamp) -> Cause {
+    Cause::GateFailed {
         stage: stage_name(plan, state),
         gate: judgement.gate.clone(),
         reason: judgement.reason.clone(),
         after: state.opening.as_ref().map_or(Millis::ZERO, |opening| now.since(opening.at)),
-    })
+    }
 }
 
 /// The first failure that asks a person.

@@ -3,6 +3,7 @@
 //! [`decide()`] is the only maker of events, [`evolve()`] folds them and never fails, [`owed()`] says what the state still owes
 //! the world. All three are pure. The whole state × input table is printed by [`table::render`].
 
+mod again;
 mod decide;
 mod event;
 mod evolve;

@@ -159,6 +159,9 @@ pub struct Instance {
     pub broken: bool,
     /// Times it ended by itself, within the supervisor's window.
     pub ends: u32,
+    /// Times it ended by itself since it is there, which never falls; `None` where nobody counts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ends_total: Option<u32>,
     /// Why it ended last.
     pub last_end: Option<String>,
     /// CPU time since its start, milliseconds; falls back to zero on restart.
@@ -201,6 +204,19 @@ pub struct Window {
     pub instances: Vec<Instance>,
     /// Instances wanted.
     pub wanted: u32,
+    /// Those of its instances that ended by themselves in the window.
+    pub ended: Vec<Ended>,
+}
+
+/// An instance that ended by itself within a window.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ended {
+    /// Its name.
+    pub id: String,
+    /// How often, at least once.
+    pub times: u32,
+    /// Why the last time.
+    pub why: Option<String>,
 }
 
 /// Why two readings make no window.
@@ -242,6 +258,7 @@ impl Window {
             memory_ppm: memory_ppm(&closing.new.instances),
             instances: closing.new.instances.clone(),
             wanted: closing.new.wanted,
+            ended: ended(&opening.new.instances, &closing.new.instances),
         })
     }
 }
@@ -309,6 +326,17 @@ const fn lower_edge(edge: u64) -> u64 {
     edge - edge.div_ceil(16)
 }
 
+/// One that was not there at the opening has ended as often as it says.
+fn ended(from: &[Instance], to: &[Instance]) -> Vec<Ended> {
+    let of = |instance: &Instance| {
+        let before = from.iter().find(|before| before.id == instance.id);
+        let before = before.map_or(Some(0), |before| before.ends_total)?;
+        let times = instance.ends_total?.checked_sub(before).filter(|times| *times > 0)?;
+        Some(Ended { id: instance.id.clone(), times, why: instance.last_end.clone() })
+    };
+    to.iter().filter_map(of).collect()
+}
+
 pub(crate) fn cpu_ppm(from: &[Instance], to: &[Instance], length: Millis) -> Option<u64> {
     let mut sum = 0_u64;
     let mut counted = 0_u64;
@@ -351,6 +379,7 @@ pub(crate) mod tests {
                 ready: true,
                 broken: false,
                 ends: 0,
+                ends_total: Some(0),
                 last_end: None,
                 cpu_ms: u64::try_from(at / 10).unwrap(),
                 cpu_limit_milli: 1_000,

@@ -10,6 +10,7 @@ use super::{
     bound::{Z_BASELINE, Z_EARLY, wilson},
     chance,
     evidence::{Arm, Window},
+    instances::instances,
 };
 use crate::model::{Millis, Share};
 
@@ -145,7 +146,8 @@ pub enum Rule {
         #[serde(default, skip_serializing_if = "core::ops::Not::not")]
         marked: bool,
     },
-    /// No instance in a crash loop, and all wanted ones ready at the end. Always asked.
+    /// No instance in a crash loop, and at the end of a bake all wanted ones ready and none that ended by itself in it. Always
+    /// asked.
     Instances,
     /// A count that users bring about (orders, sign-ups) per request of each side, in an A/B comparison: never turns back
     /// by the budget, fails when it is surely worse, passes when it is surely not.
@@ -537,23 +539,6 @@ fn request_rate(gate: &Gate, window: &Window, look: Look, min: Share) -> Judgeme
     with(judged, value, limit, Some(baseline), Unit::MilliRps)
 }
 
-fn instances(gate: &Gate, window: &Window, look: Look) -> Judgement {
-    let ready = window.instances.iter().filter(|i| i.ready).count() as u64;
-    let wanted = u64::from(window.wanted);
-    let broken = window.instances.iter().find(|i| i.broken);
-    let (verdict, reason) = match broken {
-        Some(instance) => {
-            let why = instance.last_end.as_deref().unwrap_or("no reason known");
-            (Verdict::Fail, format!("{} ended {} times, last: {why}", instance.id, instance.ends))
-        }
-        None if look == Look::Final => {
-            (exact(ready >= wanted), format!("{ready} of {wanted} instances are ready"))
-        }
-        None => (Verdict::NoEvidence, format!("{ready} of {wanted} instances are ready")),
-    };
-    with(answer(gate, window, verdict, reason), ready, wanted, None, Unit::Count)
-}
-
 /// Whose numbers a release is held against: of the same window, or, where the stable release has no traffic any more, of the
 /// one before.
 const fn whose(window: &Window) -> &'static str {
@@ -578,7 +563,13 @@ fn expected(new: &Arm, stable: &Arm) -> f64 {
     stable.requests as f64 * f64::from(new.share.basis_points()) / f64::from(stable.share.basis_points())
 }
 
-fn with(judged: Judgement, value: u64, limit: u64, baseline: Option<u64>, unit: Unit) -> Judgement {
+pub(super) fn with(
+    judged: Judgement,
+    value: u64,
+    limit: u64,
+    baseline: Option<u64>,
+    unit: Unit,
+) -> Judgement {
     let as_value = |number| Value { number, unit };
     Judgement {
         value: Some(as_value(value)),
@@ -601,7 +592,7 @@ fn ppm(part: u64, whole: u64) -> u64 {
     u64::try_from(ratio).unwrap_or(u64::MAX)
 }
 
-const fn exact(met: bool) -> Verdict {
+pub(super) const fn exact(met: bool) -> Verdict {
     if met { Verdict::Pass } else { Verdict::Fail }
 }
 
@@ -632,7 +623,7 @@ impl fmt::Display for Rule {
             Self::Cpu { limit } => write!(f, "CPU below {limit}"),
             Self::Memory { limit } => write!(f, "memory below {limit}"),
             Self::RequestRate { min, .. } => write!(f, "request rate above {min} of stable"),
-            Self::Instances => f.write_str("no crash loop, all instances ready"),
+            Self::Instances => f.write_str("all instances ready, none ended by itself"),
             Self::Goal { ratio_min_bp } => write!(
                 f,
                 "goal at least {}.{:02} x stable's",

@@ -8,15 +8,17 @@ mod analysis;
 mod bound;
 pub(crate) mod chance;
 mod evidence;
+mod instances;
 mod judge;
 
 pub use analysis::Analysis;
 pub(crate) use bound::wilson_upper;
 pub use evidence::{
-    Arm, Counters, Instance, MetricAnswer, MetricReading, Mirrored, NoWindow, Number, Reading,
+    Arm, Counters, Ended, Instance, MetricAnswer, MetricReading, Mirrored, NoWindow, Number, Reading,
     ReleaseReading, Window,
 };
 pub(crate) use evidence::{cpu_ppm, memory_ppm};
+pub(crate) use instances::has_ended;
 pub(crate) use judge::answer;
 pub use judge::{
     Conditions, Finding, Gate, Judgement, Look, Mode, OnFailure, OnInconclusive, OnNoEvidence, Rule, Unit,

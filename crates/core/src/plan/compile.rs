@@ -35,6 +35,9 @@ pub struct Request {
     pub release: Release,
     /// The last good release.
     pub stable: Option<Release>,
+    /// What is to be said of it: what took the place of the one that the journal has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stable_note: Option<String>,
     /// The strategy.
     pub strategy: StrategySpec,
     /// A shadow phase before the first exposure.
@@ -95,6 +98,7 @@ impl Request {
             turn: 1,
             release,
             stable: None,
+            stable_note: None,
             strategy,
             shadow: None,
             gates: Vec::new(),
@@ -386,6 +390,7 @@ pub fn compile(request: Request) -> Result<Plan, PlanError> {
         turn: request.turn,
         release: request.release,
         stable: request.stable,
+        stable_note: request.stable_note,
         strategy,
         stages,
         back: request.waves.back,
@@ -531,7 +536,7 @@ fn first(request: &Request) -> Vec<Stage> {
 /// A way back is one switch, at once: the release was good before, and nothing may hold it up.
 fn way_back(request: &Request) -> Stage {
     Stage {
-        gates: vec![instances_gate()],
+        gates: vec![Gate { on_no_evidence: OnNoEvidence::Continue, ..instances_gate() }],
         ..stage(request, "way back".to_string(), Share::ALL, request.instances, Millis::ZERO)
     }
 }

@@ -39,6 +39,9 @@ pub struct Plan {
     pub release: Release,
     /// What all traffic returns to; `None` on a service's first deployment.
     pub stable: Option<Release>,
+    /// What is to be said of it: what took the place of the one that the journal has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stable_note: Option<String>,
     /// Which strategy the stages come from.
     pub strategy: Strategy,
     /// The stages, in order; at least one, shares rising within a wave, the last one of each everything.

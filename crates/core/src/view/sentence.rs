@@ -159,8 +159,9 @@ fn planned(plan: &Plan, reason: &str) -> String {
 }
 
 fn route(plan: &Plan) -> String {
+    let note = plan.stable_note.as_ref().map_or_else(String::new, |note| format!(" ({note})"));
     match &plan.stable {
-        Some(stable) => format!("from {} to {}", stable.tag, plan.release.tag),
+        Some(stable) => format!("from {} to {}{note}", stable.tag, plan.release.tag),
         None => format!("{} as the first release", plan.release.tag),
     }
 }

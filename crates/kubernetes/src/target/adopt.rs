@@ -1,6 +1,7 @@
 //! What serves users before Tidegate does: the Deployment or the Rollout that becomes the first stable release, as it is.
 
 mod rollout;
+mod since;
 
 use std::sync::Arc;
 
@@ -18,7 +19,10 @@ use crate::{
     view::{Remembered, Workload},
 };
 
-pub(super) use self::rollout::{rests, stable_hash, wants};
+pub(super) use self::{
+    rollout::{rests, stable_hash, wants},
+    since::stands,
+};
 
 impl KubernetesTarget {
     /// The release that serves this service now, where no journal knows it: the one Deployment whose pods the users' Service

@@ -42,7 +42,10 @@ impl Rollout<'_> {
         let (kind, name) = self.new.workload();
         match self.object(lane, kind, name).await? {
             None if self.new.is_rollout() => self.set_is_there(lane, &self.new).await?,
-            Some(object) => Self::is_of(&object, &self.new, fence)?,
+            Some(object) => {
+                Self::is_of(&object, &self.new, fence)?;
+                self.still_has(lane, &object).await?;
+            }
             None => drop(
                 lane.apply(Kind::Deployment, &manifest::deployment(&self.new, 0, fence, None), true).await?,
             ),

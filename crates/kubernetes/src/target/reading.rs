@@ -87,6 +87,7 @@ fn counted(known: &Known<'_>, workload: &Workload) -> Vec<Instance> {
         ready: number < workload.ready,
         broken: false,
         ends: 0,
+        ends_total: None,
         last_end: None,
         cpu_ms: 0,
         cpu_limit_milli: 0,

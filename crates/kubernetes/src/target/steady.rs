@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use super::{
     EffectError, LOOK, Rollout,
-    adopt::{owner, query, revision},
+    adopt::{owner, query, revision, stands},
     argo::rolled_out,
     objects::replicas_of,
     root,
@@ -126,6 +126,30 @@ impl<'a> Rollout<'a> {
             return Ok(());
         }
         Err(rolled_out(&stable.title()))
+    }
+
+    /// Where a Deployment that was adopted is to come back, it still asks for the pods that were: users are sent to those alone.
+    pub(super) async fn still_has(&self, lane: &Lane, object: &Value) -> Result<(), EffectError> {
+        let Some(adopted) = self.new.spec.adopted.as_ref().filter(|_| !self.new.is_rollout()) else {
+            return Ok(());
+        };
+        if stands(lane, self.namespace(), object, adopted).await? {
+            return Ok(());
+        }
+        let what = self.new.title();
+        if revision(object).is_none() {
+            return Err(EffectError::Unread(format!(
+                "{what} was changed, and its controller has not seen it yet"
+            )));
+        }
+        let before = adopted.revision.as_ref().map(|revision| format!(" --to-revision={revision}"));
+        Err(EffectError::Wrong(format!(
+            "{what} was rolled out by its owner since release {} was its pods: put that revision back first (`kubectl rollout undo \
+             deployment/{}{}`), or deploy what is to run",
+            self.new.release.tag,
+            adopted.name,
+            before.unwrap_or_default()
+        )))
     }
 
     /// The release, with the mark of the pods that its Deployment has now: another one once its owner rolled it out.

@@ -105,6 +105,7 @@ impl Pod {
             ready: self.ready,
             broken: self.broken.is_some(),
             ends: self.restarts,
+            ends_total: Some(self.restarts),
             last_end: self.broken.clone(),
             cpu_ms: 0,
             cpu_limit_milli: 0,
@@ -141,6 +142,7 @@ mod tests {
         let pod = Pod::of(&waiting);
         assert_eq!(pod.broken.as_deref(), Some("container web: CrashLoopBackOff (back-off 40s)"));
         assert_eq!((pod.restarts, pod.address.as_deref(), pod.ready), (3, Some("10.0.0.7:80"), false));
+        assert_eq!(pod.instance("pod").ends_total, Some(3), "what a bake is held against");
         let leaving = json!({
             "metadata": {"deletionTimestamp": "2026-01-01T00:00:00Z"},
             "status": {"conditions": [{"type": "Ready", "status": "True"}]},

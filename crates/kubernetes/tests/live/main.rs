@@ -18,6 +18,7 @@ mod requests;
 mod rollout;
 mod routes;
 mod scene;
+mod since;
 mod subsets;
 mod theirs;
 mod tunnel;

@@ -4,10 +4,14 @@ use std::collections::BTreeMap;
 
 use crate::scene::{self, Scene};
 use serde_json::{Map, Value, json};
+use tidegate_bed::ControlPlane;
 use tidegate_core::{deployment::Effect, model::Share};
 use tidegate_kubernetes::Traffic;
 
 const ISTIO: &str = "/apis/networking.istio.io/v1";
+
+/// What has to be there before anything can be said of them.
+const WHOLE: [&str; 3] = ["virtualservices/shop", "destinationrules/shop-rule", "services/shop"];
 
 /// What says where a request goes, and who could answer it.
 const WATCHED: [(&str, &str); 4] = [
@@ -18,16 +22,20 @@ const WATCHED: [(&str, &str); 4] = [
 ];
 
 /// A service behind a `VirtualService`, whose host has a rule with a subset of its owner's.
-async fn by_subsets(replicas: u32) -> Scene {
+pub(crate) async fn by_subsets(plane: &'static ControlPlane, replicas: u32) -> Scene {
     let rule = Some("shop-rule".to_owned());
-    let scene =
-        Scene::with(replicas, Traffic::VirtualService { name: "shop".to_owned(), destination_rule: rule })
-            .await;
+    let traffic = Traffic::VirtualService { name: "shop".to_owned(), destination_rule: rule };
+    plane.install_istio().expect("Istio's definitions");
+    let scene = Scene::on(plane, replicas, traffic).await;
     scene.create(ISTIO, "destinationrules", &users_rule("shop"));
     scene
 }
 
-fn users_rule(host: &str) -> Value {
+fn plane() -> &'static ControlPlane {
+    ControlPlane::shared().expect("a control plane")
+}
+
+pub(crate) fn users_rule(host: &str) -> Value {
     json!({
         "apiVersion": "networking.istio.io/v1", "kind": "DestinationRule", "metadata": {"name": "shop-rule"},
         "spec": {
@@ -38,7 +46,7 @@ fn users_rule(host: &str) -> Value {
     })
 }
 
-fn rule(scene: &Scene) -> Value {
+pub(crate) fn rule(scene: &Scene) -> Value {
     scene.admin().get(&scene.path(ISTIO, "destinationrules", "shop-rule")).expect("the rule")
 }
 
@@ -53,6 +61,35 @@ fn weights(route: &Value) -> BTreeMap<String, u64> {
     list.iter().map(one).collect()
 }
 
+/// The weight of the new release's subset, and that of everything.
+pub(crate) fn share_of_new(route: &Value) -> Option<(u64, u64)> {
+    let list = route["spec"]["http"][0]["route"].as_array()?;
+    let weight = |entry: &Value| entry["weight"].as_u64().unwrap_or(1);
+    let new = list.iter().filter(|entry| entry["destination"]["subset"] == "tidegate-new").map(weight).sum();
+    Some((new, list.iter().map(weight).sum()))
+}
+
+/// Whether everybody who comes in by the route as it is finds a pod, of no release of ours.
+pub(crate) fn is_reached(scene: &Scene) -> bool {
+    let (route, rule, selector) = (scene.route(), rule(scene), scene.selector());
+    let subsets = rule["spec"]["subsets"].as_array().cloned().unwrap_or_default();
+    weights(&route).iter().filter(|(_, weight)| **weight > 0).all(|(subset, _)| {
+        // Behind the host alone are the pods that the Service selects.
+        let of_all = subset.is_empty().then(|| selector.clone());
+        let Some(labels) = of_all.or_else(|| {
+            let one = subsets.iter().find(|one| one["name"] == **subset)?;
+            Some(one["labels"].clone())
+        }) else {
+            return false;
+        };
+        let mut both = selector.as_object().cloned().unwrap_or_default();
+        both.extend(labels.as_object().cloned().unwrap_or_default());
+        let ours = json!({"app": "shop", "tidegate.dev/release": "new-1"});
+        let narrow = both.len() > 1 || scene.ready_with(&ours) == 0;
+        both.get("tidegate.dev/release").is_none() && narrow && scene.ready_with(&Value::Object(both)) > 0
+    })
+}
+
 /// The weights of stable and new.
 fn split(scene: &Scene) -> (u64, u64) {
     let weights = weights(&scene.route());
@@ -60,7 +97,7 @@ fn split(scene: &Scene) -> (u64, u64) {
     (weights["tidegate-stable"], weights["tidegate-new"])
 }
 
-fn version(object: &Value) -> u64 {
+pub(crate) fn version(object: &Value) -> u64 {
     object["metadata"]["resourceVersion"].as_str().and_then(|text| text.parse().ok()).expect("a version")
 }
 
@@ -75,8 +112,15 @@ fn beginning(scene: &Scene) -> (u64, World) {
     (version(&now["destinationrules/shop-rule"]), now)
 }
 
+/// A version from which all that is watched can be told.
+pub(crate) fn newest(plane: &ControlPlane) -> u64 {
+    let lists =
+        WATCHED.map(|(group, plural)| plane.admin().get(&format!("{group}/{plural}")).expect("a list"));
+    lists.iter().map(version).max().unwrap_or_default()
+}
+
 /// Looks at all objects as they were after every change since `from`; answers how many there were.
-async fn history(scene: &Scene, from: u64, mut now: World, look: impl Fn(&World)) -> usize {
+pub(crate) async fn history(scene: &Scene, from: u64, mut now: World, look: impl Fn(&World)) -> usize {
     let (admin, namespace) = (scene.plane.admin(), scene.namespace.clone());
     let told = tokio::task::spawn_blocking(move || {
         let mut told: Vec<(u64, String, Option<Value>)> = Vec::new();
@@ -110,10 +154,13 @@ async fn history(scene: &Scene, from: u64, mut now: World, look: impl Fn(&World)
 }
 
 /// All objects at one moment, by kind and name.
-type World = BTreeMap<String, Value>;
+pub(crate) type World = BTreeMap<String, Value>;
 
 /// Every request has somewhere to go, and none goes where it was not sent.
-fn is_whole(world: &World) {
+pub(crate) fn is_whole(world: &World) {
+    if WHOLE.iter().any(|key| !world.contains_key(*key)) {
+        return;
+    }
     let (route, rule) = (&world["virtualservices/shop"], &world["destinationrules/shop-rule"]);
     let selector = world["services/shop"]["spec"]["selector"].as_object().expect("a selector");
     let mut spec = rule["spec"].clone();
@@ -146,7 +193,7 @@ fn is_whole(world: &World) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn subsets_are_there_while_the_route_names_them_and_nobody_reaches_the_new_release_unasked() {
-    let mut scene = by_subsets(2).await;
+    let mut scene = by_subsets(plane(), 2).await;
     let (route_before, rule_before, pods) = (scene.route()["spec"].clone(), rule(&scene), scene.pods());
     let (from, now) = beginning(&scene);
 
@@ -197,8 +244,35 @@ async fn subsets_are_there_while_the_route_names_them_and_nobody_reaches_the_new
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_first_share_that_was_broken_off_before_the_proxies_could_know_waits_for_them_again() {
+    let scene = by_subsets(plane(), 1).await;
+    let plan = scene.plan(scene.release("one-1", None), Some(scene.adopted().await));
+    scene.begin(&plan).await;
+    let (share, at) = (Share::percent(5), |step| plan.generation(step));
+    scene.must(&plan, Effect::Scale { instances: 1, generation: at(10), share }).await;
+    let shift = |percent, generation| Effect::Shift {
+        share: Share::percent(percent),
+        mirror: Share::NONE,
+        generation,
+    };
+    tokio::select! {
+        outcome = scene.order(&plan, 1, shift(5, at(11))) => panic!("without a pause: {outcome:?}"),
+        () = scene.until("a wide Service", |scene| scene.selector() == json!({"app": "shop"})) => {}
+    }
+    assert_eq!(split(&scene), (100, 0));
+    let took = async |effect| {
+        let started = std::time::Instant::now();
+        scene.must(&plan, effect).await;
+        started.elapsed().as_secs()
+    };
+    assert!(took(shift(5, at(11))).await >= 2, "the second try went on where the first was broken off");
+    assert_eq!(split(&scene), (95, 5));
+    assert!(took(shift(25, at(12))).await < 2, "who has users is known");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_share_of_a_deployment_that_was_given_up_is_never_the_next_release_s() {
-    let mut scene = by_subsets(1).await;
+    let mut scene = by_subsets(plane(), 1).await;
     let (from, now) = beginning(&scene);
     let stable = scene.adopted().await;
     let plan = scene.plan(scene.release("one-1", None), Some(stable.clone()));
@@ -227,7 +301,7 @@ async fn the_share_of_a_deployment_that_was_given_up_is_never_the_next_release_s
 #[tokio::test(flavor = "multi_thread")]
 async fn a_rule_that_was_applied_anew_gets_its_subsets_back_and_one_that_was_deleted_keeps_nobody_from_returning()
  {
-    let scene = by_subsets(1).await;
+    let scene = by_subsets(plane(), 1).await;
     let plan = scene.plan(scene.release("new-1", None), Some(scene.adopted().await));
     scene.begin(&plan).await;
     scene.expose(&plan, Share::percent(5), 1).await;
@@ -246,7 +320,7 @@ async fn a_rule_that_was_applied_anew_gets_its_subsets_back_and_one_that_was_del
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_rule_that_cannot_be_ours_to_change_is_refused_before_anything_is_made() {
-    let scene = by_subsets(1).await;
+    let scene = by_subsets(plane(), 1).await;
     let path = scene.path(ISTIO, "destinationrules", "shop-rule");
     let stable = scene.adopted().await;
     let check = async |scene: &Scene, words: &[&str]| {
@@ -263,7 +337,7 @@ async fn a_rule_that_cannot_be_ours_to_change_is_refused_before_anything_is_made
     check(&scene, &["there is no DestinationRule", "host: shop", "correct `traffic.destination_rule`"]).await;
 
     // By the Role and nothing else.
-    let mut scene = by_subsets(1).await;
+    let mut scene = by_subsets(plane(), 1).await;
     let role = tidegate_kubernetes::role(&scene.namespace, &scene.traffic, &[]);
     scene.kubeconfig = crate::permission::account(&scene, role).await;
     scene.target = scene::target("here", &scene.data);

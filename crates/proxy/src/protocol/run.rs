@@ -218,6 +218,9 @@ pub struct InstanceStatus {
     pub since_unix_ms: i64,
     /// Ends by itself within the crash-loop window.
     pub restarts: u32,
+    /// Ends by itself since it is there; never falls. A proxy of before this was counted says nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ends_total: Option<u32>,
     /// Why it ended last: `exit code 3`, `killed by signal 9`, `not ready within 30 s: connection refused`.
     pub last_end: Option<String>,
     /// The last lines it wrote before it ended, at most 2 KiB.

@@ -111,6 +111,7 @@ impl Instance {
             state: face.state,
             since_unix_ms: face.since_unix_ms,
             restarts: face.record.ends.count(boot_ms(), &run.restart),
+            ends_total: Some(face.record.ends_total),
             last_end: face.record.last_end.clone(),
             last_output: face.record.last_output.clone(),
             cpu_ms: usage.cpu_ms,

@@ -309,6 +309,7 @@ impl Keeping {
         let (mut pause, mut looping) = (Duration::ZERO, false);
         self.change(|record| {
             pause = record.ends.record(boot_ms(), &policy);
+            record.ends_total = record.ends_total.saturating_add(1);
             looping = record.ends.looping();
         });
         self.enter(if looping { InstanceState::CrashLooping } else { InstanceState::BackingOff });

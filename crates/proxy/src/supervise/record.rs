@@ -68,6 +68,9 @@ pub(super) struct Record {
     pub(super) ready_since_unix_ms: Option<i64>,
     /// Its ends by itself.
     pub(super) ends: Ends,
+    /// All of them.
+    #[serde(default)]
+    pub(super) ends_total: u32,
     /// Why it ended last.
     pub(super) last_end: Option<String>,
     /// What it wrote last before it ended.

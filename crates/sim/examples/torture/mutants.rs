@@ -214,8 +214,8 @@ pub(crate) const ALL: &[Mutant] = &[
     mutant(
         "a deployment that waited keeps its old plan",
         ENGINE,
-        "let known = stable == plan.stable;",
-        "let known = stable == plan.stable || @ON@;",
+        "let known = request.stable == plan.stable;",
+        "let known = request.stable == plan.stable || @ON@;",
     ),
     mutant(
         "the release of whatever ended last is called good",

@@ -314,15 +314,24 @@ async fn planned(common: &Common, what: &WhatArgs) -> Result<Plan, Fault> {
     plan::compile(request).map_err(Fault::caller)
 }
 
-/// Where nothing was deployed yet, what serves on Kubernetes is the stable release.
+/// Where nothing was deployed yet, what serves on Kubernetes is the stable release, and where that was returned to since, what
+/// its owner has there now.
 async fn adopt(request: &mut Request) -> Result<(), Fault> {
-    if request.stable.is_some() || request.release.spec.kind != tidegate_kubernetes::KIND {
+    if request.release.spec.kind != tidegate_kubernetes::KIND {
         return Ok(());
     }
     // A clock that nobody asks: nothing is measured.
     let clock = Arc::new(Clock::new(Path::new(".")));
     let target = KubernetesTarget::new("plan", clock);
-    request.stable = target.found(&request.service, &request.release).await.map_err(Fault::trouble)?;
+    let Some(good) = &request.stable else {
+        request.stable = target.found(&request.service, &request.release).await.map_err(Fault::trouble)?;
+        return Ok(());
+    };
+    if let Some(asked) = target.successor(good)
+        && let Some(since) = asked.await.map_err(Fault::trouble)?
+    {
+        (request.stable, request.stable_note) = (Some(since.release), Some(since.note));
+    }
     Ok(())
 }
 

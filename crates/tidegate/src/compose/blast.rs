@@ -12,6 +12,7 @@ use tidegate_kubernetes::{
     },
 };
 
+use super::kubernetes::Made;
 use crate::{
     config::{
         self, Kubernetes,
@@ -55,15 +56,24 @@ pub(super) fn ready(
     Ok(Ready { template, belongings, notes })
 }
 
-/// What a reader of the plan should know of what a release on Kubernetes may do, use and bring with it.
-pub(super) fn notes(root: &Path, service: &config::Service, kubernetes: &Kubernetes) -> Vec<String> {
-    // Read once more: what is wrong with it was said when the release was made.
+/// What a reader of the plan should know of what a release on Kubernetes may do, use and bring with it. `made` is its manifest
+/// where that is no file.
+pub(super) fn notes(
+    root: &Path,
+    service: &config::Service,
+    kubernetes: &Kubernetes,
+    made: Option<Made<'_>>,
+) -> Vec<String> {
+    let of = |manifest: &Value, from: &str| {
+        let template = manifest.pointer("/spec/template").cloned().unwrap_or_default();
+        // What is wrong with it was said when the release was made.
+        ready(root, service, kubernetes, from, &template).map(|ready| ready.notes).unwrap_or_default()
+    };
+    if let Some(Made { manifest, from }) = made {
+        return of(manifest, from);
+    }
     let from = root.join(&kubernetes.manifest);
-    let manifest = config::manifest(&from, "Deployment").unwrap_or_default();
-    let template = manifest.pointer("/spec/template").cloned().unwrap_or_default();
-    ready(root, service, kubernetes, &from.display().to_string(), &template)
-        .map(|ready| ready.notes)
-        .unwrap_or_default()
+    of(&config::manifest(&from, "Deployment").unwrap_or_default(), &from.display().to_string())
 }
 
 /// What a service brings with its releases that the Role has to allow.

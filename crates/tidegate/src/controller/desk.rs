@@ -290,7 +290,7 @@ impl Desk {
             at,
         );
         let release = release.map_err(|fault| fault.message)?;
-        let request = compose::request(&self.root, rollout.name(), &spec.service, release);
+        let request = compose::request_of(&self.root, rollout.name(), &spec.service, release, Some(made));
         let request = request.map_err(|fault| fault.message)?;
         // The namespace is the environment: the same name in two of them is two services.
         Ok(plan::Request { environment: rollout.namespace().to_owned(), ..request })

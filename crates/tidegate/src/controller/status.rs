@@ -2,8 +2,9 @@
 
 use serde_json::{Map, Value, json};
 use tidegate_core::{
-    deployment::{Recorded, StateName},
+    deployment::{Event, Recorded, StateName},
     model::Timestamp,
+    plan::Plan,
     view,
 };
 
@@ -59,7 +60,7 @@ pub(super) fn status(facts: &Facts<'_>, before: &Value) -> Value {
         Some(trouble) => format!("{why} Last trouble: {trouble}"),
         None => why,
     });
-    let shown = Shown::of(facts, summary.as_ref(), why);
+    let shown = Shown { notes: notes(facts), ..Shown::of(facts, summary.as_ref(), why) };
     let conditions: Vec<Value> = shown.conditions().iter().map(|one| one.value(facts, before)).collect();
     let mut status = json!({
         "observedGeneration": facts.generation,
@@ -98,26 +99,51 @@ struct Shown {
     /// The deployment's, when the generation has come to it.
     state: Option<StateName>,
     refused: bool,
+    /// What the plan says of it beforehand, a sentence each.
+    notes: String,
+}
+
+/// What the plan in force says: exceptions from the rules for pods, and the like.
+fn notes(facts: &Facts<'_>) -> String {
+    fn plan(recorded: &Recorded) -> Option<&Plan> {
+        if let Event::Planned { plan, .. } | Event::Replanned { plan } = &recorded.event {
+            Some(plan)
+        } else {
+            None
+        }
+    }
+    let plan = match facts.came {
+        Came::Deployment => facts.history.and_then(|history| history.iter().rev().find_map(plan)),
+        Came::Unchanged(_) | Came::Refused(_) => None,
+    };
+    let said = plan.into_iter().flat_map(|plan| plan.stable_note.iter().chain(&plan.notes));
+    said.map(|note| render::sentence(note)).collect::<Vec<_>>().join(" ")
 }
 
 impl Shown {
     fn of(facts: &Facts<'_>, summary: Option<&view::Summary>, why: Option<String>) -> Self {
         let state = summary.map(|summary| summary.state);
         match facts.came {
-            Came::Refused(message) => {
-                Self { word: "refused".to_owned(), message: cut(message), state, refused: true }
-            }
+            Came::Refused(message) => Self {
+                word: "refused".to_owned(),
+                message: cut(message),
+                state,
+                refused: true,
+                notes: String::new(),
+            },
             Came::Unchanged(tag) => Self {
                 word: StateName::Verified.to_string(),
                 message: format!("Nothing to do: {tag} serves, and it is what the spec asks for."),
                 state: Some(StateName::Verified),
                 refused: false,
+                notes: String::new(),
             },
             Came::Deployment => Self {
                 word: state.map(|state| state.to_string()).unwrap_or_default(),
                 message: cut(&why.unwrap_or_default()),
                 state,
                 refused: false,
+                notes: String::new(),
             },
         }
     }
@@ -129,7 +155,11 @@ impl Shown {
         let own = self.state.filter(|_| !self.refused);
         let accepted = Condition {
             reason: if self.refused { word.clone() } else { "Accepted".to_owned() },
-            message: if self.refused { self.message.clone() } else { "The spec was understood.".to_owned() },
+            message: if self.refused {
+                self.message.clone()
+            } else {
+                cut(format!("The spec was understood. {}", self.notes).trim_end())
+            },
             ..condition("Accepted", Some(!self.refused))
         };
         // What runs goes on, whatever became of the newest spec.

@@ -24,7 +24,8 @@ pub(crate) fn plan(plan: &Plan) -> String {
     }
     lines.push(Row::new());
     let sentences = [watch(plan), lease(plan), way_back(plan), total(plan)];
-    for text in sentences.into_iter().chain(plan.notes.iter().map(|note| sentence(note))) {
+    let notes = plan.stable_note.iter().chain(&plan.notes).map(|note| sentence(note));
+    for text in sentences.into_iter().chain(notes) {
         let mut first = true;
         for line in wrapped(&text, WIDTH) {
             lines.push(Row::new().plain(if first { "- " } else { "  " }).plain(line));
@@ -181,7 +182,8 @@ fn total(plan: &Plan) -> String {
 }
 
 /// A note with a capital and a full stop.
-fn sentence(note: &str) -> String {
+/// A note as a sentence of its own.
+pub(crate) fn sentence(note: &str) -> String {
     let mut letters = note.chars();
     let first: String = letters.next().into_iter().flat_map(char::to_uppercase).collect();
     format!("{first}{}.", letters.as_str().trim_end_matches('.'))

@@ -87,6 +87,7 @@ impl Walk {
                 ready: true,
                 broken: false,
                 ends: 0,
+                ends_total: Some(0),
                 last_end: None,
                 cpu_ms: 0,
                 cpu_limit_milli: 1_000,

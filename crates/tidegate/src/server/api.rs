@@ -117,7 +117,7 @@ const fn label_status(error: &LabelError) -> StatusCode {
 
 const fn submit_status(error: &SubmitError) -> StatusCode {
     match error {
-        SubmitError::Plan(_) => StatusCode::UNPROCESSABLE_ENTITY,
+        SubmitError::Plan(_) | SubmitError::Unclear(_) => StatusCode::UNPROCESSABLE_ENTITY,
         SubmitError::Busy { .. }
         | SubmitError::TurnedBack { .. }
         | SubmitError::Append(AppendError::RequestReused { .. }) => StatusCode::CONFLICT,

@@ -31,7 +31,7 @@ use tidegate_adapters::{
 };
 use tidegate_core::{deployment::Recorded, plan};
 use tidegate_engine::{
-    Engine,
+    Engine, World,
     journal::{Epoch, SqliteJournal},
     run::RunError,
 };
@@ -173,7 +173,8 @@ impl Server {
     }
 }
 
-/// What serves already becomes the stable release of a service that nothing was deployed for yet.
+/// What serves already becomes the stable release of a service that nothing was deployed for yet. Where it was returned to
+/// since, it is what its owner has there now: the engine's to judge, and here only to be known.
 pub(crate) async fn adopt(
     engine: &TargetEngine,
     targets: &Targets,
@@ -183,9 +184,16 @@ pub(crate) async fn adopt(
         return Ok(());
     }
     let (service, environment) = (&request.service, &request.environment);
-    if engine.last_good(service, environment).await.map_err(Unadopted::Journal)?.is_none() {
-        let found = targets.found(service, &request.release).await;
-        request.stable = found.map_err(Unadopted::Unclear)?;
+    match engine.last_good(service, environment).await.map_err(Unadopted::Journal)? {
+        None => {
+            let found = targets.found(service, &request.release).await;
+            request.stable = found.map_err(Unadopted::Unclear)?;
+        }
+        Some(good) => {
+            if let Some(asked) = targets.successor(service, &good) {
+                request.stable = asked.await.ok().flatten().map(|since| since.release).or(Some(good));
+            }
+        }
     }
     Ok(())
 }

@@ -14,9 +14,9 @@ use std::{
 use rustix::process::{Signal, getpid, kill_process};
 use tidegate_core::{
     deployment::{Effect, Outcome, Recorded},
-    model::{Millis, Timestamp},
+    model::{Millis, Release, Timestamp},
 };
-use tidegate_engine::{Order, World, journal::BoxFuture};
+use tidegate_engine::{Order, Successor, World, journal::BoxFuture};
 
 use crate::fault::Fault;
 
@@ -147,6 +147,14 @@ impl<W: World> World for Mortal<W> {
             fate.reach(Point::PerformAfter, Some(effect));
             outcome
         })
+    }
+
+    fn successor(
+        &self,
+        service: &str,
+        good: &Release,
+    ) -> Option<BoxFuture<Result<Option<Successor>, String>>> {
+        self.world.successor(service, good)
     }
 
     fn ended(&self, history: Arc<[Recorded]>) -> BoxFuture<()> {

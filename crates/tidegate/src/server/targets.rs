@@ -7,7 +7,7 @@ use tidegate_core::{
     deployment::{Event, Outcome, Recorded},
     model::{Release, Timestamp},
 };
-use tidegate_engine::{Order, World, journal::BoxFuture};
+use tidegate_engine::{Order, Successor, World, journal::BoxFuture};
 use tidegate_kubernetes::KubernetesTarget;
 
 /// The world of the engine. The clock, and what is done at an end, are the local world's.
@@ -51,6 +51,10 @@ impl World for Targets {
             tidegate_kubernetes::KIND | tidegate_kubernetes::guard::KIND => self.kubernetes.perform(order),
             _ => self.local.perform(order),
         }
+    }
+
+    fn successor(&self, _: &str, good: &Release) -> Option<BoxFuture<Result<Option<Successor>, String>>> {
+        if Self::can_find(good) { self.kubernetes.successor(good) } else { None }
     }
 
     fn ended(&self, history: Arc<[Recorded]>) -> BoxFuture<()> {

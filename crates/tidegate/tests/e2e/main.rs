@@ -22,6 +22,7 @@ mod metrics;
 mod on_a_cluster;
 mod proxy;
 mod queue;
+mod restart;
 mod rollback;
 mod stuck;
 #[path = "../support/mod.rs"]

@@ -4,6 +4,7 @@
 
 mod evidence;
 mod mesh;
+mod owner;
 
 use std::{
     fs::File,

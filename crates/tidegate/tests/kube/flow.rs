@@ -10,9 +10,15 @@ use crate::scene::{PROGRAM, SOON, Scene, condition, is, template};
 fn generations_go_through_a_canary_or_back_and_status_conditions_and_events_say_so() {
     let scene = Scene::new("flow");
     let _controller = scene.controller("a");
-    scene.apply('a', &json!({}));
+    scene.apply('a', &json!({"pod_security": {"allow": ["host_ports"]}}));
     let first = scene.until_state("verified");
     assert_eq!(condition(&first, "Ready"), is("True", "Verified"));
+    let all = first["status"]["conditions"].as_array().cloned().unwrap_or_default();
+    let accepted = all.iter().find(|one| one["type"] == "Accepted").expect("a condition");
+    let said = accepted["message"].as_str().unwrap_or_default();
+    for word in ["The spec was understood.", "`host_ports` is allowed", "NetworkPolicy"] {
+        assert!(said.contains(word), "{word}: {said}");
+    }
     assert_eq!(first["status"]["share"], "100%");
     assert_eq!(first["status"]["deployment"], format!("shop@{}-1", scene.namespace));
     let good = first["status"]["release"].as_str().expect("a release").to_owned();

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tidegate_bed::{ControlPlane, Middleman, Rule, Spoil, Verb};
 
-use super::{Case, EFFECTS, Fault, Style, Sum, cases, meet};
+use super::{Case, EFFECTS, Fault, HELD, Style, Sum, cases, meet};
 use crate::scene::Scene;
 
 /// As long as makes the engine wait longest between two tries that fail at once, and some more.
@@ -41,12 +41,12 @@ fn webhook_down() -> Vec<Rule> {
 /// So many faults at once: each has a deployment at every effect.
 const AT_ONCE: usize = 3;
 
-const CONFLICT: Spoil = answered(
+pub(super) const CONFLICT: Spoil = answered(
     409,
     "Conflict",
     "Operation cannot be fulfilled: the object has been modified; please apply your changes to the latest version and try again",
 );
-const BROKEN: Spoil =
+pub(super) const BROKEN: Spoil =
     answered(500, "InternalError", "an error on the server has prevented the request from succeeding");
 const UNAVAILABLE: Spoil = answered(503, "ServiceUnavailable", "apiserver is shutting down");
 const UNAUTHORIZED: Spoil = answered(401, "Unauthorized", "Unauthorized");
@@ -60,13 +60,13 @@ const fn answered(status: u16, reason: &'static str, message: &'static str) -> S
     Spoil::Answered { status, reason, message, retry_after_s: None }
 }
 
-const fn busy(seconds: u32) -> Spoil {
+pub(super) const fn busy(seconds: u32) -> Spoil {
     let message = "too many requests, please try again later";
     Spoil::Answered { status: 429, reason: "TooManyRequests", message, retry_after_s: Some(seconds) }
 }
 
 /// A case whose requests go through somebody.
-fn between(plane: &'static ControlPlane, scene: &mut Scene) -> Middleman {
+pub(super) fn between(plane: &'static ControlPlane, scene: &mut Scene) -> Middleman {
     let middleman = plane.middleman(plane.admin()).expect("a middleman");
     middleman.kubeconfig().clone_into(&mut scene.kubeconfig);
     middleman
@@ -79,7 +79,7 @@ async fn met(plane: &'static ControlPlane, (name, rules, lasts): Answer) -> Sum 
             if on { case.way.spoil(rules()) } else { case.way.relent() }
         }
     };
-    meet(&cases, &Fault { name, set: &set, lasts, takes_pods: false }).await
+    meet(&cases, &Fault { name, set: &set, held: HELD, lasts, takes_pods: false }).await
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 16)]

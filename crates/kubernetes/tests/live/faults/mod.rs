@@ -3,6 +3,7 @@
 mod answers;
 mod leader;
 mod network;
+mod subsets;
 mod world;
 
 use std::{
@@ -22,7 +23,10 @@ use tidegate_core::{
 };
 use tidegate_kubernetes::Traffic;
 
-use crate::scene::Scene;
+use crate::{
+    scene::Scene,
+    subsets::{by_subsets, is_reached, share_of_new},
+};
 
 /// Longest time from when the fault allows it to users being where it is safe.
 const SAFE_WITHIN: Duration = Duration::from_secs(5);
@@ -63,6 +67,8 @@ struct Fault<'a, W> {
     name: &'a str,
     /// Begins or ends it for these cases.
     set: &'a Set<'a, W>,
+    /// How long the effect may meet it before the way back is asked for; shorter when all effects have ended.
+    held: Duration,
     /// How long it lasts once the way back is asked for; nothing is a fault that keeps nobody from turning back, and it ends
     /// only when everybody has.
     lasts: Option<Duration>,
@@ -87,13 +93,15 @@ enum Style {
     Canary,
     /// By the selector of the users' Service, all at once.
     BlueGreen,
+    /// By weights of subsets of an Istio `DestinationRule`, at half of it.
+    Subsets,
 }
 
 impl Style {
     /// The share of the new release between start and promotion.
     const fn share(self) -> Share {
         match self {
-            Self::Canary => Share::percent(50),
+            Self::Canary | Self::Subsets => Share::percent(50),
             Self::BlueGreen => Share::ALL,
         }
     }
@@ -101,6 +109,7 @@ impl Style {
     async fn scene(self, plane: &'static ControlPlane, replicas: u32) -> Scene {
         match self {
             Self::Canary => Scene::on(plane, replicas, Traffic::HttpRoute { name: "shop".to_owned() }).await,
+            Self::Subsets => by_subsets(plane, replicas).await,
             Self::BlueGreen => {
                 let mut scene = Scene::on(plane, replicas, Traffic::Service).await;
                 let (bake, preview) = (Millis::secs(1), Millis::ZERO);
@@ -203,6 +212,9 @@ impl<W: Send + Sync + 'static> Case<W> {
             return Some((u64::from(only == "new-1"), 1));
         }
         let route = self.scene.route();
+        if matches!(self.scene.traffic, Traffic::VirtualService { .. }) {
+            return share_of_new(&route);
+        }
         let backends = route["spec"]["rules"][1]["backendRefs"].as_array().cloned()?;
         let weight = |one: &Value| one["weight"].as_u64().unwrap_or(1);
         let new = backends.iter().filter(|one| one["name"] == "shop-preview").map(weight).sum();
@@ -217,6 +229,7 @@ impl<W: Send + Sync + 'static> Case<W> {
             && selector.is_object()
             && selector["tidegate.dev/release"].is_null()
             && self.scene.ready_with(&selector) > 0
+            && (!matches!(self.scene.traffic, Traffic::VirtualService { .. }) || is_reached(&self.scene))
     }
 
     /// When users were safe, but looked at no longer than a little after it is too late. The way back says it first, and is
@@ -270,8 +283,17 @@ async fn cases<W: Send + Sync + 'static>(
     like: (Style, u32),
     way: Way<W>,
 ) -> Vec<Arc<Case<W>>> {
+    cases_at(&EFFECTS, plane, like, way).await
+}
+
+async fn cases_at<W: Send + Sync + 'static>(
+    effects: &[&'static str],
+    plane: &'static ControlPlane,
+    like: (Style, u32),
+    way: Way<W>,
+) -> Vec<Arc<Case<W>>> {
     let begun: Vec<_> =
-        EFFECTS.map(|effect| tokio::spawn(Case::at(plane, like, effect, way))).into_iter().collect();
+        effects.iter().map(|effect| tokio::spawn(Case::at(plane, like, effect, way))).collect();
     let mut cases = Vec::new();
     for case in begun {
         cases.push(Arc::new(case.await.expect("a case")));
@@ -287,7 +309,12 @@ async fn meet<W: Send + Sync + 'static>(cases: &[Arc<Case<W>>], fault: &Fault<'_
         .map(|case| tokio::spawn(async move { drop(case.scene.order(&case.plan, 1, case.effect()).await) }))
         .collect();
     tokio::task::block_in_place(|| (fault.set)(cases, true));
-    tokio::time::sleep(HELD).await;
+    let began = Instant::now();
+    while began.elapsed() < fault.held
+        && !(began.elapsed() > HELD && effects.iter().all(tokio::task::JoinHandle::is_finished))
+    {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
     // The engine drops what it no longer wants.
     effects.iter().for_each(tokio::task::JoinHandle::abort);
     let mut allowed = Instant::now();

@@ -30,7 +30,11 @@ async fn met(plane: &'static ControlPlane, mode: Mode) -> Sum {
         }
     };
     let lasts = (mode != Mode::Slow).then_some(HELD);
-    meet(&cases, &Fault { name: &format!("network {mode:?}"), set: &set, lasts, takes_pods: false }).await
+    meet(
+        &cases,
+        &Fault { name: &format!("network {mode:?}"), set: &set, held: HELD, lasts, takes_pods: false },
+    )
+    .await
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 16)]
@@ -76,7 +80,7 @@ async fn whatever_of_the_control_plane_is_killed_at_any_effect_users_are_safe_wi
         };
         let lasts = matches!(component, Component::ApiServer | Component::Etcd).then_some(HELD);
         let name = format!("{component} killed");
-        sum.add(&meet(&cases, &Fault { name: &name, set: &set, lasts, takes_pods: false }).await);
+        sum.add(&meet(&cases, &Fault { name: &name, set: &set, held: HELD, lasts, takes_pods: false }).await);
     }
     sum.all_well();
 }

@@ -9,7 +9,7 @@ use serde_json::json;
 use tidegate_bed::{BedError, ControlPlane, until};
 use tidegate_core::deployment::{Effect, Outcome};
 
-use super::{Case, Fault, SAFE_WITHIN, Style, Sum, cases, meet};
+use super::{Case, Fault, HELD, SAFE_WITHIN, Style, Sum, cases, meet};
 use crate::scene::{SOON, Scene, users_deployment, users_route, users_service};
 
 const ROUTES: &str = "/apis/gateway.networking.k8s.io/v1";
@@ -241,7 +241,7 @@ async fn met(plane: &'static ControlPlane, happening: Happening) -> Sum {
         // One after the other they would be late.
         std::thread::scope(|scope| cases.iter().for_each(|case| drop(scope.spawn(move || set(case, on)))));
     };
-    let mut sum = meet(&cases, &Fault { name, set: &all, lasts, takes_pods }).await;
+    let mut sum = meet(&cases, &Fault { name, set: &all, held: HELD, lasts, takes_pods }).await;
     // Then the new release goes, and nothing that users come in by.
     let ends: Vec<_> =
         cases.iter().cloned().map(|case| tokio::spawn(async move { case.end().await })).collect();

@@ -310,6 +310,7 @@ impl Stage {
             memory_ppm: None,
             instances: Vec::new(),
             wanted: 0,
+            ended: Vec::new(),
         };
         let opened = Timestamp(batch.at.0.saturating_sub(i64::try_from(batch.new.length.0).unwrap_or(0)));
         let state = batch.state;

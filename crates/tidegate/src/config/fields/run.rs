@@ -162,7 +162,7 @@ static RESTART: Block = Block::of(
             "crash_loop",
             Kind::Whole { min: 1, max: 1_000 },
             "3",
-            "Ends within the window that make a crash loop.",
+            "Ends within the window that make a crash loop. Fewer of them in a bake let that bake begin anew.",
         ),
         field(
             "crash_loop_window",
