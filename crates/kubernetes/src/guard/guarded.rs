@@ -11,9 +11,10 @@ use kube::{
 use tidegate_core::model::{Artifact, Release};
 
 use super::{
+    ran::{Ran, ran},
     sight::{Revision, Sight},
     spec::GuardSpec,
-    template::{selector, template},
+    template::{HASH, selector, template, uid},
 };
 use crate::{
     cluster::{Address, Cluster, configuration},
@@ -139,6 +140,26 @@ impl Guarded {
                 Err(GuardError::NotGuarded { namespace, name, why })
             }
         }
+    }
+
+    /// How long the revision that runs has run well before anybody judged it; nothing where that cannot surely be said, because
+    /// of something in its pods, because it is not what was seen any more, or because the API server does not tell the time.
+    pub async fn ran(&self, seen: &Sight) -> Result<Option<Ran>, GuardError> {
+        let Some(hash) = &seen.present else { return Ok(None) };
+        let lane = self.cluster.forward();
+        // Before the pods: what happens in between makes it shorter.
+        let Some(now) = lane.time().await else { return Ok(None) };
+        let Some(object) = lane.get(Kind::Deployment, &self.namespace, &self.name).await? else {
+            return Ok(None);
+        };
+        let same = seen.present().is_some_and(|present| present.template == template(&object));
+        if !same || uid(&object) != seen.uid {
+            return Ok(None);
+        }
+        let mut labels = selector(&object);
+        labels.insert(HASH.to_owned(), hash.as_str().into());
+        let pods = lane.list(Kind::Pod, &self.namespace, &query(&labels)).await?;
+        Ok(ran(&object, &pods, &format!("{}-{hash}", self.name), now))
     }
 
     /// News of the Deployment from now on. Must be asked for inside a tokio runtime.

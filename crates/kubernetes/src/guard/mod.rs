@@ -6,6 +6,7 @@
 
 mod effects;
 mod guarded;
+mod ran;
 mod sight;
 mod spec;
 mod template;
@@ -13,6 +14,7 @@ mod undo;
 
 pub use effects::SUPERSEDED;
 pub use guarded::{Changes, GuardError, Guarded};
+pub use ran::Ran;
 pub use sight::{Revision, Sight};
 pub use spec::{GuardSpec, KIND};
 

@@ -17,7 +17,7 @@ use serde_json::{Map, Value, json};
 use tokio::sync::watch;
 
 use self::{
-    kept::Kept,
+    kept::{Kept, Text},
     watched::{Changed, News, Watched, follow},
 };
 use crate::{
@@ -176,10 +176,13 @@ impl NamespaceView {
     }
 
     fn deployments(&self, is: impl Fn(&Kept) -> bool) -> Result<Vec<Arc<Value>>, Blind> {
-        let known = self.known();
-        let Some(deployments) = known.objects.get(&Kind::Deployment) else { return Ok(Vec::new()) };
-        deployments.fresh(Kind::Deployment, &self.namespace)?;
-        Ok(deployments.kept.values().filter(|kept| is(kept)).map(Kept::object).collect())
+        let texts: Vec<Text> = {
+            let known = self.known();
+            let Some(deployments) = known.objects.get(&Kind::Deployment) else { return Ok(Vec::new()) };
+            deployments.fresh(Kind::Deployment, &self.namespace)?;
+            deployments.kept.values().filter(|kept| is(kept)).map(Kept::text).collect()
+        };
+        Ok(texts.iter().map(Text::object).collect())
     }
 
     /// The pods of a release of ours.
@@ -192,19 +195,21 @@ impl NamespaceView {
     /// An object as it was last seen. A Deployment is without its pod template. What is written from it has to be bound to its
     /// version.
     pub(crate) fn object(self: &Arc<Self>, kind: Kind, name: &str) -> Remembered {
-        let known = self.known();
-        match known.objects.get(&kind) {
-            Some(watched) if watched.is_sure() => {
-                watched.kept.get(name).map_or(Remembered::Nothing, |kept| Remembered::Object(kept.object()))
+        let text = {
+            let known = self.known();
+            match known.objects.get(&kind) {
+                Some(watched) if watched.is_sure() => watched.kept.get(name).map(Kept::text),
+                Some(_) => return Remembered::Unsure,
+                None => {
+                    drop(known);
+                    if kind.is_watched() {
+                        self.watch_kind(kind);
+                    }
+                    return Remembered::Unsure;
+                }
             }
-            Some(_) => Remembered::Unsure,
-            None if !kind.is_watched() => Remembered::Unsure,
-            None => {
-                drop(known);
-                self.watch_kind(kind);
-                Remembered::Unsure
-            }
-        }
+        };
+        text.map_or(Remembered::Nothing, |text| Remembered::Object(text.object()))
     }
 
     /// What the API server answered to a write: the watch says it too, later.

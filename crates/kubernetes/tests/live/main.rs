@@ -13,6 +13,7 @@ mod belongings;
 mod cells;
 mod faults;
 mod guard;
+mod guard_before;
 mod permission;
 mod requests;
 mod rollout;

@@ -4,6 +4,7 @@
 //! The loop needs a cluster, a [`Desk`] to hand requests to, and somebody to tell. It runs in the foreground of
 //! `tidegate guard`, and once for every Deployment that a controller guards.
 
+mod before;
 mod desk;
 mod past;
 mod request;

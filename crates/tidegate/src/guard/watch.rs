@@ -10,10 +10,10 @@ use tidegate_core::{
     model::Timestamp,
     view::{self, Line},
 };
-use tidegate_kubernetes::guard::{Changes, GuardError, Guarded, Revision, SUPERSEDED, Sight};
+use tidegate_kubernetes::guard::{Changes, GuardError, Guarded, Ran, Revision, SUPERSEDED, Sight};
 
 use super::{
-    Desk, Past, Terms, fault, past, request,
+    Desk, Past, Terms, before, fault, past, request,
     step::{Step, step},
 };
 use crate::{
@@ -276,8 +276,17 @@ impl<D: Desk> Guard<'_, D> {
         tell: &mut Tell<'_>,
     ) -> Result<Option<String>, Fault> {
         let Some(present) = sight.present() else { return Ok(None) };
-        let submit = request::judge(self.guarded, sight, present, self.terms, tries)?;
+        let mut submit = request::judge(self.guarded, sight, present, self.terms, tries)?;
+        let ran = self.ran(sight, tries).await;
+        if let Some(ran) = &ran {
+            submit = request::judged_before(submit, ran, self.terms);
+        }
         match self.desk.submit(&submit).await {
+            Ok(id) if ran.is_some() => {
+                let text = format!("{} is judged by {id} at once: {}", present.called(), submit.reason);
+                self.say(Kind::Judging, &text, tell)?;
+                Ok(Some(id))
+            }
             Ok(id) => {
                 let back = match (&submit.request.stable, &sight.good) {
                     (Some(good), _) => format!("; {} is what it goes back to", good.tag),
@@ -296,6 +305,23 @@ impl<D: Desk> Guard<'_, D> {
             Err(why) => {
                 self.say(Kind::Trouble, &format!("{} cannot be judged yet: {why}", present.called()), tell)?;
                 Ok(None)
+            }
+        }
+    }
+
+    /// What the present revision has shown before anybody judged it, where that is enough.
+    async fn ran(&self, sight: &Sight, tries: usize) -> Option<Ran> {
+        let good = |past: &Past| past.spec.uid == sight.uid && past.left().is_some();
+        let recorded = sight.good.is_some() || self.known.iter().any(good);
+        if !before::may_count(self.terms, recorded, tries) {
+            return None;
+        }
+        match self.guarded.ran(sight).await {
+            Ok(ran) => ran.filter(|ran| before::counts(ran, self.terms)),
+            // Who judges it meets the same trouble, and says it.
+            Err(why) => {
+                tracing::debug!(why = trouble(&why), "what was before cannot be told");
+                None
             }
         }
     }
