@@ -56,6 +56,9 @@ pub struct Sight {
     pub paused: bool,
     /// Time after which Kubernetes itself calls a rollout without progress late, milliseconds.
     pub progress_ms: u64,
+    /// The version of the Deployment.
+    #[serde(skip)]
+    pub version: String,
     /// Why it is none to guard.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub not_guarded: Option<String>,
@@ -89,6 +92,7 @@ impl Sight {
             complete: is_complete(object),
             paused: workload.paused,
             progress_ms: number(object, "/spec/progressDeadlineSeconds").clamp(1, 86_400) * 1_000,
+            version: text("/metadata/resourceVersion"),
             not_guarded: super::template::not_ours_to_guard(object),
             revisions,
         }

@@ -2,6 +2,7 @@
 //! its Services and routes from when somebody first asks for one. A thousand rollouts look at it without a request, and wait
 //! in it for what concerns them.
 
+mod deployment;
 mod kept;
 mod watched;
 mod workload;
@@ -27,6 +28,7 @@ use crate::{
 };
 
 pub(crate) use self::{
+    deployment::{DeploymentView, OwnedPod},
     watched::Blind,
     workload::{Pod, Workload},
 };
@@ -128,6 +130,7 @@ impl NamespaceView {
         take: impl Fn(&mut Known, News) + Send + 'static,
     ) {
         let api = Api::namespaced_with(self.client.clone(), &self.namespace, &kind.resource());
+        let take = move |view: &Self, news: News| take(&mut view.known(), news);
         let task = tokio::spawn(follow(Arc::downgrade(self), api, config, take));
         self.tasks.lock().unwrap_or_else(PoisonError::into_inner).push(task.abort_handle());
     }

@@ -496,6 +496,13 @@ async fn the_guards_role_is_enough_and_each_verb_that_is_taken_away_is_named() {
     for word in ["secret", "*", "create", "delete", "update"] {
         assert!(!role.to_string().contains(word), "{word}: {role}");
     }
+    // Who may not watch is not cut off: everything is asked for then.
+    let mut plain = Plain::new(1).await;
+    let mut blind = role.clone();
+    for rule in 0..3 {
+        blind["rules"][rule]["verbs"].as_array_mut().expect("verbs").retain(|one| one != "watch");
+    }
+    whole(&mut plain, blind).await.expect("it is enough, too");
     for (rule, verb, full) in [
         (0, "get", "deployments.apps"),
         (0, "patch", "deployments.apps"),

@@ -14,6 +14,7 @@ mod cells;
 mod faults;
 mod guard;
 mod guard_before;
+mod guard_requests;
 mod permission;
 mod requests;
 mod rollout;

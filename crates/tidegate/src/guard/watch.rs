@@ -99,7 +99,7 @@ pub(crate) async fn watch<D: Desk>(
     loop {
         if (stale && looked.elapsed() >= LOOK) || looked.elapsed() >= LOOK_AGAIN {
             looked = Instant::now();
-            stale = guard.look(&mut sight, tell).await?;
+            stale = guard.look(&mut sight, stale, tell).await?;
         }
         let (past, ended) = guard.past(&sight, tell).await?;
         if let (true, Some(exit)) = (once, judged.as_ref().and_then(|id| exit_of(&past, id))) {
@@ -173,11 +173,18 @@ struct Guard<'a, D> {
 type Tell<'t> = dyn FnMut(News<'_>) -> Result<(), Fault> + Send + 't;
 
 impl<D: Desk> Guard<'_, D> {
-    /// Looks again; answers whether what is known is still the old.
-    async fn look(&mut self, sight: &mut Sight, tell: &mut Tell<'_>) -> Result<bool, Fault> {
-        match self.guarded.look_to_guard().await {
+    /// Looks again, at everything where something has changed; answers whether what is known is still the old.
+    async fn look(&mut self, sight: &mut Sight, changed: bool, tell: &mut Tell<'_>) -> Result<bool, Fault> {
+        let seen = if changed {
+            self.guarded.look_to_guard().await.map(Some)
+        } else {
+            self.guarded.look_again_to_guard(sight).await
+        };
+        match seen {
             Ok(seen) => {
-                *sight = seen;
+                if let Some(seen) = seen {
+                    *sight = seen;
+                }
                 Ok(false)
             }
             // Somebody may be making it anew just now.

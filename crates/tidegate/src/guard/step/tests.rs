@@ -35,6 +35,7 @@ fn sight(number: u64) -> Sight {
         complete: true,
         paused: false,
         progress_ms: 1_000,
+        version: String::new(),
         not_guarded: None,
     }
 }
