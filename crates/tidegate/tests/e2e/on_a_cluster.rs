@@ -2,6 +2,7 @@
 //!
 //! `cargo xtask test kube` runs these; the other suites leave them out by the name of this module.
 
+mod asked;
 mod before;
 mod evidence;
 mod mesh;
