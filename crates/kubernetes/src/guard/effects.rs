@@ -12,11 +12,12 @@ use tidegate_core::{
     deployment::{Effect, Outcome},
     gate::{Reading, ReleaseReading},
     plan::Plan,
+    view::SUPERSEDED,
 };
 use tidegate_engine::Order;
 
 use super::{
-    looks::{SUPERSEDED, Seen},
+    looks::Seen,
     spec::GuardSpec,
     template::{GOOD, GOOD_PATH, GUARD, is_complete, not_ours_to_guard, number, runs, wanted},
 };

@@ -4,6 +4,7 @@
 use std::{sync::Arc, time::Duration};
 
 use serde_json::Value;
+use tidegate_core::view::SUPERSEDED;
 use tokio::sync::watch::Receiver;
 
 use super::{
@@ -17,9 +18,6 @@ use crate::{
     target::{EffectError, query},
     view::{OwnedPod, Pods},
 };
-
-/// What is said of a rollout that its owner ended by another one.
-pub const SUPERSEDED: &str = "was rolled out again by its owner";
 
 /// Longest time between two looks at what is kept of the Deployment and its pods. News ends it.
 pub(super) const LOOK: Duration = Duration::from_secs(1);

@@ -14,7 +14,6 @@ mod template;
 mod undo;
 
 pub use guarded::{Changes, GuardError, Guarded};
-pub use looks::SUPERSEDED;
 pub use ran::Ran;
 pub use sight::{Revision, Sight};
 pub use spec::{GuardSpec, KIND};

@@ -107,22 +107,22 @@ impl DeploymentView {
             selector
         };
         let only = watcher::Config::default().fields(&format!("metadata.name={}", self.name));
-        self.spawn(Kind::Deployment, only, |known, news| known.object(news));
+        self.spawn(Kind::Deployment, only, Known::object);
         if let Some(labels) = selector {
-            self.watch_pods(labels);
+            self.watch_pods(&labels);
         }
     }
 
     /// Watches the pods with these labels, too, from now on. A Deployment's selector never changes.
     pub(crate) fn with_pods(self: &Arc<Self>, selector: &Map<String, Value>) {
-        self.watch_pods(query(selector));
+        self.watch_pods(&query(selector));
     }
 
-    fn watch_pods(self: &Arc<Self>, labels: String) {
-        let is_new = self.known().selector.replace(labels.clone()).is_none();
+    fn watch_pods(self: &Arc<Self>, labels: &str) {
+        let is_new = self.known().selector.replace(labels.to_owned()).is_none();
         // Nothing would select everything.
         if is_new && !labels.is_empty() {
-            self.spawn(Kind::Pod, watcher::Config::default().labels(&labels), |known, news| known.pod(news));
+            self.spawn(Kind::Pod, watcher::Config::default().labels(labels), Known::pod);
         }
     }
 

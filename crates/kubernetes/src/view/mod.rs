@@ -383,7 +383,7 @@ mod tests {
         let kept = &known.objects[&Kind::Deployment].kept["shop"];
         assert_eq!(kept.workload().wanted, 3);
         assert_eq!(
-            kept.object()["spec"]["template"],
+            kept.text().object()["spec"]["template"],
             json!({"metadata": {"labels": {"app": "shop"}}}),
             "no more of it"
         );

@@ -13,10 +13,11 @@ use tidegate_core::{
     deployment::{Effect, Outcome},
     model::{Millis, Release, Share},
     plan::{Plan, Request, StrategySpec, compile},
+    view::SUPERSEDED,
 };
 use tidegate_kubernetes::{
     Traffic,
-    guard::{GuardSpec, Guarded, SUPERSEDED, Sight},
+    guard::{GuardSpec, Guarded, Sight},
     guard_role,
 };
 

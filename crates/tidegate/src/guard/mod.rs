@@ -14,6 +14,7 @@ mod watch;
 pub(crate) use desk::Desk;
 pub(crate) use past::{Past, Stand};
 pub(crate) use request::{Terms, undo};
+pub(crate) use step::of_another;
 pub(crate) use watch::{Kind, News, watch};
 
 use tidegate_kubernetes::guard::GuardError;

@@ -6,6 +6,7 @@ mod asked;
 mod before;
 mod evidence;
 mod mesh;
+mod told;
 
 use std::{
     fs::File,
