@@ -44,7 +44,7 @@ impl Seen {
 
     /// Pods of other `ReplicaSets` that may take traffic.
     pub(super) fn others(&self, set: &str) -> usize {
-        let of_others = |pod: &&OwnedPod| pod.set.as_deref().is_some_and(|of| of != set);
+        let of_others = |pod: &&OwnedPod| !pod.over && pod.set.as_deref().is_some_and(|of| of != set);
         self.pods.iter().filter(of_others).filter(|pod| pod.pod.ready).count()
     }
 }

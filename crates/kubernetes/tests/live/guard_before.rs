@@ -4,10 +4,13 @@ use std::time::{Duration, Instant};
 
 use k8s_openapi::jiff;
 use serde_json::{Value, json};
-use tidegate_core::model::Millis;
+use tidegate_core::{
+    deployment::Effect,
+    model::{Millis, Share},
+};
 use tidegate_kubernetes::guard::Ran;
 
-use crate::guard::Plain;
+use crate::guard::{Plain, scale};
 
 /// Before anything here was made.
 const LONG_AGO: &str = "2020-01-01T00:00:00Z";
@@ -65,4 +68,30 @@ async fn what_ran_before_is_as_old_as_its_youngest_pod_by_the_api_servers_clock_
     plain.apply("two", None).await;
     let guarded = plain.guarded().await;
     assert_eq!(guarded.ran(&seen).await.expect("asked"), None, "it is not what was seen any more");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pod_that_its_node_has_evicted_and_that_was_replaced_makes_no_revision_bad() {
+    let mut plain = Plain::new(2).await;
+    let before = plain.scene.pods();
+    plain.report(
+        &json!({"phase": "Failed", "reason": "Evicted", "message": "The node was low on resource: memory."}),
+    );
+    plain
+        .scene
+        .until("pod in its place", |scene| {
+            scene.pods().len() == 3 && scene.deployment("shop")["status"]["readyReplicas"] == 2
+        })
+        .await;
+    assert!(before.iter().all(|pod| plain.scene.pods().contains(pod)), "it stays in the list");
+    let sight = plain.complete().await;
+    let plan = plain.plan(&sight, None).await;
+    plain.scene.must(&plan, Effect::Check).await;
+    plain.scene.must(&plan, Effect::Build).await;
+    plain.scene.must(&plan, scale(&plan)).await;
+    let at = plan.generation(6);
+    let shift = Effect::Shift { share: Share::ALL, mirror: Share::NONE, generation: at };
+    let seen = plain.scene.must(&plan, shift).await.expect("a reading");
+    assert_eq!(seen.new.instances.len(), 2, "{seen:?}");
+    assert!(seen.new.instances.iter().all(|one| one.ready && !one.broken), "{seen:?}");
 }

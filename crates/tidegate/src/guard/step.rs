@@ -35,7 +35,9 @@ pub(super) enum Step {
 pub(crate) fn of_another(sight: &Sight, owner: &str) -> Option<String> {
     let other = sight.owner.as_deref().filter(|other| *other != owner && !owner.is_empty())?;
     Some(format!(
-        "another Tidegate (`{other}`) guards deployment/{name} in namespace {namespace}, and this one (`{owner}`) could undo          nothing: guard it from there, or, when that one is gone for good, `kubectl -n {namespace} annotate          deployment/{name} guard.tidegate.dev/owner-`",
+        "another Tidegate (`{other}`) guards deployment/{name} in namespace {namespace}, and this one (`{owner}`) could undo \
+         nothing: guard it from there, or, when that one is gone for good, `kubectl -n {namespace} annotate \
+         deployment/{name} guard.tidegate.dev/owner-`",
         name = sight.deployment,
         namespace = sight.namespace,
     ))
