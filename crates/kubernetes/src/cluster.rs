@@ -8,12 +8,15 @@ use std::{
 };
 
 use futures_util::{StreamExt, stream::FuturesUnordered};
+use k8s_openapi::jiff;
 use kube::{
     Api, Client, Config,
-    api::{DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams},
+    api::{DeleteParams, DynamicObject, GetParams, ListParams, Patch, PatchParams, PostParams, Request},
+    client::Body,
     config::{KubeConfigOptions, Kubeconfig},
 };
 use serde_json::Value;
+use tidegate_core::model::Timestamp;
 use tokio::sync::Semaphore;
 
 use crate::{
@@ -214,6 +217,19 @@ impl Lane {
             }
         };
         self.ask("delete", kind, namespace, name, delete).await
+    }
+
+    /// What time it is where objects get their dates: as the API server heads an answer, with its fraction of a second cut off.
+    /// `None` when it does not say so.
+    pub(crate) async fn time(&self) -> Option<Timestamp> {
+        // Whatever is answered to this has a date, a refusal too.
+        let version = Request::new("").get("version", &GetParams::default()).ok()?;
+        let client = self.client();
+        let answer = client.send(version.map(Body::from));
+        let answer = tokio::time::timeout(ANSWER_MAX, answer).await.ok()?.ok()?;
+        let date = answer.headers().get("date")?.to_str().ok()?;
+        let date = jiff::fmt::rfc2822::parse(date).ok()?;
+        Some(Timestamp(date.timestamp().as_millisecond()))
     }
 
     pub(crate) fn client(&self) -> Client {

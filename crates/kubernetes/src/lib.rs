@@ -8,7 +8,7 @@
 //! |---|---|
 //! | `spec` | what a release says about itself |
 //! | `kinds`, `connection`, `cluster`, `fault` | the API server: objects, connections, what it refuses |
-//! | `fence` | who may write an object |
+//! | `fence`, `edit` | who may write an object, and how it is done where others write it too |
 //! | `role` | what it may do there |
 //! | `manifest` | the objects that a release is made of |
 //! | `belongings` | what belongs to it beside those: budgets, policies, configuration, autoscalers |
@@ -25,6 +25,7 @@ mod cluster;
 mod connection;
 pub mod control;
 pub mod demand;
+mod edit;
 mod fault;
 mod fence;
 pub mod guard;

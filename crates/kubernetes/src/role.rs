@@ -53,7 +53,7 @@ impl Belonging {
 const GUARD: [(Kind, &[&str]); 3] = [
     (Kind::Deployment, &["get", "list", "watch", "patch"]),
     (Kind::ReplicaSet, &["list"]),
-    (Kind::Pod, &["list"]),
+    (Kind::Pod, &["list", "watch"]),
 ];
 
 /// The Role `tidegate-guard` for one namespace, as it is applied: all that guarding the Deployments there, their history and

@@ -7,6 +7,7 @@
 mod artifact;
 mod confidence;
 mod date;
+mod guarded;
 mod period;
 mod scene;
 mod sentence;
@@ -24,6 +25,7 @@ mod why;
 pub use artifact::{BlastRadius, DeploymentArtifact, Evidence, Looked, StageBound, artifact, evidence};
 pub use confidence::{confidence, prediction};
 pub use date::rfc3339;
+pub use guarded::{SUPERSEDED, is_superseded};
 pub use period::{BeforeAndAfter, Period};
 pub use span::rough;
 pub use summary::{Place, Summary, Waits, summary};

@@ -7,6 +7,7 @@ use alloc::{
 };
 
 use super::{
+    guarded,
     scene::{Scene, instances, named, placed},
     span::rough,
     unanswered::unanswered,
@@ -20,6 +21,10 @@ use crate::{
 
 /// What happened, for a person.
 pub(super) fn sentence(scene: &Scene<'_>) -> String {
+    guarded::sentence(scene).unwrap_or_else(|| usual(scene))
+}
+
+fn usual(scene: &Scene<'_>) -> String {
     let plan = scene.plan;
     let new = &plan.release.tag;
     let at = scene.recorded.at;

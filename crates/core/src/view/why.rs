@@ -7,6 +7,7 @@ use alloc::{
 };
 
 use super::{
+    guarded,
     scene::{Story, placed},
     sentence::{because, tries_max},
     span::rough,
@@ -67,7 +68,15 @@ impl Teller<'_> {
             Phase::RollingBack { tries, .. } => format!("Rolling back{}. {}", turned(), self.effect(*tries)),
             Phase::Verified => {
                 let took = rough(self.story.state.since.since(self.story.first.at));
-                format!("Verified at {} after {took}: all traffic is on {new}", self.ended())
+                let now = if guarded::is_guarded(plan) {
+                    format!("{new} is good")
+                } else {
+                    format!("all traffic is on {new}")
+                };
+                format!("Verified at {} after {took}: {now}", self.ended())
+            }
+            Phase::RolledBack if guarded::is_guarded(plan) => {
+                guarded::went_back(plan, self.story.state.cause.as_ref(), &turned())
             }
             Phase::RolledBack => format!("Rolled back{}. 0 % of traffic is on {new} now", turned()),
             Phase::Stuck => self.stuck(),

@@ -12,37 +12,26 @@ use tidegate_core::{
     deployment::{Effect, Outcome},
     gate::{Reading, ReleaseReading},
     plan::Plan,
+    view::SUPERSEDED,
 };
 use tidegate_engine::Order;
 
 use super::{
+    looks::Seen,
     spec::GuardSpec,
-    template::{
-        GOOD, GOOD_PATH, GUARD, HASH, is_complete, not_ours_to_guard, number, runs, selector, uid, wanted,
-    },
+    template::{GOOD, GOOD_PATH, GUARD, is_complete, not_ours_to_guard, number, runs, wanted},
 };
 use crate::{
-    cluster::{Cluster, Lane},
-    fault::ClusterError,
+    cluster::Cluster,
     fence::{Fence, annotation},
-    kinds::Kind,
     start::{self, Progress},
-    target::{EffectError, KubernetesTarget, owner, patiently, query},
-    view::{Pod, Pods, Workload},
+    target::{EffectError, KubernetesTarget, patiently},
+    view::{DeploymentView, Pod, Pods, Workload},
 };
-
-/// Time between two looks at the Deployment and its pods.
-pub(super) const LOOK: Duration = Duration::from_millis(500);
 
 /// Pods that a quota or an admission refuses for so long, while nothing else moves, will not come. Within it the old pods that
 /// are in the way may still go.
 const REFUSED_MAX: Duration = Duration::from_secs(15);
-
-/// Times the Deployment is read and written again when somebody else changed it in between; a way back then tries anew.
-const CHANGED_MAX: usize = 20;
-
-/// What is said of a rollout that its owner ended by another one.
-pub const SUPERSEDED: &str = "was rolled out again by its owner";
 
 /// One order's view of a guarded rollout.
 pub(super) struct Guard<'a> {
@@ -52,6 +41,8 @@ pub(super) struct Guard<'a> {
     /// The revision to return to.
     pub(super) good: Option<GuardSpec>,
     pub(super) cluster: Arc<Cluster>,
+    /// Its Deployment and the pods, as far as they are known.
+    pub(super) view: Arc<DeploymentView>,
     owner: &'a str,
     epoch: u64,
 }
@@ -80,7 +71,8 @@ impl<'a> Guard<'a> {
         // What was good under this name before it was deleted and made anew is nothing to return to.
         let good = good.filter(|good| good.uid == new.uid && good.deployment == new.deployment);
         let cluster = target.cluster(&new.address()).await?;
-        Ok(Self { plan, new, good, cluster, owner: &target.owner, epoch: order.epoch })
+        let view = target.rolling(&plan.deployment, &cluster, (&new.namespace, &new.deployment));
+        Ok(Self { plan, new, good, cluster, view, owner: &target.owner, epoch: order.epoch })
     }
 
     pub(super) fn fence(&self, generation: u64) -> Fence<'_> {
@@ -92,35 +84,12 @@ impl<'a> Guard<'a> {
         format!("Deployment {}/{}", self.new.namespace, self.new.deployment)
     }
 
-    /// The Deployment that this is about.
-    pub(super) async fn object(&self, lane: &Lane) -> Result<Value, EffectError> {
-        let what = self.what();
-        match lane.get(Kind::Deployment, &self.new.namespace, &self.new.deployment).await? {
-            None => Err(EffectError::Wrong(format!("{what} is not there any more"))),
-            Some(object) if uid(&object) != self.new.uid => Err(EffectError::Wrong(format!(
-                "{what} was deleted and made anew: it is not the one that was looked at"
-            ))),
-            Some(object) => Ok(object),
-        }
-    }
-
-    /// The same, when it is still made from the revision that this is about.
-    async fn still(&self, lane: &Lane) -> Result<Value, EffectError> {
-        let object = self.object(lane).await?;
-        if runs(&object, &self.new) {
-            return Ok(object);
-        }
-        Err(EffectError::Wrong(format!(
-            "{} {SUPERSEDED} and does not run {} any more: that is superseded, and the newer rollout is judged for itself",
-            self.what(),
-            self.new.called()
-        )))
-    }
-
     /// The Deployment is there, ours to guard, and what was asked for is still what is there.
     async fn check(&self) -> Result<Outcome, EffectError> {
         let lane = self.cluster.forward();
-        let object = if self.plan.way_back { self.object(lane).await? } else { self.still(lane).await? };
+        // A role that does not allow to look at pods shows now, not in the middle.
+        let Seen { object, .. } =
+            if self.plan.way_back { self.ask(lane).await? } else { self.ask_still(lane).await? };
         let what = self.what();
         self.fence(self.plan.generation(0)).admits(&object, &what)?;
         if let Some(why) = not_ours_to_guard(&object) {
@@ -133,8 +102,6 @@ impl<'a> Guard<'a> {
                 self.new.namespace, self.new.deployment
             )));
         }
-        // A role that does not allow to look at pods shows now, not in the middle.
-        self.pods(lane, &object, &self.new).await?;
         Ok(Outcome::Done)
     }
 
@@ -145,8 +112,8 @@ impl<'a> Guard<'a> {
             return self.go_back(fence).await;
         }
         let lane = self.cluster.forward();
-        self.still(lane).await?;
-        self.edit(lane, |object| {
+        self.look_still(lane).await?;
+        self.edit(lane, self.view.object(), |object| {
             fence.admits(object, &self.what())?;
             Ok(if fence.is_on(object) { Vec::new() } else { fence.patch(object, []) })
         })
@@ -154,96 +121,41 @@ impl<'a> Guard<'a> {
         Ok(Outcome::Done)
     }
 
-    /// Reads the Deployment, changes it, and does both again when somebody changed it in between. No changes are none.
-    pub(super) async fn edit(
-        &self,
-        lane: &Lane,
-        changes: impl Fn(&Value) -> Result<Vec<Value>, EffectError>,
-    ) -> Result<Value, EffectError> {
-        let (namespace, name) = (&self.new.namespace, &self.new.deployment);
-        let mut refused = None;
-        for _ in 0..CHANGED_MAX {
-            let Some(object) = lane.get(Kind::Deployment, namespace, name).await? else {
-                return Err(EffectError::Wrong(format!("{} is not there any more", self.what())));
-            };
-            let changes = changes(&object)?;
-            if changes.is_empty() {
-                return Ok(object);
-            }
-            match lane.change(Kind::Deployment, namespace, name, &changes).await {
-                Err(ClusterError::Changed { .. }) => {}
-                // The test of a version that is the present one no more is answered so; of the present one it is a refusal.
-                Err(why @ ClusterError::Refused { .. }) => {
-                    let version = object.pointer("/metadata/resourceVersion").cloned();
-                    if refused.replace(version.clone()) == Some(version) {
-                        return Err(why.into());
-                    }
-                }
-                answer => return Ok(answer?),
-            }
-        }
-        Err(ClusterError::Changed { what: self.what() }.into())
-    }
-
     /// Waits until every pod is of this revision and ready, or surely will not be.
     async fn come_up(&self, generation: u64) -> Result<Outcome, EffectError> {
         let (lane, fence) = (self.cluster.forward(), self.fence(generation));
-        let mut start = Start::new(self.new.progress_ms);
+        let (mut start, mut news) = (Start::new(self.new.progress_ms), self.view.follow());
         loop {
-            let object = self.still(lane).await?;
-            fence.admits(&object, &self.what())?;
-            let pods = self.pods(lane, &object, &self.new).await?;
+            let seen = self.look_still(lane).await?;
+            let (object, pods) = (&*seen.object, seen.pods(&self.new.set()));
+            fence.admits(object, &self.what())?;
             // Without pods there is nothing to judge; only a person's way back needs none.
-            if is_complete(&object) && (wanted(&object) > 0 || self.plan.way_back) {
+            if is_complete(object) && (wanted(object) > 0 || self.plan.way_back) {
                 return Ok(Outcome::Done);
             }
             start::not_broken(&pods, &self.new.namespace)?;
-            start.look(&object, &pods, &self.new.called())?;
-            tokio::time::sleep(LOOK).await;
+            start.look(object, &pods, &self.new.called())?;
+            self.rest(&mut news).await;
         }
-    }
-
-    /// The pods of a revision.
-    pub(super) async fn pods(
-        &self,
-        lane: &Lane,
-        object: &Value,
-        spec: &GuardSpec,
-    ) -> Result<Pods, ClusterError> {
-        let mut labels = selector(object);
-        labels.insert(HASH.to_owned(), json!(spec.hash));
-        let pods = lane.list(Kind::Pod, &spec.namespace, &query(&labels)).await?;
-        Ok(split(&pods, &spec.set()).0)
-    }
-
-    /// The pods of a revision, and how many pods of others may take traffic.
-    pub(super) async fn all_pods(
-        &self,
-        lane: &Lane,
-        object: &Value,
-        spec: &GuardSpec,
-    ) -> Result<(Pods, usize), ClusterError> {
-        let pods = lane.list(Kind::Pod, &spec.namespace, &query(&selector(object))).await?;
-        let (own, others) = split(&pods, &spec.set());
-        Ok((own, others.values().filter(|pod| pod.ready).count()))
     }
 
     /// Pods of both revisions, and what the plan's metrics say.
     async fn reading(&self, target: &KubernetesTarget) -> Result<Reading, EffectError> {
         let lane = self.cluster.forward();
-        let object = if self.plan.way_back { self.object(lane).await? } else { self.still(lane).await? };
-        if wanted(&object) == 0 && !self.plan.way_back {
+        let look = if self.plan.way_back { self.look(lane).await? } else { self.look_still(lane).await? };
+        let object = &*look.object;
+        if wanted(object) == 0 && !self.plan.way_back {
             return Err(EffectError::Unread(format!(
                 "{} was scaled to no pods: there is nothing to judge",
                 self.what()
             )));
         }
         let at = target.clock.now();
-        let pods = self.pods(lane, &object, &self.new).await?;
-        let (new, addresses) = seen(&pods, u32::try_from(wanted(&object)).unwrap_or(u32::MAX));
+        let pods = look.pods(&self.new.set());
+        let (new, addresses) = seen(&pods, u32::try_from(wanted(object)).unwrap_or(u32::MAX));
         let (stable, stable_addresses) = match &self.good {
             Some(good) => {
-                let pods = self.pods(lane, &object, good).await?;
+                let pods = look.pods(&good.set());
                 let there = u32::try_from(pods.len()).unwrap_or(u32::MAX);
                 let (stable, addresses) = seen(&pods, there);
                 (Some(stable), addresses)
@@ -268,7 +180,7 @@ impl<'a> Guard<'a> {
     /// Notes that this revision is good.
     async fn promote(&self, generation: u64) -> Result<Outcome, EffectError> {
         let (lane, fence) = (self.cluster.forward(), self.fence(generation));
-        self.edit(lane, |object| {
+        self.edit(lane, self.view.object(), |object| {
             fence.admits(object, &self.what())?;
             if !runs(object, &self.new) {
                 return Err(EffectError::Wrong(format!(
@@ -312,17 +224,6 @@ pub(super) fn guarded_patch(
         .into_iter()
         .map(|(key, value)| json!({"op": "add", "path": path(&key), "value": value}));
     same.into_iter().chain(stamp).chain(operations).collect()
-}
-
-/// The pods of this `ReplicaSet`, and all others that belong to one.
-fn split(pods: &[Value], set: &str) -> (Pods, Pods) {
-    let owned = pods.iter().filter(|pod| owner(pod, "ReplicaSet").is_some());
-    let (own, others): (Vec<&Value>, Vec<&Value>) =
-        owned.partition(|pod| owner(pod, "ReplicaSet") == Some(set));
-    let read = |pods: Vec<&Value>| {
-        pods.into_iter().map(|pod| (crate::manifest::name(pod).to_owned(), Arc::new(Pod::of(pod)))).collect()
-    };
-    (read(own), read(others))
 }
 
 fn seen(pods: &Pods, wanted: u32) -> (ReleaseReading, Vec<InstanceAddress>) {

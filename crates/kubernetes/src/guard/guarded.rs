@@ -8,12 +8,14 @@ use kube::{
     config::Kubeconfig,
     runtime::{WatchStreamExt, watcher},
 };
+use serde_json::Value;
 use tidegate_core::model::{Artifact, Release};
 
 use super::{
+    ran::{Ran, ran},
     sight::{Revision, Sight},
     spec::GuardSpec,
-    template::{selector, template},
+    template::{HASH, selector, template, uid},
 };
 use crate::{
     cluster::{Address, Cluster, configuration},
@@ -113,12 +115,29 @@ impl Guarded {
 
     /// The Deployment as it is now.
     pub async fn look(&self) -> Result<Sight, GuardError> {
+        let object = self.object().await?;
+        self.with_revisions(object).await
+    }
+
+    /// The same, when it is another version than the `last` one; nothing when nothing has changed.
+    async fn look_again(&self, last: &Sight) -> Result<Option<Sight>, GuardError> {
+        let object = self.object().await?;
+        let version = object.pointer("/metadata/resourceVersion").and_then(Value::as_str);
+        if last.present.is_some() && version == Some(&last.version) {
+            return Ok(None);
+        }
+        self.with_revisions(object).await.map(Some)
+    }
+
+    async fn object(&self) -> Result<Value, GuardError> {
         let (namespace, name) = (self.namespace.clone(), self.name.clone());
+        let found = self.cluster.forward().get(Kind::Deployment, &namespace, &name).await?;
+        found.ok_or(GuardError::NoDeployment { namespace, name })
+    }
+
+    async fn with_revisions(&self, object: Value) -> Result<Sight, GuardError> {
         let lane = self.cluster.forward();
-        let Some(object) = lane.get(Kind::Deployment, &namespace, &name).await? else {
-            return Err(GuardError::NoDeployment { namespace, name });
-        };
-        let sets = lane.list(Kind::ReplicaSet, &namespace, &query(&selector(&object))).await?;
+        let sets = lane.list(Kind::ReplicaSet, &self.namespace, &query(&selector(&object))).await?;
         let mut sight = Sight::of(&object, &sets);
         // The very text that is there: what the ReplicaSet has is the same, unless the server's defaults have changed since.
         if let Some(hash) = sight.present.clone()
@@ -131,7 +150,15 @@ impl Guarded {
 
     /// The same, refused where others are responsible for it.
     pub async fn look_to_guard(&self) -> Result<Sight, GuardError> {
-        let sight = self.look().await?;
+        self.to_guard(self.look().await?)
+    }
+
+    /// The same, when it is another version than the `last` one; nothing when nothing has changed.
+    pub async fn look_again_to_guard(&self, last: &Sight) -> Result<Option<Sight>, GuardError> {
+        self.look_again(last).await?.map(|sight| self.to_guard(sight)).transpose()
+    }
+
+    fn to_guard(&self, sight: Sight) -> Result<Sight, GuardError> {
         match &sight.not_guarded {
             None => Ok(sight),
             Some(why) => {
@@ -139,6 +166,26 @@ impl Guarded {
                 Err(GuardError::NotGuarded { namespace, name, why })
             }
         }
+    }
+
+    /// How long the revision that runs has run well before anybody judged it; nothing where that cannot surely be said, because
+    /// of something in its pods, because it is not what was seen any more, or because the API server does not tell the time.
+    pub async fn ran(&self, seen: &Sight) -> Result<Option<Ran>, GuardError> {
+        let Some(hash) = &seen.present else { return Ok(None) };
+        let lane = self.cluster.forward();
+        // Before the pods: what happens in between makes it shorter.
+        let Some(now) = lane.time().await else { return Ok(None) };
+        let Some(object) = lane.get(Kind::Deployment, &self.namespace, &self.name).await? else {
+            return Ok(None);
+        };
+        let same = seen.present().is_some_and(|present| present.template == template(&object));
+        if !same || uid(&object) != seen.uid {
+            return Ok(None);
+        }
+        let mut labels = selector(&object);
+        labels.insert(HASH.to_owned(), hash.as_str().into());
+        let pods = lane.list(Kind::Pod, &self.namespace, &query(&labels)).await?;
+        Ok(ran(&object, &pods, &format!("{}-{hash}", self.name), now))
     }
 
     /// News of the Deployment from now on. Must be asked for inside a tokio runtime.

@@ -6,13 +6,15 @@
 
 mod effects;
 mod guarded;
+mod looks;
+mod ran;
 mod sight;
 mod spec;
 mod template;
 mod undo;
 
-pub use effects::SUPERSEDED;
 pub use guarded::{Changes, GuardError, Guarded};
+pub use ran::Ran;
 pub use sight::{Revision, Sight};
 pub use spec::{GuardSpec, KIND};
 

@@ -4,7 +4,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::template::{
-    CHANGE_CAUSE, GOOD, HASH, REVISION, is_complete, is_observed, number, template, uid, wanted,
+    CHANGE_CAUSE, GOOD, HASH, OWNER, REVISION, is_complete, is_observed, number, template, uid, wanted,
 };
 use crate::{fence::annotation, target::owner, view::Workload};
 
@@ -56,6 +56,12 @@ pub struct Sight {
     pub paused: bool,
     /// Time after which Kubernetes itself calls a rollout without progress late, milliseconds.
     pub progress_ms: u64,
+    /// Which Tidegate guards it, once one did.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub owner: Option<String>,
+    /// The version of the Deployment.
+    #[serde(skip)]
+    pub version: String,
     /// Why it is none to guard.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub not_guarded: Option<String>,
@@ -89,6 +95,8 @@ impl Sight {
             complete: is_complete(object),
             paused: workload.paused,
             progress_ms: number(object, "/spec/progressDeadlineSeconds").clamp(1, 86_400) * 1_000,
+            owner: annotation(object, OWNER).map(str::to_owned),
+            version: text("/metadata/resourceVersion"),
             not_guarded: super::template::not_ours_to_guard(object),
             revisions,
         }

@@ -24,6 +24,9 @@ pub(super) const HASH: &str = "pod-template-hash";
 /// What the fence's annotations begin with: one Tidegate guards a Deployment, whatever its service is called.
 pub(super) const GUARD: &str = "guard";
 
+/// Names the Tidegate that guards a Deployment: the fence's annotation for [`GUARD`].
+pub(super) const OWNER: &str = "guard.tidegate.dev/owner";
+
 /// The pod template of a Deployment, or of a `ReplicaSet` without what Kubernetes added to tell it apart.
 pub(super) fn template(object: &Value) -> Value {
     let mut template = object.pointer("/spec/template").cloned().unwrap_or_default();

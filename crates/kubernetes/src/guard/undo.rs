@@ -1,16 +1,21 @@
 //! The way back: the good revision's template in the place of the judged one's, and of nothing else.
 
-use std::time::Duration;
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use serde_json::{Value, json};
 use tidegate_core::deployment::Outcome;
 
 use super::{
-    effects::{Guard, LOOK, Start, good_is, guarded_patch},
+    effects::{Guard, Start, good_is, guarded_patch},
+    looks::LOOK,
     sight::Sight,
     spec::GuardSpec,
     template::{
-        CHANGE_CAUSE, CHANGE_CAUSE_PATH, GOOD_PATH, is_complete, runs, selector, template, uid, wanted,
+        CHANGE_CAUSE, CHANGE_CAUSE_PATH, GOOD_PATH, REVISION, is_complete, runs, selector, template, uid,
+        wanted,
     },
 };
 use crate::{
@@ -59,7 +64,7 @@ impl Guard<'_> {
         }
         let now = self.is_back(lane, good).await?;
         if now.hash != good.hash
-            && let Err(why) = self.edit(lane, |object| Ok(good_is(object, &now, fence))).await
+            && let Err(why) = self.edit(lane, None, |object| Ok(good_is(object, &now, fence))).await
         {
             tracing::warn!(deployment = self.plan.deployment, %why, "the new name of the good revision is not noted");
         }
@@ -73,8 +78,9 @@ impl Guard<'_> {
         what: &GuardSpec,
         over: &(dyn Fn(&Value) -> bool + Send + Sync),
         fence: Fence<'_>,
-    ) -> Result<Value, EffectError> {
-        self.edit(lane, |object| {
+    ) -> Result<Arc<Value>, EffectError> {
+        // What decides that nothing is to be undone is not what was known a moment ago.
+        self.edit(lane, None, |object| {
             if uid(object) != what.uid {
                 return Ok(Vec::new());
             }
@@ -94,32 +100,45 @@ impl Guard<'_> {
 
     /// Waits until the good revision's pods have taken over, or surely do not; answers with the name it has now.
     async fn is_back(&self, lane: &Lane, good: &GuardSpec) -> Result<GuardSpec, EffectError> {
-        let mut start = Start::new(good.progress_ms);
+        let (mut start, mut news) = (Start::new(good.progress_ms), self.view.follow());
+        let mut named = Named::default();
         loop {
-            let object = self.object(lane).await?;
-            let good = self.renamed(lane, &object, good).await?;
-            if !runs(&object, &good) || is_complete(&object) {
+            let seen = self.look(lane).await?;
+            let object = &*seen.object;
+            let good = self.renamed(lane, object, good, &mut named).await?;
+            if !runs(object, &good) || is_complete(object) {
                 return Ok(good);
             }
             // Where somebody writes to the Deployment all the time its status is always an old one. Pods are not.
-            let (pods, others) = self.all_pods(lane, &object, &good).await?;
+            let pods = seen.pods(&good.set());
             let ready = pods.values().filter(|pod| pod.ready).count() as u64;
-            if ready >= wanted(&object) && others == 0 {
+            if ready >= wanted(object) && seen.others(&good.set()) == 0 {
                 return Ok(good);
             }
             start::not_broken(&pods, &good.namespace)?;
-            start.look(&object, &pods, &good.called())?;
-            tokio::time::sleep(LOOK).await;
+            start.look(object, &pods, &good.called())?;
+            self.rest(&mut news).await;
         }
     }
 
     /// The revision under the hash that it has now: a `ReplicaSet` that is made again just after it was removed gets another
     /// one for the same template.
-    async fn renamed(&self, lane: &Lane, object: &Value, spec: &GuardSpec) -> Result<GuardSpec, EffectError> {
-        let sets = lane.list(Kind::ReplicaSet, &spec.namespace, &query(&selector(object))).await?;
-        let sight = Sight::of(object, &sets);
-        let now = sight.present().filter(|present| present.template == spec.template);
-        Ok(GuardSpec { hash: now.map_or_else(|| spec.hash.clone(), |now| now.hash.clone()), ..spec.clone() })
+    async fn renamed(
+        &self,
+        lane: &Lane,
+        object: &Value,
+        spec: &GuardSpec,
+        named: &mut Named,
+    ) -> Result<GuardSpec, EffectError> {
+        let number = annotation(object, REVISION);
+        if !named.is_known(number) {
+            let sets = lane.list(Kind::ReplicaSet, &spec.namespace, &query(&selector(object))).await?;
+            let sight = Sight::of(object, &sets);
+            let now = sight.present().filter(|present| present.template == spec.template);
+            let hash = now.map(|now| now.hash.clone());
+            *named = Named { number: number.map(str::to_owned), hash, asked: Some(Instant::now()) };
+        }
+        Ok(GuardSpec { hash: named.hash.clone().unwrap_or_else(|| spec.hash.clone()), ..spec.clone() })
     }
 
     /// A person's way back: this revision's template, in the place of what he saw there or of what was good.
@@ -156,6 +175,23 @@ impl Guard<'_> {
                 present.called()
             ))),
         }
+    }
+}
+
+/// Which hash a revision has, as it was asked for last.
+#[derive(Default)]
+struct Named {
+    /// Of this number.
+    number: Option<String>,
+    hash: Option<String>,
+    asked: Option<Instant>,
+}
+
+impl Named {
+    /// Whether it need not be asked for: it is known, or it was not a moment ago.
+    fn is_known(&self, number: Option<&str>) -> bool {
+        let lately = self.asked.is_some_and(|at| at.elapsed() < LOOK);
+        self.number.as_deref() == number && (self.hash.is_some() || lately)
     }
 }
 

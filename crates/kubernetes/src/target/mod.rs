@@ -28,13 +28,14 @@ pub(crate) use back::patiently;
 use crate::{
     cluster::{Address, Cluster, Lane},
     control::Held,
+    edit::Edited,
     fault::ClusterError,
     fence::{Fence, FenceError},
     guard,
     kinds::Kind,
     spec::{Known, KubernetesSpec, Place, SpecError},
     traffic::RouteError,
-    view::{Blind, Following, Remembered},
+    view::{Blind, DeploymentView, Following, Remembered},
 };
 use futures_util::FutureExt;
 use serde_json::Value;
@@ -52,15 +53,6 @@ const LOOK: Duration = Duration::from_secs(1);
 /// Time between two looks at the demand while a share is watched.
 const DEMAND_LOOK: Duration = Duration::from_secs(10);
 
-/// Times an object is read and written again when somebody else changed it in between.
-const CHANGED_MAX: usize = 20;
-
-/// Times of these without a pause; a conflict that lasts is no reason to keep the API server busy.
-const CHANGED_AT_ONCE: usize = 3;
-
-/// The pause between the others.
-const CHANGED_PAUSE: Duration = Duration::from_millis(50);
-
 /// Kubernetes as a target. Cheap to clone.
 #[derive(Clone)]
 pub struct KubernetesTarget {
@@ -71,6 +63,8 @@ pub struct KubernetesTarget {
     manifests: ReadManifests,
     /// By deployment.
     placed: Arc<Mutex<BTreeMap<String, Arc<Placed>>>>,
+    /// Deployments that others roll out, by deployment.
+    rolling: Arc<Mutex<BTreeMap<String, Arc<DeploymentView>>>>,
     /// When the demand of a deployment was last looked at between two steps.
     looked: Arc<Mutex<BTreeMap<(String, String), Instant>>>,
     held: Option<Held>,
@@ -147,6 +141,7 @@ impl KubernetesTarget {
             metrics: Metrics::default(),
             manifests: |path| Err(format!("{}: nobody reads manifests here", path.display())),
             placed: Arc::default(),
+            rolling: Arc::default(),
             looked: Arc::default(),
             held: None,
         }
@@ -181,6 +176,7 @@ impl KubernetesTarget {
     pub fn forget(&self, deployment: &str) {
         self.metrics.forget(deployment);
         self.placed.lock().unwrap_or_else(PoisonError::into_inner).remove(deployment);
+        self.rolling.lock().unwrap_or_else(PoisonError::into_inner).remove(deployment);
         self.looked.lock().unwrap_or_else(PoisonError::into_inner).retain(|(of, _), _| of != deployment);
     }
 
@@ -279,6 +275,21 @@ impl KubernetesTarget {
             looked.insert(place, Instant::now());
         }
         due
+    }
+
+    /// What a guarded rollout goes on in, watched from now on until it is forgotten.
+    pub(crate) fn rolling(
+        &self,
+        deployment: &str,
+        cluster: &Cluster,
+        of: (&str, &str),
+    ) -> Arc<DeploymentView> {
+        let mut rolling = self.rolling.lock().unwrap_or_else(PoisonError::into_inner);
+        let (namespace, name) = of;
+        let view = rolling
+            .entry(deployment.to_owned())
+            .or_insert_with(|| DeploymentView::watch(cluster.forward().client(), namespace, name));
+        Arc::clone(view)
     }
 
     pub(crate) async fn cluster(&self, address: &Address) -> Result<Arc<Cluster>, ClusterError> {
@@ -402,52 +413,16 @@ impl Rollout<'_> {
         changes: impl Fn(&Value) -> Result<Vec<Value>, EffectError>,
     ) -> Result<Arc<Value>, EffectError> {
         let view = self.cluster.view(self.namespace());
-        let mut known = match view.object(kind, name) {
+        let known = match view.object(kind, name) {
             Remembered::Object(object) => Some(object),
             Remembered::Nothing | Remembered::Unsure => None,
         };
-        let mut last = None;
-        for times in 0..CHANGED_MAX {
-            if times > CHANGED_AT_ONCE {
-                tokio::time::sleep(CHANGED_PAUSE).await;
-            }
-            let (object, asked) = match known.take() {
-                Some(known) => (known, false),
-                None => (Arc::new(self.asked(lane, kind, name).await?), true),
-            };
-            let changes = match changes(&object) {
-                Err(_) if !asked => continue,
-                changes => changes?,
-            };
-            if changes.is_empty() {
-                return Ok(object);
-            }
-            match lane.change(kind, self.namespace(), name, &changes).await {
-                Ok(changed) => {
-                    view.wrote(kind, &changed);
-                    return Ok(Arc::new(changed));
-                }
-                // The test of a version that is the present one no more is answered so; of the present one it is a refusal.
-                Err(why @ (ClusterError::Changed { .. } | ClusterError::Refused { .. })) => {
-                    let version = object.pointer("/metadata/resourceVersion").cloned();
-                    let refused = matches!(why, ClusterError::Refused { .. });
-                    if last.replace((version.clone(), refused)) == Some((version, true)) {
-                        return Err(why.into());
-                    }
-                }
-                Err(other) => return Err(other.into()),
-            }
-        }
-        let what = format!("{} {}/{name}", kind.name(), self.namespace());
-        Err(ClusterError::Changed { what }.into())
+        let edited = Edited { lane, kind, namespace: self.namespace(), name };
+        edited.edit(known, |written| view.wrote(kind, written), changes).await
     }
 
     /// An object that has to be there, as the API server has it now.
     async fn asked(&self, lane: &Lane, kind: Kind, name: &str) -> Result<Value, EffectError> {
-        let found = lane.get(kind, self.namespace(), name).await?;
-        found.ok_or_else(|| {
-            let (kind, namespace) = (kind.name(), self.namespace());
-            EffectError::Gone(format!("{kind} {namespace}/{name}"))
-        })
+        Edited { lane, kind, namespace: self.namespace(), name }.asked().await
     }
 }

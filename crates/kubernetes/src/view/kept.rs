@@ -14,9 +14,20 @@ use crate::{
     spec::SERVICE,
 };
 
+/// An object as text. Cheap to clone, so that nobody reads it while others wait for what is known.
+#[derive(Clone)]
+pub(super) struct Text(Arc<str>);
+
+impl Text {
+    /// The object.
+    pub(super) fn object(&self) -> Arc<Value> {
+        Arc::new(serde_json::from_str(&self.0).unwrap_or_default())
+    }
+}
+
 /// What is kept of one object.
 pub(super) struct Kept {
-    text: Box<str>,
+    text: Text,
     uid: Box<str>,
     /// Versions are numbers that rise, where they are numbers.
     version: Option<u128>,
@@ -41,16 +52,16 @@ impl Kept {
             metadata.and_then(|metadata| metadata.get(key)).and_then(Value::as_str).unwrap_or_default()
         };
         Self {
-            text: object.to_string().into(),
+            text: Text(object.to_string().into()),
             uid: metadata("uid").into(),
             version: metadata("resourceVersion").parse().ok(),
             maker: MAKES_PODS.contains(&kind).then(|| Box::new(Maker::of(object))),
         }
     }
 
-    /// The object.
-    pub(super) fn object(&self) -> Arc<Value> {
-        Arc::new(serde_json::from_str(&self.text).unwrap_or_default())
+    /// The object's text.
+    pub(super) fn text(&self) -> Text {
+        self.text.clone()
     }
 
     /// Whether this is an earlier version of the same object than another.

@@ -2,6 +2,7 @@
 //! its Services and routes from when somebody first asks for one. A thousand rollouts look at it without a request, and wait
 //! in it for what concerns them.
 
+mod deployment;
 mod kept;
 mod watched;
 mod workload;
@@ -17,7 +18,7 @@ use serde_json::{Map, Value, json};
 use tokio::sync::watch;
 
 use self::{
-    kept::Kept,
+    kept::{Kept, Text},
     watched::{Changed, News, Watched, follow},
 };
 use crate::{
@@ -27,6 +28,7 @@ use crate::{
 };
 
 pub(crate) use self::{
+    deployment::{DeploymentView, OwnedPod},
     watched::Blind,
     workload::{Pod, Workload},
 };
@@ -128,6 +130,7 @@ impl NamespaceView {
         take: impl Fn(&mut Known, News) + Send + 'static,
     ) {
         let api = Api::namespaced_with(self.client.clone(), &self.namespace, &kind.resource());
+        let take = move |view: &Self, news: News| take(&mut view.known(), news);
         let task = tokio::spawn(follow(Arc::downgrade(self), api, config, take));
         self.tasks.lock().unwrap_or_else(PoisonError::into_inner).push(task.abort_handle());
     }
@@ -176,10 +179,13 @@ impl NamespaceView {
     }
 
     fn deployments(&self, is: impl Fn(&Kept) -> bool) -> Result<Vec<Arc<Value>>, Blind> {
-        let known = self.known();
-        let Some(deployments) = known.objects.get(&Kind::Deployment) else { return Ok(Vec::new()) };
-        deployments.fresh(Kind::Deployment, &self.namespace)?;
-        Ok(deployments.kept.values().filter(|kept| is(kept)).map(Kept::object).collect())
+        let texts: Vec<Text> = {
+            let known = self.known();
+            let Some(deployments) = known.objects.get(&Kind::Deployment) else { return Ok(Vec::new()) };
+            deployments.fresh(Kind::Deployment, &self.namespace)?;
+            deployments.kept.values().filter(|kept| is(kept)).map(Kept::text).collect()
+        };
+        Ok(texts.iter().map(Text::object).collect())
     }
 
     /// The pods of a release of ours.
@@ -192,19 +198,21 @@ impl NamespaceView {
     /// An object as it was last seen. A Deployment is without its pod template. What is written from it has to be bound to its
     /// version.
     pub(crate) fn object(self: &Arc<Self>, kind: Kind, name: &str) -> Remembered {
-        let known = self.known();
-        match known.objects.get(&kind) {
-            Some(watched) if watched.is_sure() => {
-                watched.kept.get(name).map_or(Remembered::Nothing, |kept| Remembered::Object(kept.object()))
+        let text = {
+            let known = self.known();
+            match known.objects.get(&kind) {
+                Some(watched) if watched.is_sure() => watched.kept.get(name).map(Kept::text),
+                Some(_) => return Remembered::Unsure,
+                None => {
+                    drop(known);
+                    if kind.is_watched() {
+                        self.watch_kind(kind);
+                    }
+                    return Remembered::Unsure;
+                }
             }
-            Some(_) => Remembered::Unsure,
-            None if !kind.is_watched() => Remembered::Unsure,
-            None => {
-                drop(known);
-                self.watch_kind(kind);
-                Remembered::Unsure
-            }
-        }
+        };
+        text.map_or(Remembered::Nothing, |text| Remembered::Object(text.object()))
     }
 
     /// What the API server answered to a write: the watch says it too, later.
@@ -375,7 +383,7 @@ mod tests {
         let kept = &known.objects[&Kind::Deployment].kept["shop"];
         assert_eq!(kept.workload().wanted, 3);
         assert_eq!(
-            kept.object()["spec"]["template"],
+            kept.text().object()["spec"]["template"],
             json!({"metadata": {"labels": {"app": "shop"}}}),
             "no more of it"
         );

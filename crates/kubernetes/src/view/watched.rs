@@ -18,7 +18,6 @@ use kube::{
 };
 use serde_json::Value;
 
-use super::{Known, NamespaceView};
 use crate::{
     fault::{ClusterError, refused_verb},
     kinds::Kind,
@@ -154,11 +153,11 @@ impl<T> Watched<T> {
 }
 
 /// Follows one kind of object until nobody looks any more.
-pub(super) async fn follow(
-    view: Weak<NamespaceView>,
+pub(super) async fn follow<V>(
+    view: Weak<V>,
     api: Api<DynamicObject>,
     config: watcher::Config,
-    take: impl Fn(&mut Known, News),
+    take: impl Fn(&V, News),
 ) {
     loop {
         let again = tokio::time::sleep(LIST_AGAIN);
@@ -173,7 +172,7 @@ pub(super) async fn follow(
                 },
             };
             let Some(view) = view.upgrade() else { return };
-            take(&mut view.known(), news);
+            take(&view, news);
         }
     }
 }

@@ -13,10 +13,11 @@ use tidegate_core::{
     deployment::{Effect, Outcome},
     model::{Millis, Release, Share},
     plan::{Plan, Request, StrategySpec, compile},
+    view::SUPERSEDED,
 };
 use tidegate_kubernetes::{
     Traffic,
-    guard::{GuardSpec, Guarded, SUPERSEDED, Sight},
+    guard::{GuardSpec, Guarded, Sight},
     guard_role,
 };
 
@@ -36,18 +37,18 @@ const SAFE_WITHIN: Duration = Duration::from_secs(5);
 const AFTER_QUOTA: Duration = Duration::from_mins(4);
 
 /// The Deployment `shop`, in a namespace of its own.
-struct Plain {
-    scene: Scene,
+pub(crate) struct Plain {
+    pub(crate) scene: Scene,
     turn: u64,
 }
 
 impl Plain {
-    async fn new(replicas: u32) -> Self {
+    pub(crate) async fn new(replicas: u32) -> Self {
         let plane = tidegate_bed::ControlPlane::shared().expect("a control plane");
         Self { scene: Scene::on(plane, replicas, Traffic::Service).await, turn: 0 }
     }
 
-    async fn guarded(&self) -> Guarded {
+    pub(crate) async fn guarded(&self) -> Guarded {
         let (file, namespace) = (self.scene.kubeconfig.clone(), self.scene.namespace.clone());
         Guarded::new(Some(file), None, Some(namespace), "shop").await.expect("a cluster")
     }
@@ -61,7 +62,7 @@ impl Plain {
     }
 
     /// Rolls this out as CI would, and waits until the controller has seen it.
-    async fn apply(&self, tag: &str, sim: Option<&str>) -> Sight {
+    pub(crate) async fn apply(&self, tag: &str, sim: Option<&str>) -> Sight {
         self.change(&json!({
             "metadata": {"annotations": {"kubernetes.io/change-cause": tag}},
             "spec": {"template": {
@@ -84,12 +85,12 @@ impl Plain {
         }
     }
 
-    async fn complete(&self) -> Sight {
+    pub(crate) async fn complete(&self) -> Sight {
         self.sight(|sight| sight.complete && sight.present.is_some()).await
     }
 
     /// A plan for what is there now, or for a person's way back to `to`.
-    async fn plan(&mut self, sight: &Sight, to: Option<u64>) -> Arc<Plan> {
+    pub(crate) async fn plan(&mut self, sight: &Sight, to: Option<u64>) -> Arc<Plan> {
         self.turn += 1;
         let guarded = self.guarded().await;
         let release =
@@ -115,7 +116,7 @@ impl Plain {
     }
 
     /// Performs the effects of a rollout that is good.
-    async fn passes(&self, plan: &Arc<Plan>) {
+    pub(crate) async fn passes(&self, plan: &Arc<Plan>) {
         let at = |step| plan.generation(step);
         let effects = [
             Effect::Check,
@@ -131,26 +132,26 @@ impl Plain {
     }
 
     /// What is there is good from now on.
-    async fn recorded(&mut self) -> Sight {
+    pub(crate) async fn recorded(&mut self) -> Sight {
         let sight = self.complete().await;
         let plan = self.plan(&sight, None).await;
         self.passes(&plan).await;
         self.sight(|sight| sight.good.is_some() && sight.good == sight.present).await
     }
 
-    async fn bad(&self, plan: &Arc<Plan>) -> String {
+    pub(crate) async fn bad(&self, plan: &Arc<Plan>) -> String {
         self.scene.must(plan, Effect::Check).await;
         self.scene.must(plan, Effect::Build).await;
         self.scene.fails(plan, scale(plan)).await
     }
 
-    async fn restore(&self, plan: &Arc<Plan>) {
+    pub(crate) async fn restore(&self, plan: &Arc<Plan>) {
         self.scene.must(plan, Effect::Restore { generation: plan.generation(50) }).await;
         self.scene.must(plan, Effect::Retire { new: true, generation: plan.generation(51) }).await;
     }
 }
 
-fn scale(plan: &Plan) -> Effect {
+pub(crate) fn scale(plan: &Plan) -> Effect {
     Effect::Scale { instances: 1, generation: plan.generation(5), share: Share::ALL }
 }
 
@@ -496,6 +497,13 @@ async fn the_guards_role_is_enough_and_each_verb_that_is_taken_away_is_named() {
     for word in ["secret", "*", "create", "delete", "update"] {
         assert!(!role.to_string().contains(word), "{word}: {role}");
     }
+    // Who may not watch is not cut off: everything is asked for then.
+    let mut plain = Plain::new(1).await;
+    let mut blind = role.clone();
+    for rule in 0..3 {
+        blind["rules"][rule]["verbs"].as_array_mut().expect("verbs").retain(|one| one != "watch");
+    }
+    whole(&mut plain, blind).await.expect("it is enough, too");
     for (rule, verb, full) in [
         (0, "get", "deployments.apps"),
         (0, "patch", "deployments.apps"),

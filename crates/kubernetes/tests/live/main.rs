@@ -13,6 +13,8 @@ mod belongings;
 mod cells;
 mod faults;
 mod guard;
+mod guard_before;
+mod guard_requests;
 mod permission;
 mod requests;
 mod rollout;

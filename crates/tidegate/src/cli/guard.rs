@@ -16,7 +16,7 @@ use super::{
 use crate::{
     compose,
     fault::{Exit, Fault},
-    guard::{self, News, Terms},
+    guard::{self, Desk as _, News, Terms},
     render,
 };
 
@@ -147,6 +147,11 @@ pub(super) async fn undo(common: &Common, args: UndoArgs) -> Result<Exit, Fault>
     let guarded = workload::found(name, &args.place).await?;
     let sight = guarded.look_to_guard().await.map_err(guard::fault)?;
     let to = target(&guarded, &sight, args.to_revision)?;
+    if sight.owner.is_some()
+        && let Some(why) = guard::of_another(&sight, &common.client()?.owner().await?)
+    {
+        return Err(Fault::refuse(why));
+    }
     let from = sight.present().map_or_else(|| "what is there".to_owned(), Revision::called);
     let what = format!(
         "{}: {} takes the place of {from}, as `kubectl rollout undo` does",
@@ -169,10 +174,17 @@ pub(super) async fn undo(common: &Common, args: UndoArgs) -> Result<Exit, Fault>
     deploy::begin(common, &submit, args.detach).await
 }
 
+/// A revision as one that could be gone back to.
+fn offered(sight: &Sight, revision: &Revision) -> String {
+    let runs = sight.present.as_ref() == Some(&revision.hash);
+    let image = revision.images.first().map_or_else(String::new, |image| format!(" of {image}"));
+    if runs { format!("{}, which runs", revision.called()) } else { format!("{}{image}", revision.called()) }
+}
+
 /// The revision to go back to.
 fn target<'s>(guarded: &Guarded, sight: &'s Sight, number: Option<u64>) -> Result<&'s Revision, Fault> {
     let called = guarded.called();
-    let known: Vec<String> = sight.revisions.iter().map(Revision::called).collect();
+    let known: Vec<String> = sight.revisions.iter().map(|revision| offered(sight, revision)).collect();
     let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
     let to = match (number, &sight.good) {
         (Some(number), _) => sight.revisions.iter().find(|revision| revision.number == number).ok_or_else(|| {

@@ -37,17 +37,13 @@ pub(super) struct StatusArgs {
 pub(super) struct HistoryArgs {
     /// A deployment, to see its events; `deployment/NAME`, to see the revisions of a plain Deployment on Kubernetes.
     deployment: Option<String>,
-    /// The namespace of a `deployment/NAME`; default: the context's.
-    #[arg(long)]
-    namespace: Option<String>,
-    /// The context in the kubeconfig for a `deployment/NAME`; default: the current one.
-    #[arg(long)]
-    context: Option<String>,
+    #[command(flatten)]
+    place: WhereArgs,
     /// Only this service.
     #[arg(long)]
     service: Option<String>,
     /// How many, newest first.
-    #[arg(long, short = 'n', default_value_t = 20, value_parser = RangedU64ValueParser::<usize>::new().range(1..))]
+    #[arg(long, default_value_t = 20, value_parser = RangedU64ValueParser::<usize>::new().range(1..))]
     limit: usize,
 }
 
@@ -120,8 +116,7 @@ pub(super) fn why_of(history: &[Recorded]) -> String {
 
 pub(super) async fn history(common: &Common, args: HistoryArgs) -> Result<Exit, Fault> {
     if let Some(name) = args.deployment.as_deref().and_then(workload::named) {
-        let place = WhereArgs { namespace: args.namespace.clone(), context: args.context.clone() };
-        return workload::history(common, name?, &place).await;
+        return workload::history(common, name?, &args.place).await;
     }
     let client = common.client()?;
     if let Some(named) = args.deployment {

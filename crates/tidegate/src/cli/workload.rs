@@ -78,7 +78,7 @@ async fn pasts(client: &Client, sight: &Sight) -> Result<Vec<Past>, Fault> {
 /// The revisions with what is known of them.
 fn marked<'s>(sight: &'s Sight, pasts: &[Past]) -> Vec<Marked<'s>> {
     let of = |hash: &str| {
-        let said = |past: &&Past| past.stand() == Stand::Good || past.is_undone();
+        let said = |past: &&Past| past.stand() == Stand::Good || past.is_bad();
         pasts.iter().filter(|past| past.spec.hash == hash).find(said)
     };
     let mark = |revision: &'s Revision| {
@@ -89,6 +89,7 @@ fn marked<'s>(sight: &'s Sight, pasts: &[Past]) -> Vec<Marked<'s>> {
             current: sight.present.as_ref() == hash,
             recorded: sight.good.as_ref() == hash,
             good: last.map(|past| past.stand() == Stand::Good),
+            undone: last.is_some_and(|past| past.is_bad() && past.good.is_some()),
             deployment: last.map(|past| past.deployment.clone()),
         }
     };

@@ -14,6 +14,9 @@ pub(crate) trait Desk: Sync {
     /// Somebody drives what is under way.
     fn attended(&self) -> impl Future<Output = Result<(), Fault>> + Send;
 
+    /// The name that objects carry which we look after; empty where it is not known.
+    fn owner(&self) -> impl Future<Output = Result<String, Fault>> + Send;
+
     /// Hands a request in; answers with its deployment once it is durable.
     fn submit(&self, submit: &Submit) -> impl Future<Output = Result<String, Fault>> + Send;
 
@@ -40,6 +43,11 @@ pub(crate) trait Desk: Sync {
 impl Desk for Client {
     async fn attended(&self) -> Result<(), Fault> {
         self.ensure().await
+    }
+
+    async fn owner(&self) -> Result<String, Fault> {
+        self.ensure().await?;
+        Ok(self.status().await?.owner)
     }
 
     async fn submit(&self, submit: &Submit) -> Result<String, Fault> {

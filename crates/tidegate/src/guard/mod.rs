@@ -4,6 +4,7 @@
 //! The loop needs a cluster, a [`Desk`] to hand requests to, and somebody to tell. It runs in the foreground of
 //! `tidegate guard`, and once for every Deployment that a controller guards.
 
+mod before;
 mod desk;
 mod past;
 mod request;
@@ -13,6 +14,7 @@ mod watch;
 pub(crate) use desk::Desk;
 pub(crate) use past::{Past, Stand};
 pub(crate) use request::{Terms, undo};
+pub(crate) use step::of_another;
 pub(crate) use watch::{Kind, News, watch};
 
 use tidegate_kubernetes::guard::GuardError;

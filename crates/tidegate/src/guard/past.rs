@@ -3,8 +3,9 @@
 use tidegate_core::{
     deployment::{Cause, Recorded, StateName, fold},
     model::Timestamp,
+    view,
 };
-use tidegate_kubernetes::guard::{GuardSpec, SUPERSEDED};
+use tidegate_kubernetes::guard::GuardSpec;
 
 use super::Desk;
 use crate::fault::Fault;
@@ -94,7 +95,7 @@ impl Past {
     pub(crate) fn left(&self) -> Option<&GuardSpec> {
         match self.stand() {
             Stand::Good => Some(&self.spec),
-            Stand::Back if self.is_undone() => self.good.as_ref(),
+            Stand::Back if self.is_bad() => self.good.as_ref(),
             Stand::Back
             | Stand::UnderWay
             | Stand::TurningBack
@@ -112,23 +113,9 @@ impl Past {
         }
     }
 
-    /// Whether its revision was undone, and not only left because its owner wished something newer.
-    pub(crate) fn is_undone(&self) -> bool {
-        let superseded = match &self.cause {
-            Some(Cause::Superseded { .. }) => true,
-            Some(
-                Cause::EffectFailed { reason, .. }
-                | Cause::NoEvidence { reason, .. }
-                | Cause::Aborted { reason },
-            ) => reason.contains(SUPERSEDED),
-            Some(
-                Cause::GateFailed { .. }
-                | Cause::LowConfidence { .. }
-                | Cause::WaitedTooLong { .. }
-                | Cause::ReopenedTooOften { .. },
-            )
-            | None => false,
-        };
+    /// Whether its revision was found bad, and not only left because its owner wished something newer.
+    pub(crate) fn is_bad(&self) -> bool {
+        let superseded = self.cause.as_ref().is_some_and(view::is_superseded);
         self.stand() == Stand::Back && !superseded
     }
 }

@@ -7,8 +7,9 @@ use tidegate_core::{
     plan::{Limits, Request, StrategySpec},
 };
 use tidegate_engine::QueuePolicy;
-use tidegate_kubernetes::guard::{Guarded, Revision, Sight};
+use tidegate_kubernetes::guard::{Guarded, Ran, Revision, Sight};
 
+use super::before;
 use crate::{fault::Fault, server::Submit};
 
 /// What a rollout has to pass, and how long.
@@ -87,6 +88,18 @@ pub(super) fn judge(
         actor: terms.actor.clone(),
         reason: present.change_cause.clone().unwrap_or_default(),
     })
+}
+
+/// The same request for a revision that has been ready for a bake already, and what it rests on.
+pub(super) fn judged_before(submit: Submit, ran: &Ran, terms: &Terms) -> Submit {
+    let reason = before::rests(ran, terms);
+    Submit {
+        request: before::without_bake(submit.request, terms, reason.clone()),
+        // The same key is the same request, and this one says something else.
+        key: submit.key.map(|key| format!("{key}/before")),
+        reason,
+        ..submit
+    }
 }
 
 /// A request to go back to this revision, by a person's word.

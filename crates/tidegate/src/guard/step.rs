@@ -24,10 +24,23 @@ pub(super) enum Step {
     Leave(String),
     /// The rollout is to be judged; so many tries came to nothing before.
     Judge { tries: usize },
-    /// The same, not before then.
-    Later(Timestamp),
+    /// The same, not before then; with `bad` it was found bad before, and nothing good is known to go back to.
+    Later { at: Timestamp, bad: bool },
     /// A person is needed.
     Hold(String),
+}
+
+/// What keeps us from guarding it: somebody else does, and would not be let by what we write, nor we by what he wrote.
+/// `owner` is our name there.
+pub(crate) fn of_another(sight: &Sight, owner: &str) -> Option<String> {
+    let other = sight.owner.as_deref().filter(|other| *other != owner && !owner.is_empty())?;
+    Some(format!(
+        "another Tidegate (`{other}`) guards deployment/{name} in namespace {namespace}, and this one (`{owner}`) could undo \
+         nothing: guard it from there, or, when that one is gone for good, `kubectl -n {namespace} annotate \
+         deployment/{name} guard.tidegate.dev/owner-`",
+        name = sight.deployment,
+        namespace = sight.namespace,
+    ))
 }
 
 /// The next step. `past` is newest first.
@@ -124,7 +137,8 @@ fn tried(past: &[&Past], sight: &Sight, present: &Revision, now: Timestamp) -> O
             let [first, longest] = ANEW;
             let doublings = u32::try_from(tries.saturating_sub(1)).unwrap_or(u32::MAX).min(10);
             let at = last.at.after(first.times(1 << doublings).min(longest));
-            Some(if now >= at { Step::Judge { tries } } else { Step::Later(at) })
+            let bad = last.stand() == Stand::Back;
+            Some(if now >= at { Step::Judge { tries } } else { Step::Later { at, bad } })
         }
         Stand::Back => {
             hold(format!("{called} was turned back by {id} and is still there: see `tidegate why {id}`"))
@@ -137,8 +151,8 @@ fn tried(past: &[&Past], sight: &Sight, present: &Revision, now: Timestamp) -> O
 
 /// How often this template was undone since anything else was good or undone.
 fn undone_in_a_row(past: &[&Past], present: &Revision) -> usize {
-    let counts = |past: &&&Past| past.is_undone() || past.stand() == Stand::Good;
-    past.iter().filter(counts).take_while(|past| past.is_undone() && past.spec.hash == present.hash).count()
+    let counts = |past: &&&Past| past.is_bad() || past.stand() == Stand::Good;
+    past.iter().filter(counts).take_while(|past| past.is_bad() && past.spec.hash == present.hash).count()
 }
 
 #[cfg(test)]

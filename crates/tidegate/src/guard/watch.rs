@@ -7,14 +7,13 @@ use std::{
 
 use tidegate_core::{
     deployment::{Recorded, StateName},
-    model::Timestamp,
-    view::{self, Line},
+    view::{self, Line, SUPERSEDED},
 };
-use tidegate_kubernetes::guard::{Changes, GuardError, Guarded, Revision, SUPERSEDED, Sight};
+use tidegate_kubernetes::guard::{Changes, GuardError, Guarded, Ran, Revision, Sight};
 
 use super::{
-    Desk, Past, Terms, fault, past, request,
-    step::{Step, step},
+    Desk, Past, Stand, Terms, before, fault, past, request,
+    step::{Step, of_another, step},
 };
 use crate::{
     cli::now,
@@ -82,6 +81,7 @@ pub(crate) async fn watch<D: Desk>(
     tell: &mut (dyn FnMut(News<'_>) -> Result<(), Fault> + Send),
 ) -> Result<Exit, Fault> {
     let mut changes = guarded.changes();
+    let mut sight = guarded.look_to_guard().await.map_err(fault)?;
     let mut guard = Guard {
         guarded,
         desk,
@@ -91,15 +91,15 @@ pub(crate) async fn watch<D: Desk>(
         begun: false,
         attended: None,
         waits: None,
+        owner: desk.owner().await?,
     };
-    let mut sight = guarded.look_to_guard().await.map_err(fault)?;
     let mut looked = Instant::now();
     let mut stale = false;
     let mut judged: Option<String> = None;
     loop {
         if (stale && looked.elapsed() >= LOOK) || looked.elapsed() >= LOOK_AGAIN {
             looked = Instant::now();
-            stale = guard.look(&mut sight, tell).await?;
+            stale = guard.look(&mut sight, stale, tell).await?;
         }
         let (past, ended) = guard.past(&sight, tell).await?;
         if let (true, Some(exit)) = (once, judged.as_ref().and_then(|id| exit_of(&past, id))) {
@@ -109,7 +109,8 @@ pub(crate) async fn watch<D: Desk>(
         stale |= ended;
         let mut next = READ;
         if !stale {
-            let step = step(&sight, &past, now());
+            let other = of_another(&sight, &guard.owner);
+            let step = other.map_or_else(|| step(&sight, &past, now()), Step::Hold);
             let under_way = past.iter().any(|past| !past.is_over());
             match guard.take(&step, &sight, under_way, tell).await? {
                 Some(id) => judged = Some(id),
@@ -132,7 +133,7 @@ fn pause(step: &Step, under_way: bool) -> Duration {
         | Step::Follow(_)
         | Step::Leave(_)
         | Step::Judge { .. }
-        | Step::Later(_)
+        | Step::Later { .. }
         | Step::Hold(_) => LOOK_AGAIN,
     }
 }
@@ -147,13 +148,17 @@ const fn exit_at(step: &Step) -> Option<Exit> {
     match step {
         Step::Good => Some(Exit::Success),
         Step::Hold(_) => Some(Exit::Held),
-        Step::Wait(_) | Step::Follow(_) | Step::Leave(_) | Step::Judge { .. } | Step::Later(_) => None,
+        Step::Wait(_) | Step::Follow(_) | Step::Leave(_) | Step::Judge { .. } | Step::Later { .. } => None,
     }
 }
 
 /// What the end of a deployment means for a guard that was to see one rollout.
 fn exit_of(past: &[Past], id: &str) -> Option<Exit> {
     let one = past.iter().find(|past| past.deployment == id)?;
+    if one.stand() == Stand::Back && one.is_bad() && one.good.is_none() {
+        // It is bad, and it is still there.
+        return Some(Exit::Held);
+    }
     Exit::at(one.state, true)
 }
 
@@ -168,16 +173,25 @@ struct Guard<'a, D> {
     attended: Option<Instant>,
     /// Since when nothing can be said.
     waits: Option<Instant>,
+    /// Our name where we write.
+    owner: String,
 }
 
 type Tell<'t> = dyn FnMut(News<'_>) -> Result<(), Fault> + Send + 't;
 
 impl<D: Desk> Guard<'_, D> {
-    /// Looks again; answers whether what is known is still the old.
-    async fn look(&mut self, sight: &mut Sight, tell: &mut Tell<'_>) -> Result<bool, Fault> {
-        match self.guarded.look_to_guard().await {
+    /// Looks again, at everything where something has changed; answers whether what is known is still the old.
+    async fn look(&mut self, sight: &mut Sight, changed: bool, tell: &mut Tell<'_>) -> Result<bool, Fault> {
+        let seen = if changed {
+            self.guarded.look_to_guard().await.map(Some)
+        } else {
+            self.guarded.look_again_to_guard(sight).await
+        };
+        match seen {
             Ok(seen) => {
-                *sight = seen;
+                if let Some(seen) = seen {
+                    *sight = seen;
+                }
                 Ok(false)
             }
             // Somebody may be making it anew just now.
@@ -255,9 +269,20 @@ impl<D: Desk> Guard<'_, D> {
             Step::Good if under_way => {}
             Step::Good => self.say(Kind::Good, &format!("{} runs, and is good", present()), tell)?,
             Step::Hold(why) => self.say(Kind::Held, why, tell)?,
-            Step::Later(at) => {
-                let why = format!("{} is judged anew at {}", present(), render::clock(Timestamp(at.0)));
+            Step::Later { at, bad: false } => {
+                let why = format!("{} is judged anew at {}", present(), render::clock(*at));
                 self.say(Kind::Waiting, &why, tell)?;
+            }
+            Step::Later { at, bad: true } => {
+                let why = format!(
+                    "{} is bad and stays, because nothing good is known to go back to: name a revision with `tidegate undo \
+                     deployment/{} --namespace {} --to-revision N`, or roll something else out; it is judged anew at {}",
+                    present(),
+                    sight.deployment,
+                    sight.namespace,
+                    render::clock(*at)
+                );
+                self.say(Kind::Held, &why, tell)?;
             }
             Step::Follow(id) => {
                 self.say(Kind::Judging, &format!("{} is judged by {id}", present()), tell)?;
@@ -276,8 +301,17 @@ impl<D: Desk> Guard<'_, D> {
         tell: &mut Tell<'_>,
     ) -> Result<Option<String>, Fault> {
         let Some(present) = sight.present() else { return Ok(None) };
-        let submit = request::judge(self.guarded, sight, present, self.terms, tries)?;
+        let mut submit = request::judge(self.guarded, sight, present, self.terms, tries)?;
+        let ran = self.ran(sight, tries).await;
+        if let Some(ran) = &ran {
+            submit = request::judged_before(submit, ran, self.terms);
+        }
         match self.desk.submit(&submit).await {
+            Ok(id) if ran.is_some() => {
+                let text = format!("{} is judged by {id} at once: {}", present.called(), submit.reason);
+                self.say(Kind::Judging, &text, tell)?;
+                Ok(Some(id))
+            }
             Ok(id) => {
                 let back = match (&submit.request.stable, &sight.good) {
                     (Some(good), _) => format!("; {} is what it goes back to", good.tag),
@@ -296,6 +330,23 @@ impl<D: Desk> Guard<'_, D> {
             Err(why) => {
                 self.say(Kind::Trouble, &format!("{} cannot be judged yet: {why}", present.called()), tell)?;
                 Ok(None)
+            }
+        }
+    }
+
+    /// What the present revision has shown before anybody judged it, where that is enough.
+    async fn ran(&self, sight: &Sight, tries: usize) -> Option<Ran> {
+        let good = |past: &Past| past.spec.uid == sight.uid && past.left().is_some();
+        let recorded = sight.good.is_some() || self.known.iter().any(good);
+        if !before::may_count(self.terms, recorded, tries) {
+            return None;
+        }
+        match self.guarded.ran(sight).await {
+            Ok(ran) => ran.filter(|ran| before::counts(ran, self.terms)),
+            // Who judges it meets the same trouble, and says it.
+            Err(why) => {
+                tracing::debug!(why = trouble(&why), "what was before cannot be told");
+                None
             }
         }
     }

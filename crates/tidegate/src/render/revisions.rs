@@ -23,6 +23,8 @@ pub(crate) struct Marked<'a> {
     pub(crate) recorded: bool,
     /// Whether it was good when it was judged last; nothing where it never was.
     pub(crate) good: Option<bool>,
+    /// Whether it was undone then, because it was bad and something good was known.
+    pub(crate) undone: bool,
     /// The deployment that said so.
     pub(crate) deployment: Option<String>,
 }
@@ -32,7 +34,8 @@ impl Marked<'_> {
         match (self.recorded, self.good) {
             (true, _) => (Tone::Good, "good, gone back to".to_owned()),
             (false, Some(true)) => (Tone::Good, "good".to_owned()),
-            (false, Some(false)) => (Tone::Bad, "turned back".to_owned()),
+            (false, Some(false)) if self.undone => (Tone::Bad, "bad, undone".to_owned()),
+            (false, Some(false)) => (Tone::Bad, "bad".to_owned()),
             (false, None) => (Tone::Dim, "not judged".to_owned()),
         }
     }
@@ -79,6 +82,15 @@ pub(crate) fn guarded(
     now: Timestamp,
 ) -> String {
     let or_none = |name: Option<&Revision>| name.map_or_else(|| "not known".to_owned(), Revision::called);
+    let (ready, older) = match sight.present() {
+        Some(present) => (present.ready, sight.ready.saturating_sub(present.ready)),
+        None => (sight.ready, 0),
+    };
+    let older = match older {
+        0 => String::new(),
+        1 => "1 pod of another revision is ready, ".to_owned(),
+        _ => format!("{older} pods of other revisions are ready, "),
+    };
     let moving = match (sight.paused, sight.complete) {
         (true, _) => (Tone::Open, "its owner holds the rollout"),
         (false, true) => (Tone::Good, "complete"),
@@ -89,7 +101,7 @@ pub(crate) fn guarded(
         Row::new()
             .plain("  runs  ")
             .plain(or_none(sight.present()))
-            .plain(format!(", {} of {} pods ready, ", sight.ready, sight.wanted))
+            .plain(format!(", {ready} of {} pods ready, {older}", sight.wanted))
             .add(moving.0, moving.1),
         Row::new().plain("  good  ").plain(match (sight.good(), &sight.good) {
             (Some(good), _) => good.called(),

@@ -60,6 +60,7 @@ fn status(shared: &Shared) -> ServerStatus {
         epoch: shared.epoch,
         uptime_ms: u64::try_from(shared.started.elapsed().as_millis()).unwrap_or(u64::MAX),
         active: shared.engine.active(),
+        owner: shared.owner.clone(),
     }
 }
 

@@ -100,4 +100,7 @@ pub(crate) struct ServerStatus {
     pub(crate) epoch: u64,
     pub(crate) uptime_ms: u64,
     pub(crate) active: Vec<String>,
+    /// Its name on objects that it looks after elsewhere; an older server does not say it.
+    #[serde(default)]
+    pub(crate) owner: String,
 }

@@ -2,9 +2,12 @@
 //!
 //! `cargo xtask test kube` runs these; the other suites leave them out by the name of this module.
 
+mod asked;
+mod before;
 mod evidence;
 mod mesh;
 mod owner;
+mod told;
 
 use std::{
     fs::File,

@@ -142,7 +142,7 @@ fn tell(workload: &Workload<'_>, promises: &Mutex<Promises>, dice: &mut Dice) ->
 pub(super) fn let_end(house: &House, most: Duration) -> anyhow::Result<()> {
     let late = Instant::now() + most;
     loop {
-        let all = house.json(&["history", "-n", "100000"])?;
+        let all = house.json(&["history", "--limit", "100000"])?;
         let open = items(&all, "").iter().filter(|one| !holds(one, "/over"));
         let open: Vec<(&str, &str)> =
             open.map(|one| (text(one, "/deployment"), text(one, "/state"))).collect();

@@ -38,7 +38,7 @@ const ONCE: [&str; 12] = [
 pub(super) fn judge(house: &House, workload: &Workload<'_>, promises: &Promises) -> anyhow::Result<Found> {
     let mut found = Found::default();
     let changes = changes(&house.json(&["states"])?);
-    let deployments = house.json(&["history", "-n", "100000"])?;
+    let deployments = house.json(&["history", "--limit", "100000"])?;
     let mut histories = BTreeMap::new();
     for one in items(&deployments, "") {
         let id = text(one, "/deployment");

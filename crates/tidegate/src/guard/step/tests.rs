@@ -1,8 +1,11 @@
 //! Every step, by names alone.
 
 use serde_json::json;
-use tidegate_core::deployment::{Cause, StateName, What};
-use tidegate_kubernetes::guard::{GuardSpec, SUPERSEDED};
+use tidegate_core::{
+    deployment::{Cause, StateName, What},
+    view::SUPERSEDED,
+};
+use tidegate_kubernetes::guard::GuardSpec;
 
 use super::*;
 
@@ -35,6 +38,8 @@ fn sight(number: u64) -> Sight {
         complete: true,
         paused: false,
         progress_ms: 1_000,
+        owner: None,
+        version: String::new(),
         not_guarded: None,
     }
 }
@@ -111,7 +116,10 @@ fn the_same_template_is_undone_twice_in_a_row_and_held_the_third_time() {
 #[test]
 fn what_could_not_be_judged_is_tried_anew_and_what_needs_a_person_is_said() {
     let failed = past(StateName::Failed, "bbb", 2);
-    assert_eq!(step(&sight(2), std::slice::from_ref(&failed), NOW), Step::Later(NOW.after(Millis::secs(30))));
+    assert_eq!(
+        step(&sight(2), std::slice::from_ref(&failed), NOW),
+        Step::Later { at: NOW.after(Millis::secs(30)), bad: false }
+    );
     let later = NOW.after(Millis::secs(61));
     assert_eq!(step(&sight(2), &[failed.clone(), failed.clone()], later), Step::Judge { tries: 2 });
     let other = past(StateName::Failed, "bbb", 1);
@@ -130,7 +138,11 @@ fn what_could_not_be_judged_is_tried_anew_and_what_needs_a_person_is_said() {
     let mut nowhere = sight(2);
     nowhere.good = None;
     let first = past(StateName::RolledBack, "bbb", 2);
-    assert_eq!(step(&nowhere, &[first], NOW), Step::Later(NOW.after(Millis::secs(30))), "it may heal");
+    assert_eq!(
+        step(&nowhere, &[first], NOW),
+        Step::Later { at: NOW.after(Millis::secs(30)), bad: true },
+        "it may heal"
+    );
     assert_eq!(json!(nowhere)["deployment"], "shop");
 }
 
@@ -150,4 +162,15 @@ fn a_persons_way_back_goes_first_and_an_owner_who_goes_back_himself_ends_what_wa
     let mut empty = sight(2);
     empty.wanted = 0;
     assert!(matches!(step(&empty, &[], NOW), Step::Wait(_)), "no pods are no evidence");
+}
+
+#[test]
+fn what_another_tidegate_guards_is_left_to_it() {
+    let mut seen = sight(2);
+    assert_eq!(of_another(&seen, "here"), None, "nobody guarded it yet");
+    seen.owner = Some("here".to_owned());
+    assert_eq!(of_another(&seen, "here"), None);
+    assert_eq!(of_another(&seen, ""), None, "an older server does not say who it is");
+    let why = of_another(&seen, "there").expect("it is another's");
+    assert!(why.contains("`here`") && why.contains("-n prod annotate deployment/shop"), "{why}");
 }
