@@ -53,11 +53,7 @@ impl KubernetesTarget {
             Cell { here, ..cell.clone() }
         });
         let spec = KubernetesSpec { cells: cells.collect(), ..first.spec };
-        let template = spec.template.value();
-        let image = template.pointer("/spec/containers/0/image").and_then(Value::as_str);
-        let artifact = Artifact::Image { reference: image.unwrap_or_default().to_owned() };
-        let text = spec.target_spec().map_err(|why| EffectError::Wrong(why.to_string()))?;
-        Ok(Some(Release { tag: first.tag, commit: None, artifact, spec: text }))
+        released(first.tag, None, &spec).map(Some)
     }
 
     /// What the pods are of that the users' Service reaches in one place.
@@ -220,6 +216,15 @@ fn adopted(like: &KubernetesSpec, object: &Value, set: Option<&Value>) -> Result
     };
     // Its own moment is not known; the hash tells it from everything else, and a tag needs seconds.
     Ok(Found { tag: format!("{hash}-0"), spec })
+}
+
+/// What was found as a release.
+fn released(tag: String, commit: Option<String>, spec: &KubernetesSpec) -> Result<Release, EffectError> {
+    let template = spec.template.value();
+    let image = template.pointer("/spec/containers/0/image").and_then(Value::as_str);
+    let artifact = Artifact::Image { reference: image.unwrap_or_default().to_owned() };
+    let spec = spec.target_spec().map_err(|why| EffectError::Wrong(why.to_string()))?;
+    Ok(Release { tag, commit, artifact, spec })
 }
 
 /// `a=b,c=d`, as lists are asked for.

@@ -5,10 +5,10 @@
 use std::time::Duration;
 
 use serde_json::Value;
-use tidegate_core::model::{Artifact, Release};
+use tidegate_core::model::Release;
 use tidegate_engine::{Successor, journal::BoxFuture};
 
-use super::{EffectError, Found, KubernetesTarget, adopted, present_set, revision};
+use super::{EffectError, Found, KubernetesTarget, adopted, present_set, released, revision};
 use crate::{
     cluster::Lane,
     fence::annotation,
@@ -158,10 +158,7 @@ fn renewed(
         None => (good.tag.clone(), spec.clone()),
     };
     let spec = KubernetesSpec { cells, ..spec };
-    let image = spec.template.pointer("/spec/containers/0/image").and_then(Value::as_str);
-    let artifact = Artifact::Image { reference: image.unwrap_or_default().to_owned() };
-    let text = spec.target_spec().map_err(|why| EffectError::Wrong(why.to_string()))?;
-    Ok(Release { tag, commit: good.commit.clone().filter(|_| ours), artifact, spec: text })
+    released(tag, good.commit.clone().filter(|_| ours), &spec)
 }
 
 /// What was found in one of the places, as the whole release says it.
