@@ -112,11 +112,13 @@ fn beginning(scene: &Scene) -> (u64, World) {
     (version(&now["destinationrules/shop-rule"]), now)
 }
 
-/// A version from which all that is watched can be told.
+/// A version from which all that is watched can be told. A kind that was just installed is listed a moment later.
 pub(crate) fn newest(plane: &ControlPlane) -> u64 {
-    let lists =
-        WATCHED.map(|(group, plural)| plane.admin().get(&format!("{group}/{plural}")).expect("a list"));
-    lists.iter().map(version).max().unwrap_or_default()
+    let list = |(group, plural): (&str, &str)| {
+        let path = format!("{group}/{plural}");
+        tidegate_bed::until(&path, scene::SOON, || Ok(plane.admin().get(&path).ok())).expect("a list")
+    };
+    WATCHED.map(list).iter().map(version).max().unwrap_or_default()
 }
 
 /// Looks at all objects as they were after every change since `from`; answers how many there were.

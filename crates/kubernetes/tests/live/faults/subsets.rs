@@ -37,7 +37,7 @@ const ANSWERS: [Answer; 6] = [
 ];
 
 async fn met(plane: &'static ControlPlane, (said, rules): Answer, (of, needed): (&'static str, bool)) -> Sum {
-    let from = newest(plane);
+    let from = tokio::task::block_in_place(|| newest(plane));
     let cases = cases_at(&EFFECTS, plane, (Style::Subsets, 1), between).await;
     let set = |cases: &[Arc<Case<Middleman>>], on| {
         for case in cases {
