@@ -193,23 +193,41 @@ impl Rollout<'_> {
             return self.route_at_rest(lane, fence).await;
         }
         let (of_stable, new) = (stable.selector(), self.new.selector());
-        match self.write_subsets(lane, rule, &both(Some(&of_stable), Some(&new)), fence).await {
-            Err(EffectError::Gone(what)) => {
-                tracing::warn!(
-                    service = self.plan.service,
-                    what,
-                    "it is gone: users come in by the Service alone"
-                );
-                self.serve(lane, Serves::Only(stable), fence).await?;
-                self.route_at_rest(lane, fence).await
+        let ours = both(Some(&of_stable), Some(&new));
+        let written = match self.write_subsets(lane, rule, &ours, fence).await {
+            Err(EffectError::Gone(_)) => return self.by_the_service_alone(lane, stable, fence).await,
+            written => written,
+        };
+        // One trouble does not keep the other from being tried.
+        let routed = self.route_back(lane, share, fence).await;
+        written?;
+        routed?;
+        // A watch may be late: users must not be left with subsets that somebody has just deleted. Asked once they are back, and
+        // what cannot be asked keeps nobody from that.
+        let asked = lane.get(Kind::DestinationRule, self.namespace(), rule);
+        match tokio::time::timeout(SPREAD, asked).await {
+            Ok(Ok(None)) => self.by_the_service_alone(lane, stable, fence).await,
+            Ok(Ok(Some(now))) => {
+                self.cluster.view(self.namespace()).wrote(Kind::DestinationRule, &now);
+                self.write_subsets(lane, rule, &ours, fence).await.map(drop)
             }
-            written => {
-                // One trouble does not keep the other from being tried.
-                let routed = self.route_back(lane, share, fence).await;
-                written?;
-                routed
-            }
+            Ok(Err(_)) | Err(_) => Ok(()),
         }
+    }
+
+    /// The rule is gone: the route names no subset of it, and the Service says whom users reach.
+    async fn by_the_service_alone(
+        &self,
+        lane: &Lane,
+        stable: &Known<'_>,
+        fence: Fence<'_>,
+    ) -> Result<(), EffectError> {
+        tracing::warn!(
+            service = self.plan.service,
+            "the rule of its subsets is gone: users come in by the Service alone"
+        );
+        self.serve(lane, Serves::Only(stable), fence).await?;
+        self.route_at_rest(lane, fence).await
     }
 
     /// Where the stable release was rolled out by somebody else, its subset has those pods.

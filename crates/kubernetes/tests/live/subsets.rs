@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::scene::{self, Scene};
 use serde_json::{Map, Value, json};
-use tidegate_bed::ControlPlane;
+use tidegate_bed::{ControlPlane, Rule, Spoil};
 use tidegate_core::{deployment::Effect, model::Share};
 use tidegate_kubernetes::Traffic;
 
@@ -112,11 +112,13 @@ fn beginning(scene: &Scene) -> (u64, World) {
     (version(&now["destinationrules/shop-rule"]), now)
 }
 
-/// A version from which all that is watched can be told.
+/// A version from which all that is watched can be told. A kind that was just installed is listed a moment later.
 pub(crate) fn newest(plane: &ControlPlane) -> u64 {
-    let lists =
-        WATCHED.map(|(group, plural)| plane.admin().get(&format!("{group}/{plural}")).expect("a list"));
-    lists.iter().map(version).max().unwrap_or_default()
+    let list = |(group, plural): (&str, &str)| {
+        let path = format!("{group}/{plural}");
+        tidegate_bed::until(&path, scene::SOON, || Ok(plane.admin().get(&path).ok())).expect("a list")
+    };
+    WATCHED.map(list).iter().map(version).max().unwrap_or_default()
 }
 
 /// Looks at all objects as they were after every change since `from`; answers how many there were.
@@ -316,6 +318,21 @@ async fn a_rule_that_was_applied_anew_gets_its_subsets_back_and_one_that_was_del
     assert!(scene.selector()["pod-template-hash"].is_string(), "only stable serves: {}", scene.selector());
     scene.must(&plan, Effect::Retire { new: true, generation: plan.generation(60) }).await;
     assert_eq!(scene.selector(), json!({"app": "shop"}));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rule_that_was_deleted_while_its_watch_is_silent_keeps_nobody_from_returning_either() {
+    let mut scene = by_subsets(plane(), 1).await;
+    let between = plane().middleman(scene.plane.admin()).expect("a middleman");
+    between.kubeconfig().clone_into(&mut scene.kubeconfig);
+    let plan = scene.plan(scene.release("new-1", None), Some(scene.adopted().await));
+    scene.begin(&plan).await;
+    scene.expose(&plan, Share::percent(5), 1).await;
+    between.spoil(vec![Rule::every(Spoil::WatchSilent)]);
+    scene.admin().delete(&scene.path(ISTIO, "destinationrules", "shop-rule")).unwrap();
+    scene.must(&plan, Effect::Restore { generation: plan.generation(50) }).await;
+    assert_eq!(weights(&scene.route()), BTreeMap::from([(String::new(), 1)]), "no subset is named");
+    assert!(scene.selector()["pod-template-hash"].is_string(), "only stable serves: {}", scene.selector());
 }
 
 #[tokio::test(flavor = "multi_thread")]
