@@ -11,6 +11,7 @@ mod told;
 
 use std::{
     fs::File,
+    path::PathBuf,
     process::{Child, Stdio},
 };
 
@@ -65,6 +66,26 @@ impl Shop {
 
     fn once(&self) -> crate::support::Ran {
         self.project.run(&[&self.here(&["guard", "deployment/shop", "--once"])[..], &SHORT].concat())
+    }
+
+    /// A service whose gate asks the file that this names, which says 0.01 now: more than 0.2 is bad.
+    fn gated(&self) -> PathBuf {
+        let failing = self.project.root().join("failing");
+        std::fs::write(&failing, "0.01").expect("written");
+        let configuration = format!(
+            "version: 1\nservices:\n  web:\n    run: {{kubernetes: {{manifest: d.yaml, service: web}}}}\n    metrics: {{failing: \
+             {{every: 500ms, command: {{argv: [/bin/cat, '{}']}}}}}}\n    gates: {{custom: {{orders: {{metric: failing, failure: \
+             'result > 0.2', hold_max: 20s}}}}}}\n    judgement: {{warmup: 0s, max_dwell: 10s}}\n",
+            failing.display()
+        );
+        std::fs::write(self.project.config(), configuration).expect("written");
+        failing
+    }
+
+    /// The guard, with that gate.
+    fn once_by_gate(&self) -> crate::support::Ran {
+        let asked = ["guard", "deployment/shop", "--once", "--service", "web"];
+        self.project.run(&[&self.here(&asked)[..], &SHORT[2..], &["--bake", "2s"]].concat())
     }
 
     /// The guard in the foreground of another terminal; what it says goes to this file.
@@ -240,19 +261,8 @@ fn what_cannot_be_guarded_undone_or_found_is_refused_and_says_what_to_do() {
 #[test]
 fn a_gate_of_a_service_undoes_a_rollout_whose_pods_are_all_ready() {
     let shop = Shop::new();
-    let failing = shop.project.root().join("failing");
-    std::fs::write(&failing, "0.01").expect("written");
-    let configuration = format!(
-        "version: 1\nservices:\n  web:\n    run: {{kubernetes: {{manifest: d.yaml, service: web}}}}\n    metrics: {{failing: \
-         {{every: 500ms, command: {{argv: [/bin/cat, '{}']}}}}}}\n    gates: {{custom: {{orders: {{metric: failing, failure: \
-         'result > 0.2', hold_max: 20s}}}}}}\n    judgement: {{warmup: 0s, max_dwell: 10s}}\n",
-        failing.display()
-    );
-    std::fs::write(shop.project.config(), configuration).expect("written");
-    let once = || {
-        let asked = ["guard", "deployment/shop", "--once", "--service", "web"];
-        shop.project.run(&[&shop.here(&asked)[..], &SHORT].concat())
-    };
+    let failing = shop.gated();
+    let once = || shop.once_by_gate();
     once().code(0);
     std::fs::write(&failing, "0.9").expect("written");
     shop.apply("shop:2", None);

@@ -56,3 +56,23 @@ fn what_has_not_been_ready_for_a_bake_is_watched_like_any_other_rollout() {
     let said = shop.said("said");
     assert!(said.contains("nothing was good before it") && !said.contains("ran well before"), "{said}");
 }
+
+#[test]
+fn a_gate_is_asked_once_of_what_ran_before_and_its_failure_keeps_it_from_being_recorded() {
+    let shop = Shop::new();
+    let failing = shop.gated();
+    until(|| shop.complete_for() > 4, || "nothing runs".to_owned());
+    std::fs::write(&failing, "0.9").expect("written");
+    let said = "its gates are asked once, and need not answer";
+    let ran = shop.once_by_gate();
+    ran.code(5).says(said).says("gate orders failed");
+    assert!(shop.status()["good"].is_null(), "{}", ran.stdout);
+
+    let shop = Shop::new();
+    shop.gated();
+    until(|| shop.complete_for() > 4, || "nothing runs".to_owned());
+    let ran = shop.once_by_gate();
+    ran.code(0).says(said);
+    let status = shop.status();
+    assert_eq!(status["good"], status["present"], "{status}");
+}
