@@ -83,6 +83,19 @@ fn what_argo_accepts_is_accepted() {
     }
 }
 
+/// What Argo's linter takes since 1.10: Services that take turns behind Istio, and a plugin that weighs an experiment.
+#[test]
+fn routers_that_argo_learned_of_late_are_accepted() {
+    let (name, plain) = manifests(".").into_iter().find(|(name, _)| name == "canary-plain").unwrap();
+    let istio = "    canary:\n      pingPong: {pingService: a, pongService: b}\n      trafficRouting: {istio: {virtualService: {name: x}}}\n";
+    let plugin = "    canary:\n      trafficRouting: {plugins: {a/b: {}}}\n      steps: [{experiment: {templates: [{name: x, specRef: canary, weight: 5}]}}]\n";
+    let (before, _) = plain.split_once("    canary:\n").unwrap();
+    for strategy in [istio, plugin] {
+        let findings = check(&[read(&name, &format!("{before}{strategy}")).0.unwrap()]);
+        assert!(findings.is_empty(), "{strategy}: {findings:#?}");
+    }
+}
+
 #[test]
 fn what_argo_refuses_is_refused_by_line_field_and_what_to_write() {
     for (name, text) in manifests("refused") {
