@@ -144,6 +144,20 @@ fn a_condition_outside_of_the_language_is_an_error_that_names_the_token() {
 }
 
 #[test]
+fn of_a_pause_without_end_it_is_said_that_nothing_runs_only_where_nothing_is_copied() {
+    let (name, plain) = manifests(".").into_iter().find(|(name, _)| name == "canary-istio").unwrap();
+    let (before, rest) = plain.split_once("      steps:\n").unwrap();
+    let (_, after) = rest.split_once("\n---\n").unwrap();
+    let mirror = "{setMirrorRoute: {name: m, percentage: 5, match: [{path: {prefix: /}}]}}";
+    for (first, said) in [(mirror, false), ("{setCanaryScale: {replicas: 1}}", true)] {
+        let text = format!("{before}      steps: [{first}, {{pause: {{}}}}, {{setWeight: 5}}]\n---\n{after}");
+        let found = imported(&name, &text, false);
+        let pause = found.differences.iter().any(|one| one.path.ends_with("steps[1].pause"));
+        assert_eq!(pause, said, "{first}: {:?}", found.differences);
+    }
+}
+
+#[test]
 fn a_prometheus_that_only_the_controller_knows_is_named_by_an_option() {
     let (name, text) = manifests(".").into_iter().find(|(name, _)| name == "analysis").unwrap();
     let options = Options { compat: false, prometheus: Some("http://prometheus.example:9090".to_owned()) };
