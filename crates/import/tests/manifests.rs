@@ -157,6 +157,20 @@ fn of_a_pause_without_end_it_is_said_that_nothing_runs_only_where_nothing_is_cop
     }
 }
 
+/// Flagger's controller knows the router; shares by numbers of pods in its place would be others.
+#[test]
+fn a_canary_without_a_provider_keeps_a_router() {
+    let (name, text) = manifests(".").into_iter().find(|(name, _)| name == "flagger-istio").unwrap();
+    let without = text.replacen("  provider: istio\n", "", 1);
+    let ingress = without.replacen("spec:\n", "spec:\n  ingressRef: {name: door}\n", 1);
+    for (text, written) in [(&without, "virtual_service: "), (&ingress, "ingress: door")] {
+        let imported = imported(&name, text, false);
+        assert!(imported.files[0].text.contains(written), "{}", imported.files[0].text);
+        let said = imported.differences.iter().find(|one| one.theirs.contains("-mesh-provider")).unwrap();
+        assert_eq!(said.level, Level::Warning);
+    }
+}
+
 #[test]
 fn a_prometheus_that_only_the_controller_knows_is_named_by_an_option() {
     let (name, text) = manifests(".").into_iter().find(|(name, _)| name == "analysis").unwrap();
