@@ -214,7 +214,8 @@ impl<'b> Walk<'_, 'b> {
         if self.asks.is_some() {
             report.note(field, "waits for a person twice at one share", "one approval");
         }
-        if self.steps.is_empty() {
+        // Beside a mirror the new pods run, and copies go on until a person agrees, there and here.
+        if self.steps.is_empty() && !self.mirroring {
             report.note(
                 field,
                 "waits for a person with the new pods running and no user on them",

@@ -83,6 +83,19 @@ fn what_argo_accepts_is_accepted() {
     }
 }
 
+/// What Argo's linter takes since 1.10: Services that take turns behind Istio, and a plugin that weighs an experiment.
+#[test]
+fn routers_that_argo_learned_of_late_are_accepted() {
+    let (name, plain) = manifests(".").into_iter().find(|(name, _)| name == "canary-plain").unwrap();
+    let istio = "    canary:\n      pingPong: {pingService: a, pongService: b}\n      trafficRouting: {istio: {virtualService: {name: x}}}\n";
+    let plugin = "    canary:\n      trafficRouting: {plugins: {a/b: {}}}\n      steps: [{experiment: {templates: [{name: x, specRef: canary, weight: 5}]}}]\n";
+    let (before, _) = plain.split_once("    canary:\n").unwrap();
+    for strategy in [istio, plugin] {
+        let findings = check(&[read(&name, &format!("{before}{strategy}")).0.unwrap()]);
+        assert!(findings.is_empty(), "{strategy}: {findings:#?}");
+    }
+}
+
 #[test]
 fn what_argo_refuses_is_refused_by_line_field_and_what_to_write() {
     for (name, text) in manifests("refused") {
@@ -128,6 +141,34 @@ fn a_condition_outside_of_the_language_is_an_error_that_names_the_token() {
     assert_eq!(error.level, Level::Error);
     assert!(error.ours.contains("column 8"), "{}", error.ours);
     assert!(error.path.ends_with("metrics[1].successCondition") && error.place.line > 1, "{error:?}");
+}
+
+#[test]
+fn of_a_pause_without_end_it_is_said_that_nothing_runs_only_where_nothing_is_copied() {
+    let (name, plain) = manifests(".").into_iter().find(|(name, _)| name == "canary-istio").unwrap();
+    let (before, rest) = plain.split_once("      steps:\n").unwrap();
+    let (_, after) = rest.split_once("\n---\n").unwrap();
+    let mirror = "{setMirrorRoute: {name: m, percentage: 5, match: [{path: {prefix: /}}]}}";
+    for (first, said) in [(mirror, false), ("{setCanaryScale: {replicas: 1}}", true)] {
+        let text = format!("{before}      steps: [{first}, {{pause: {{}}}}, {{setWeight: 5}}]\n---\n{after}");
+        let found = imported(&name, &text, false);
+        let pause = found.differences.iter().any(|one| one.path.ends_with("steps[1].pause"));
+        assert_eq!(pause, said, "{first}: {:?}", found.differences);
+    }
+}
+
+/// Flagger's controller knows the router; shares by numbers of pods in its place would be others.
+#[test]
+fn a_canary_without_a_provider_keeps_a_router() {
+    let (name, text) = manifests(".").into_iter().find(|(name, _)| name == "flagger-istio").unwrap();
+    let without = text.replacen("  provider: istio\n", "", 1);
+    let ingress = without.replacen("spec:\n", "spec:\n  ingressRef: {name: door}\n", 1);
+    for (text, written) in [(&without, "virtual_service: "), (&ingress, "ingress: door")] {
+        let imported = imported(&name, text, false);
+        assert!(imported.files[0].text.contains(written), "{}", imported.files[0].text);
+        let said = imported.differences.iter().find(|one| one.theirs.contains("-mesh-provider")).unwrap();
+        assert_eq!(said.level, Level::Warning);
+    }
 }
 
 #[test]

@@ -1,10 +1,13 @@
 //! Whether manifests are what their own tools accept.
 //!
 //! The rules are those of Argo's linter and of its admission of `AnalysisTemplates`; what they say is said with the line, the
-//! field, what was expected and what to write. Pod templates are looked at as far as a rollout needs it.
+//! field, what was expected and what to write.
 
 mod analysis;
+mod beside;
 mod canary;
+mod containers;
+mod pods;
 mod rollout;
 mod steps;
 
@@ -34,7 +37,10 @@ pub fn check(sources: &[Source]) -> Vec<Finding> {
                     said.missing(&object.field, "metadata.name", "a name");
                 }
                 match kind {
-                    "Rollout" => rollout::check(&object.field, &mut said),
+                    "Rollout" => {
+                        rollout::check(&object.field, &mut said);
+                        beside::check(object, &objects, &mut said);
+                    }
                     "AnalysisTemplate" | "ClusterAnalysisTemplate" => {
                         analysis::check(&object.field, &mut said);
                     }

@@ -1,8 +1,8 @@
 //! The rules for a Rollout.
 
-use tidegate_yaml::finding::Code;
+use tidegate_yaml::finding::{Code, shown};
 
-use super::{Said, is_empty, steps};
+use super::{Said, is_empty, pods, steps};
 use crate::{duration::Amount, field::Field};
 
 /// Argo's own, where nothing is written.
@@ -68,6 +68,7 @@ fn pods(spec: &Field<'_>, said: &mut Said) {
             }
         }
     }
+    pods::check(&template, said);
     selector(spec, &template, said);
 }
 
@@ -88,6 +89,9 @@ fn selector(spec: &Field<'_>, template: &Field<'_>, said: &mut Said) {
             "write the labels of the pods under `matchLabels`",
         );
     }
+    for one in &expressions {
+        expression(one, template, said);
+    }
     for (key, value) in &wanted {
         let label = template.at("metadata.labels").and_then(|labels| labels.get(key));
         if label.as_ref().and_then(Field::text) != value.text() {
@@ -97,6 +101,35 @@ fn selector(spec: &Field<'_>, template: &Field<'_>, said: &mut Said) {
             );
             said.conflict(value, message, "write the same label under `template.metadata.labels`");
         }
+    }
+}
+
+/// Expressions that can be read, and that these pods fit.
+fn expression(expression: &Field<'_>, template: &Field<'_>, said: &mut Said) {
+    let key = expression.text_at("key").unwrap_or_default();
+    let label = template.at("metadata.labels").and_then(|labels| labels.get(key));
+    let label = label.as_ref().and_then(Field::text);
+    let values = expression.get("values").map(|list| list.items()).unwrap_or_default();
+    let among = values.iter().any(|value| value.text() == label && label.is_some());
+    let operator = expression.text_at("operator").unwrap_or_default();
+    let fits = match operator {
+        "In" => among,
+        "NotIn" => !among,
+        "Exists" => label.is_some(),
+        "DoesNotExist" => label.is_none(),
+        _ => {
+            let message = format!("`{}` is not a way to compare", shown(operator));
+            said.add(expression, Code::UnknownWord, message, "write In, NotIn, Exists or DoesNotExist");
+            return;
+        }
+    };
+    if values.is_empty() == operator.ends_with("In") {
+        let help = "`In` and `NotIn` have values, `Exists` and `DoesNotExist` have none";
+        said.conflict(expression, format!("`{operator}` does not fit its `values`"), help);
+    } else if !fits {
+        let message =
+            format!("the selector asks something of `{}` that the pod template does not fit", shown(key));
+        said.conflict(expression, message, "correct it, or the labels under `template.metadata.labels`");
     }
 }
 
@@ -124,20 +157,6 @@ fn canary(canary: &Field<'_>, root: &Field<'_>, said: &mut Said) {
     services(canary, said);
     routing(canary, said);
     affinity(canary, said);
-    let number = canary.get("steps").map_or(0, |steps| steps.items().len());
-    if let Some(start) = canary.at("analysis.startingStep") {
-        let beyond = start
-            .whole()
-            .is_some_and(|step| step < 0 || usize::try_from(step).is_ok_and(|step| step >= number));
-        if beyond && number > 0 {
-            said.add(
-                &start,
-                Code::OutOfRange,
-                format!("there is no step {}", start.found()),
-                format!("steps are counted from 0: 0 to {}", number - 1),
-            );
-        }
-    }
     steps::check(canary, root, said);
 }
 
@@ -183,7 +202,7 @@ fn services(canary: &Field<'_>, said: &mut Said) {
     }
     let Some(routing) = canary.get("trafficRouting") else { return };
     let pings = canary.get("pingPong").is_some();
-    let hosts = routing.get("istio").is_some_and(|istio| istio.get("destinationRule").is_none());
+    let hosts = routing.get("istio").is_some_and(|istio| istio.get("destinationRule").is_none()) && !pings;
     let needs = NEED_SERVICES.iter().find(|key| routing.get(key).is_some() && !(**key == "alb" && pings));
     if let Some(router) = needs.copied().or_else(|| hosts.then_some("istio")) {
         for key in ["stableService", "canaryService"] {
@@ -238,14 +257,15 @@ fn ping_pong(canary: &Field<'_>, routing: Option<&Field<'_>>, said: &mut Said) {
         said.conflict(&pings, "`pingService` and `pongService` are the same Service", "name two");
     }
     let Some(routing) = routing else { return };
-    match routing.get("alb") {
-        None => {
-            said.conflict(&pings, "`pingPong` needs the router `alb`", "take it out, or name that router");
-        }
-        Some(alb) if is_empty(alb.text_at("rootService")) => {
-            said.missing(&alb, "rootService", "a Service, beside `pingPong`");
-        }
-        Some(_) => {}
+    if ["alb", "istio", "plugins"].iter().all(|router| routing.get(router).is_none()) {
+        said.conflict(
+            &pings,
+            "`pingPong` needs one of the routers `alb`, `istio` and `plugins`",
+            "take it out, or name one of them",
+        );
+    }
+    if let Some(alb) = routing.get("alb").filter(|alb| is_empty(alb.text_at("rootService"))) {
+        said.missing(&alb, "rootService", "a Service, beside `pingPong`");
     }
 }
 

@@ -2,7 +2,7 @@
 
 use tidegate_yaml::finding::{Code, shown};
 
-use super::{Said, is_empty};
+use super::{Said, is_empty, pods};
 use crate::{duration, field::Field};
 
 /// Kinds of steps of which one step has at most one.
@@ -177,12 +177,12 @@ fn managed(route: &Field<'_>, routing: Option<&Field<'_>>, said: &mut Said) {
 fn experiment(step: &Field<'_>, routing: Option<&Field<'_>>, root: &Field<'_>, said: &mut Said) {
     let Some(experiment) = step.get("experiment") else { return };
     let takes = |key: &str| routing.is_some_and(|routing| routing.get(key).is_some());
-    let weighs = ["alb", "smi", "istio"].iter().any(|key| takes(key));
+    let weighs = ["alb", "smi", "istio", "plugins"].iter().any(|key| takes(key));
     for template in experiment.get("templates").map(|list| list.items()).unwrap_or_default() {
         if let Some(weight) = template.get("weight").filter(|_| !weighs) {
             said.conflict(
                 &weight,
-                "weights of an experiment need the router istio, alb or smi",
+                "weights of an experiment need the router istio, alb, smi or a plugin",
                 "take it out",
             );
         }
@@ -197,10 +197,15 @@ pub(super) fn arguments(block: &Field<'_>, root: &Field<'_>, said: &mut Said) {
     for argument in block.get("args").map(|args| args.items()).unwrap_or_default() {
         let Some(path) = argument.at("valueFrom.fieldRef.fieldPath") else { continue };
         let Some(inside) = path.text().and_then(|path| path.strip_prefix("metadata")) else { continue };
-        let first = inside.strip_prefix('.').unwrap_or_default().split(['[', '.']).next().unwrap_or_default();
-        if !METADATA.contains(&first) || root.get("metadata").is_none() {
+        if !is_of_metadata(inside.strip_prefix('.').unwrap_or_default()) || root.get("metadata").is_none() {
             let message = format!("{} is not a part of the metadata that can be taken", path.found());
             said.add(&path, Code::BadText, message, "write metadata.name, metadata.namespace, metadata.uid, metadata.labels['KEY'] or metadata.annotations['KEY']");
         }
     }
+}
+
+/// `name`, or `labels['KEY']`.
+fn is_of_metadata(path: &str) -> bool {
+    let key = |of: &str| path.strip_prefix(of)?.strip_prefix("['")?.strip_suffix("']");
+    METADATA.contains(&path) || ["labels", "annotations"].into_iter().filter_map(key).any(pods::is_key)
 }

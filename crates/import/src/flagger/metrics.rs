@@ -191,7 +191,7 @@ fn built_in(
         "reporter=\"destination\",destination_workload_namespace=\"{namespace}\",destination_workload=\"{}-{{{{release}}}}\"",
         about.service
     );
-    let istio = about.spec.text_at("provider") == Some("istio");
+    let istio = super::provider_of(about.spec) == "istio";
     match (name, istio) {
         ("request-success-rate", true) => Some(format!(
             "sum(rate(istio_requests_total{{{of},response_code!~\"5..\"}}[{interval}])) / sum(rate(istio_requests_total{{{of}}}[{interval}])) * 100"

@@ -125,11 +125,28 @@ fn testers(
     testers
 }
 
+/// The router's word. Where none is written, what the Canary names beside it says which one, else Flagger's own default.
+fn provider_of<'a>(spec: &Field<'a>) -> &'a str {
+    let named = |path: &str| spec.at(path).is_some();
+    spec.text_at("provider").unwrap_or_else(|| match () {
+        () if named("ingressRef") => "nginx",
+        () if named("service.gatewayRefs") => "gatewayapi",
+        () => "istio",
+    })
+}
+
 /// What moves traffic: an object of the Service's name, which Flagger makes.
 fn route(spec: &Field<'_>, service: &str, report: &mut Report) -> Option<(&'static str, String)> {
     let provider = spec.get("provider");
-    let word = provider.as_ref().and_then(super::field::Field::text).unwrap_or("kubernetes");
+    let word = provider_of(spec);
     let at = provider.as_ref().unwrap_or(spec);
+    if provider.is_none() {
+        report.warn(
+            at,
+            "the router is what its controller was started with (`-mesh-provider`, istio when that is not said)",
+            format!("taken for `{word}`: write `provider` where that is wrong"),
+        );
+    }
     match word {
         "istio" => Some(("virtual_service", service.to_owned())),
         "nginx" => Some(("ingress", spec.text_at("ingressRef.name").unwrap_or(service).to_owned())),
