@@ -331,7 +331,7 @@ impl<'b> Walk<'_, 'b> {
         report.warn(
             &matches,
             "copies of the requests that match",
-            "copies of GET, HEAD and OPTIONS requests of every rule that points to the Service",
+            "copies of all requests of every rule that points to the Service: what a POST does is done twice",
         );
         let percent = field.get("percentage").and_then(|percent| percent.whole()).unwrap_or(100);
         let percent = u16::try_from(percent.clamp(1, 100)).unwrap_or(100);

@@ -79,6 +79,9 @@ impl Step {
     }
 }
 
+/// What a route copies: it does not look at methods.
+const METHODS: [&str; 7] = ["GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE"];
+
 impl Shadow {
     /// What stands under `shadow`: copies are sent, and nothing is asked of the answers.
     pub(crate) fn value(&self) -> Value {
@@ -86,6 +89,7 @@ impl Shadow {
         map([
             ("share", plain(format!("{}%", self.percent))),
             ("bake", plain(bake(self.bake_ms.max(1_000)))),
+            ("methods", Value::List(METHODS.map(plain).to_vec())),
             ("status_max", any()),
             ("differing_max", any()),
             ("slower_max", any()),

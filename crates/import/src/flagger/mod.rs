@@ -263,7 +263,7 @@ fn shadow(analysis: &Field<'_>, routed: bool, interval: u64, report: &mut Report
     report.note(
         &mirror,
         "copies of all requests for one interval",
-        "copies of GET, HEAD and OPTIONS requests: others do their work twice",
+        "the same: what a copied POST does is done twice",
     );
     Some(Shadow { percent: u16::try_from(percent).unwrap_or(100), bake_ms: interval })
 }

@@ -126,7 +126,8 @@ pub(super) static SHADOW: Block = Block::of(
             "methods",
             Kind::List { of: &Kind::Word(METHODS), min: 1, max: 7 },
             "[GET, HEAD, OPTIONS]",
-            "Methods that may be copied. A copied `POST` does its work twice: allow it only where that does no harm.",
+            "Methods that may be copied. A copied `POST` does its work twice: allow it only where that does no harm. A route on \
+             Kubernetes copies all of them, so there all seven have to be named.",
         ),
         field(
             "body_max",

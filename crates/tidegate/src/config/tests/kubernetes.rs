@@ -75,6 +75,13 @@ fn what_cannot_hold_on_kubernetes_is_named_with_its_place() {
         ("", "    gates: {error_rate: {floor: 1%}}\n", "only a metric does", "metric: NAME"),
         ("", "    gates: {cpu: {limit: 50%}}\n", "`cpu` means nothing", "custom gate"),
         ("", "    shadow: {share: 10%}\n", "can copy requests", "http_route"),
+        (
+            ", traffic: {http_route: a}",
+            "    shadow: {share: 10%, methods: [GET, POST]}\n",
+            "copies requests of every method",
+            "methods: [GET, HEAD, OPTIONS, POST, PUT, PATCH, DELETE]",
+        ),
+        (", traffic: {http_route: a}", "    shadow: {share: 10%}\n", "its work twice", "take `shadow` out"),
         (", image: \"shop:1\"", "", "another image tomorrow", "by digest"),
         (", traffic: {http_route: a, ingress: b}", "", "exclude each other", "keep one"),
         (
@@ -132,6 +139,8 @@ fn what_cannot_hold_on_kubernetes_is_named_with_its_place() {
         assert_eq!(rejected.findings.len(), 1, "{text}");
         assert!(text.contains(message) && text.contains(help), "{message}: {text}");
     }
+    let all = "    shadow: {methods: [GET, HEAD, OPTIONS, POST, PUT, PATCH, DELETE]}\n";
+    assert!(read(", traffic: {virtual_service: a}", all).is_ok());
     let local = METRIC.replace("    metrics", "    listen: 1\n    metrics");
     let text = format!("version: 1\nservices:\n  shop:\n    run: {{command: [a]}}\n{local}");
     let rejected = parse(Path::new("tidegate.yaml"), &text).unwrap_err();

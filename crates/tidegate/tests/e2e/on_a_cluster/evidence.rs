@@ -185,7 +185,8 @@ fn a_share_that_the_route_says_and_no_request_shows_is_waited_for_and_turned_bac
 fn copies_that_a_mesh_sends_are_judged_by_the_metrics_of_who_answers_them() {
     let errors = "latency_p95: off, latency_p99: off, latency_shift: off, request_rate: off, \
                   error_rate: {metric: requests, hold_max: 30s}";
-    let phase = "{canary: {steps: [50%, 100%], bake: 20s}}\n    shadow: {share: 50%, bake: 20s}";
+    let phase = "{canary: {steps: [50%, 100%], bake: 20s}}\n    shadow: {share: 50%, bake: 20s, \
+                 methods: [GET, HEAD, OPTIONS, POST, PUT, PATCH, DELETE]}";
     let shop = Shop::new(phase, errors);
     let plan = shop.project.run(&["plan", "--image", &image('b')]);
     plan.code(0).says("compares no answers").says("step's share is what was read back");
