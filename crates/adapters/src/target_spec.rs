@@ -39,5 +39,5 @@ pub fn read<S: DeserializeOwned>(release: &Release, kind: &'static str) -> Resul
 
 /// The description as a release keeps it.
 pub fn write<S: Serialize>(spec: &S, kind: &str) -> Result<TargetSpec, serde_json::Error> {
-    Ok(TargetSpec { kind: kind.to_owned(), json: serde_json::to_string(spec)? })
+    Ok(TargetSpec { kind: kind.to_owned(), json: serde_json::to_string(spec)?, place: None })
 }

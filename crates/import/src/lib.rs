@@ -76,6 +76,16 @@ pub fn recognises(document: &Node) -> bool {
     objects::kind_of(document).is_some_and(objects::is_foreign)
 }
 
+/// The kind of an object that is read by nobody here, when a document is one: `Service`.
+pub fn stranger(document: &Node) -> Option<&str> {
+    objects::kind_of(document).filter(|kind| !objects::is_foreign(*kind)).map(|(kind, _)| kind)
+}
+
+/// The kinds that [`recognises`] takes, for people.
+pub fn kinds() -> String {
+    objects::kinds()
+}
+
 /// `Rollout shop`, for a document that [`recognises`] takes.
 pub fn name_of(document: &Node) -> Option<String> {
     let (kind, _) = objects::kind_of(document).filter(|kind| objects::is_foreign(*kind))?;

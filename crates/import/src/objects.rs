@@ -46,6 +46,11 @@ pub(crate) fn is_foreign((kind, group): (&str, &str)) -> bool {
     (group == "argoproj.io" && ARGO.contains(&kind)) || (group == "flagger.app" && FLAGGER.contains(&kind))
 }
 
+/// Those kinds, for people.
+pub(crate) fn kinds() -> String {
+    format!("{} of argoproj.io, {} of flagger.app", ARGO.join(", "), FLAGGER.join(", "))
+}
+
 impl<'a> Objects<'a> {
     pub(crate) fn of(sources: &'a [Source]) -> Self {
         let of_source = |source: &'a Source| {

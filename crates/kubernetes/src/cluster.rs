@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -13,7 +13,7 @@ use kube::{
     Api, Client, Config,
     api::{DeleteParams, DynamicObject, GetParams, ListParams, Patch, PatchParams, PostParams, Request},
     client::Body,
-    config::{KubeConfigOptions, Kubeconfig},
+    config::{KubeConfigOptions, Kubeconfig, KubeconfigError},
 };
 use serde_json::Value;
 use tidegate_core::model::Timestamp;
@@ -102,17 +102,12 @@ pub(crate) async fn configuration(address: &Address) -> Result<Config, ClusterEr
     let Address { kubeconfig, context } = address;
     let unknown = |why: &dyn std::error::Error| ClusterError::Configuration(tidegate_adapters::chain(why));
     let file = match kubeconfig {
-        Some(path) => {
-            let named = |why| {
-                ClusterError::Configuration(format!("{}: {}", path.display(), tidegate_adapters::chain(&why)))
-            };
-            Some(Kubeconfig::read_from(path).map_err(named)?)
-        }
+        Some(path) => Some(read(path)?),
         None => match Kubeconfig::read() {
             Ok(file) => Some(file),
             // A pod has a service account instead.
             Err(_) if std::env::var_os("KUBERNETES_SERVICE_HOST").is_some() => None,
-            Err(why) => return Err(unknown(&why)),
+            Err(why) => return Err(unread(why, None)),
         },
     };
     let config = match file {
@@ -129,6 +124,30 @@ pub(crate) async fn configuration(address: &Address) -> Result<Config, ClusterEr
         None => Config::incluster().map_err(|why| unknown(&why))?,
     };
     Ok(config)
+}
+
+/// The kubeconfig at this path. Several files, joined as in `KUBECONFIG`, are merged: what an earlier one says stands.
+pub(crate) fn read(path: &Path) -> Result<Kubeconfig, ClusterError> {
+    let files: Vec<PathBuf> = if path.is_file() {
+        vec![path.to_owned()]
+    } else {
+        std::env::split_paths(path).filter(|file| !file.as_os_str().is_empty()).collect()
+    };
+    let mut merged = Kubeconfig::default();
+    for file in files {
+        let read = Kubeconfig::read_from(&file).and_then(|next| merged.merge(next));
+        merged = read.map_err(|why| unread(why, Some(&file)))?;
+    }
+    Ok(merged)
+}
+
+/// Why a kubeconfig is of no use, with its path as people write it.
+fn unread(why: KubeconfigError, path: Option<&Path>) -> ClusterError {
+    ClusterError::Configuration(match (why, path) {
+        (KubeconfigError::ReadConfig(why, path), _) => format!("{} cannot be read: {why}", path.display()),
+        (why, Some(path)) => format!("{}: {}", path.display(), tidegate_adapters::chain(&why)),
+        (why, None) => tidegate_adapters::chain(&why),
+    })
 }
 
 /// Requests with a bound on how many are on their way, or without one.

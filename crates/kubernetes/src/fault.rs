@@ -51,6 +51,16 @@ pub enum ClusterError {
         /// Where.
         namespace: String,
     },
+    /// The namespace is not there.
+    #[error(
+        "there is no namespace {namespace} for {what}: make it first (`kubectl create namespace {namespace}`)"
+    )]
+    NoNamespace {
+        /// Its name.
+        namespace: String,
+        /// The object.
+        what: String,
+    },
     /// The kind is not known there.
     #[error(
         "{cluster} does not know {rule}: install its CustomResourceDefinition, or use another kind of `traffic`"
@@ -127,6 +137,7 @@ impl ClusterError {
             Self::Configuration(_)
             | Self::Context { .. }
             | Self::Forbidden { .. }
+            | Self::NoNamespace { .. }
             | Self::UnknownKind { .. }
             | Self::Conflict { .. }
             | Self::Refused { .. } => true,
@@ -186,6 +197,9 @@ impl ClusterError {
             }
             404 if reason != "NotFound" || message.contains("could not find the requested resource") => {
                 Self::UnknownKind { cluster: cluster.to_owned(), rule: kind.rule() }
+            }
+            404 if message.starts_with("namespaces \"") => {
+                Self::NoNamespace { namespace: namespace.to_owned(), what: asked.what() }
             }
             409 if message.contains("conflict with") => Self::Conflict { what: asked.what(), why: message },
             409 => Self::Changed { what: asked.what() },

@@ -10,6 +10,7 @@
 //! | `kinds`, `connection`, `cluster`, `fault` | the API server: objects, connections, what it refuses |
 //! | `fence`, `edit` | who may write an object, and how it is done where others write it too |
 //! | `role` | what it may do there |
+//! | `pin` | which cluster a release is for, by name |
 //! | `manifest` | the objects that a release is made of |
 //! | `belongings` | what belongs to it beside those: budgets, policies, configuration, autoscalers |
 //! | `replicas`, `demand` | how many pods which release gets |
@@ -31,6 +32,7 @@ mod fence;
 pub mod guard;
 mod kinds;
 mod manifest;
+mod pin;
 pub mod replicas;
 mod role;
 mod spec;
@@ -40,12 +42,13 @@ pub mod traffic;
 mod view;
 
 pub use fault::ClusterError;
+pub use pin::{PinError, moved, pin, servers};
 pub use role::{Belonging, guard_role, role};
 pub use spec::{
     Adopted, Bound, Cell, Former, Here, KIND, KubernetesSpec, SpecError, Template, TemplateError, Traffic,
     pinned,
 };
-pub use target::{KubernetesTarget, ReadManifests};
+pub use target::{KubernetesTarget, ReadManifests, Untold};
 
 use tidegate_core::model::Share;
 

@@ -8,7 +8,12 @@ use tidegate_adapters::target_spec;
 use tidegate_core::model::{Release, TargetSpec};
 
 use crate::{
-    belongings::Belongings, cluster::Address, kinds::Kind, manifest::ROLLOUTS_HASH, traffic::TesterMatch,
+    belongings::Belongings,
+    cluster::Address,
+    kinds::Kind,
+    manifest::ROLLOUTS_HASH,
+    pin::{End, Seat},
+    traffic::TesterMatch,
 };
 
 /// The target kind that this is.
@@ -74,6 +79,10 @@ pub struct KubernetesSpec {
     /// Where everything is, when it is in several places: each has all of it, and what is said here stands for what is said above.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub cells: Vec<Cell>,
+    /// The API server's address, once kubeconfig and context are named for good ([`crate::pin`]): all three are then kept apart
+    /// from the description.
+    #[serde(skip)]
+    pub server: Option<String>,
 }
 
 /// A pod template. Kept as JSON text: a tree takes ten times as much, for as long as a deployment is under way, and is needed a
@@ -122,6 +131,9 @@ pub struct Cell {
     /// What this release is there.
     #[serde(default)]
     pub here: Here,
+    /// The API server's address, as above.
+    #[serde(skip)]
+    pub server: Option<String>,
 }
 
 /// What a release is in a cell.
@@ -270,12 +282,38 @@ pub enum TemplateError {
 impl KubernetesSpec {
     /// Reads a release's description.
     pub fn of(release: &Release) -> Result<Self, SpecError> {
-        Ok(target_spec::read(release, KIND)?)
+        let mut spec: Self = target_spec::read(release, KIND)?;
+        if let Some(place) = &release.spec.place {
+            let seats: Vec<Option<Seat>> = serde_json::from_str(place).map_err(|source| {
+                target_spec::SpecError::Malformed { release: release.tag.clone(), source }
+            })?;
+            spec.ends().into_iter().zip(seats).for_each(|(end, seat)| end.sit(seat));
+        }
+        Ok(spec)
     }
 
     /// The description as a release keeps it.
     pub fn target_spec(&self) -> Result<TargetSpec, serde_json::Error> {
-        target_spec::write(self, KIND)
+        let mut plain = self.clone();
+        let seats: Vec<Option<Seat>> = plain.ends().into_iter().map(End::rise).collect();
+        let mut spec = target_spec::write(&plain, KIND)?;
+        if seats.iter().any(Option::is_some) {
+            spec.place = Some(serde_json::to_string(&seats)?);
+        }
+        Ok(spec)
+    }
+
+    /// How each place is reached, in the order of the cells where there are some.
+    pub(crate) fn ends(&mut self) -> Vec<End<'_>> {
+        if self.cells.is_empty() {
+            let Self { kubeconfig, context, server, .. } = self;
+            return vec![End { kubeconfig, context, server }];
+        }
+        let cells = self.cells.iter_mut().map(|cell| {
+            let Cell { kubeconfig, context, server, .. } = cell;
+            End { kubeconfig, context, server }
+        });
+        cells.collect()
     }
 
     /// The same for each place that it runs in, with the cell's name and wave where there are several.
@@ -287,6 +325,7 @@ impl KubernetesSpec {
             let spec = |adopted: Option<&Adopted>| Self {
                 kubeconfig: cell.kubeconfig.clone(),
                 context: cell.context.clone(),
+                server: cell.server.clone(),
                 namespace: cell.namespace.clone(),
                 adopted: adopted.cloned(),
                 cells: Vec::new(),

@@ -13,7 +13,7 @@ fn release(tag: &str) -> Release {
         tag: tag.to_owned(),
         commit: None,
         artifact: Artifact::Files { sha256: tag.to_owned() },
-        spec: TargetSpec { kind: "local".to_owned(), json: "{}".to_owned() },
+        spec: TargetSpec { kind: "local".to_owned(), json: "{}".to_owned(), place: None },
     }
 }
 

@@ -51,7 +51,7 @@ pub fn sample_plan() -> Plan {
         tag: tag.to_owned(),
         commit: None,
         artifact: Artifact::Files { sha256: tag.to_owned() },
-        spec: TargetSpec { kind: "sample".to_owned(), json: "{}".to_owned() },
+        spec: TargetSpec { kind: "sample".to_owned(), json: "{}".to_owned(), place: None },
     };
     let gate = |name: &str, rule, on_failure| Gate {
         min_requests: 1,

@@ -183,9 +183,10 @@ impl Release {
         format!("{name}-{}", secs.parse::<i64>().unwrap_or(0).saturating_add(1))
     }
 
-    /// Whether both would run the same bytes in the same way; tags may differ.
+    /// Whether both would run the same bytes in the same way; tags may differ, and so may the way to the target.
     pub fn same_content(&self, other: &Self) -> bool {
-        self.artifact == other.artifact && self.spec == other.spec
+        let (own, its) = (&self.spec, &other.spec);
+        self.artifact == other.artifact && own.kind == its.kind && own.json == its.json
     }
 }
 
@@ -231,6 +232,10 @@ pub struct TargetSpec {
     pub kind: String,
     /// The description.
     pub json: String,
+    /// Where the target is, as whoever asked for the release reached it: no part of what the release is. `None` where there is
+    /// nothing to say, and in journals of before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub place: Option<String>,
 }
 
 /// Who asked. Every input carries one.

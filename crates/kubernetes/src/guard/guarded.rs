@@ -5,7 +5,6 @@ use std::{path::PathBuf, sync::Arc};
 use futures_util::{StreamExt, stream::BoxStream};
 use kube::{
     Api,
-    config::Kubeconfig,
     runtime::{WatchStreamExt, watcher},
 };
 use serde_json::Value;
@@ -21,6 +20,7 @@ use crate::{
     cluster::{Address, Cluster, configuration},
     fault::ClusterError,
     kinds::Kind,
+    pin::pinned,
     target::query,
 };
 
@@ -241,23 +241,4 @@ impl Changes {
             std::future::pending::<()>().await;
         }
     }
-}
-
-/// What `kubectl` would use now, by name.
-fn pinned(kubeconfig: Option<PathBuf>, context: Option<String>) -> Address {
-    let kubeconfig = kubeconfig.or_else(|| {
-        let named = std::env::var_os("KUBECONFIG")?;
-        let mut files = std::env::split_paths(&named).filter(|path| !path.as_os_str().is_empty());
-        // Several are merged by whoever reads them.
-        files.next().filter(|_| files.next().is_none())
-    });
-    let kubeconfig = kubeconfig.map(|path| std::path::absolute(&path).unwrap_or(path));
-    let context = context.or_else(|| {
-        let file = match &kubeconfig {
-            Some(path) => Kubeconfig::read_from(path),
-            None => Kubeconfig::read(),
-        };
-        file.ok()?.current_context
-    });
-    Address { kubeconfig, context }
 }

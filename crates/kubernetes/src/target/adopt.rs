@@ -24,11 +24,23 @@ pub(super) use self::{
     since::stands,
 };
 
+/// Why it cannot be told what serves.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{why}")]
+pub struct Untold {
+    /// Why, in words.
+    pub why: String,
+    /// Whether asking again cannot help until a person has done something.
+    pub permanent: bool,
+}
+
 impl KubernetesTarget {
     /// The release that serves this service now, where no journal knows it: the one Deployment whose pods the users' Service
     /// reaches, one of ours too, or the Rollout that the service names. Nothing is changed. An error says why it cannot be told.
-    pub async fn found(&self, service: &str, release: &Release) -> Result<Option<Release>, String> {
-        self.adoptable(service, release).await.map_err(|why| tidegate_adapters::chain(&why))
+    pub async fn found(&self, service: &str, release: &Release) -> Result<Option<Release>, Untold> {
+        let untold =
+            |why: EffectError| Untold { why: tidegate_adapters::chain(&why), permanent: why.is_permanent() };
+        self.adoptable(service, release).await.map_err(untold)
     }
 
     /// Each place for itself; what serves in none of them is nothing.

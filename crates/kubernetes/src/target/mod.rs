@@ -22,6 +22,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+pub use adopt::Untold;
 pub(crate) use adopt::{owner, query};
 pub(crate) use back::patiently;
 
@@ -33,6 +34,7 @@ use crate::{
     fence::{Fence, FenceError},
     guard,
     kinds::Kind,
+    pin::moved,
     spec::{Known, KubernetesSpec, Place, SpecError},
     traffic::RouteError,
     view::{Blind, DeploymentView, Following, Remembered},
@@ -215,6 +217,10 @@ impl KubernetesTarget {
             return Ok(Arc::clone(placed));
         }
         let stable = plan.stable.as_ref().map(KubernetesSpec::of).transpose()?;
+        // Another deployment may have become good in another cluster while this one waited for its turn.
+        if let Some(why) = plan.stable.as_ref().and_then(|good| moved(&plan.service, good, &plan.release)) {
+            return Err(EffectError::Wrong(why));
+        }
         let placed = Arc::new(Placed {
             plan: Arc::clone(plan),
             new: KubernetesSpec::of(&plan.release)?.places(),

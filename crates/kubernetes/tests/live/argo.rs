@@ -244,7 +244,7 @@ async fn the_way_back_goes_to_the_rollouts_pods_and_its_controller_goes_on_where
     scene.write("shop", &json!({"spec": {"template": {"metadata": {"annotations": {"by": "argo"}}}}}));
     scene.until("its own canary", |scene| scene.argo("shop")["status"]["phase"] == "Paused").await;
     scene.until("its weight", |scene| scene.parts() == parts(&[("shop", 50), ("shop-canary", 50)])).await;
-    let why = scene.target.found("shop", &scene.release("any-1", None)).await.expect_err("in the middle");
+    let why = scene.target.found("shop", &scene.release("any-1", None)).await.expect_err("in the middle").why;
     assert!(why.contains("Rollout") && why.contains("middle of an update at step 1"), "{why}");
     scene
         .admin()
@@ -256,7 +256,7 @@ async fn the_way_back_goes_to_the_rollouts_pods_and_its_controller_goes_on_where
         )
         .expect("aborted");
     scene.until("its abort", |scene| scene.argo("shop")["status"]["phase"] == "Degraded").await;
-    let why = scene.target.found("shop", &scene.release("any-1", None)).await.expect_err("aborted");
+    let why = scene.target.found("shop", &scene.release("any-1", None)).await.expect_err("aborted").why;
     assert!(why.contains("was aborted") && why.contains("undo"), "{why}");
 }
 
@@ -268,7 +268,7 @@ async fn where_argo_rollouts_runs_no_more_its_rollout_is_taken_over_all_the_same
     let mut none = Scene::empty(plane, 1, mesh());
     none.services(&["shop"]);
     none.adopt = Some("shop".to_owned());
-    let why = none.target.found("shop", &none.release("any-1", None)).await.expect_err("no such kind");
+    let why = none.target.found("shop", &none.release("any-1", None)).await.expect_err("no such kind").why;
     assert!(
         why.contains("does not know rollouts.argoproj.io") && why.contains("take `adopt_rollout` out"),
         "{why}"
@@ -333,7 +333,8 @@ async fn without_a_router_and_with_the_pods_of_a_deployment_a_rollout_is_taken_o
     let mut scene = Scene::empty(plane, 4, Traffic::Service);
     scene.adopt = Some("shop".to_owned());
     scene.services(&["shop"]);
-    let why = scene.target.found("shop", &scene.release("any-1", None)).await.expect_err("no such Rollout");
+    let why =
+        scene.target.found("shop", &scene.release("any-1", None)).await.expect_err("no such Rollout").why;
     assert!(
         why.contains("there is no Rollout") && why.contains("/shop, which `adopt_rollout` names"),
         "{why}"
@@ -377,7 +378,7 @@ async fn without_a_router_and_with_the_pods_of_a_deployment_a_rollout_is_taken_o
         .expect("scaled");
     scene.ready("shop-template", 1).await;
     scene.until("news of it", |scene| scene.endpoints() == 5).await;
-    let why = scene.target.found("shop", &scene.release("any-1", None)).await.expect_err("two");
+    let why = scene.target.found("shop", &scene.release("any-1", None)).await.expect_err("two").why;
     assert!(why.contains("1 Deployment (shop-template) and Rollout shop"), "{why}");
 }
 

@@ -21,6 +21,7 @@ fn cell(name: &str, scene: &Scene, wave: u16) -> Cell {
         namespace: scene.namespace.clone(),
         wave,
         here: Here::Ours,
+        server: None,
     }
 }
 

@@ -67,7 +67,8 @@ async fn turn(
     end: impl Fn(u64) -> Vec<Effect>,
 ) -> Result<(), String> {
     scene.turn += 1;
-    let stable: Option<Release> = scene.target.found("shop", &scene.release("any-1", None)).await?;
+    let stable: Option<Release> =
+        scene.target.found("shop", &scene.release("any-1", None)).await.map_err(|why| why.why)?;
     let plan = scene.plan(scene.release(tag, None), stable);
     let generation = plan.generation(10);
     let shift = Effect::Shift { share, mirror: Share::NONE, generation: generation + 1 };

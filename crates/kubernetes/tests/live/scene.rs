@@ -213,6 +213,7 @@ impl Scene {
             cells: self.cells.clone(),
             belongings: self.belongings.clone(),
             content: None,
+            server: None,
         };
         Release {
             tag: tag.to_owned(),

@@ -33,7 +33,7 @@ pub(super) fn release(tag: &str) -> Release {
         tag: tag.to_owned(),
         commit: None,
         artifact: Artifact::Files { sha256: tag.to_owned() },
-        spec: TargetSpec { kind: "imagined".to_owned(), json: "{}".to_owned() },
+        spec: TargetSpec { kind: "imagined".to_owned(), json: "{}".to_owned(), place: None },
     }
 }
 

@@ -32,13 +32,13 @@ enum ControllerVerb {
 #[derive(Args)]
 struct ScopeArgs {
     /// A namespace whose Rollouts are looked after; may be given several times. Default: the one that this runs in.
-    #[arg(long, value_name = "NS", conflicts_with = "all_namespaces")]
+    #[arg(long, value_name = "NS", conflicts_with = "all_namespaces", value_parser = namespace)]
     namespace: Vec<String>,
     /// Look after the Rollouts of every namespace.
     #[arg(long)]
     all_namespaces: bool,
     /// The namespace of the Lease that says which controller leads; default: the one that this runs in.
-    #[arg(long, value_name = "NS")]
+    #[arg(long, value_name = "NS", value_parser = namespace)]
     lease_namespace: Option<String>,
     /// Name of the installation, of its Lease too: two with different names or Leases do not look after the same Rollout.
     #[arg(long, default_value = "tidegate", value_name = "NAME", value_parser = object_name)]
@@ -98,6 +98,20 @@ impl ScopeArgs {
             None => Self::own("name the namespace of the Lease with --lease-namespace NS"),
         }
     }
+}
+
+/// As the API server takes it (RFC 1123 label).
+fn namespace(text: &str) -> Result<String, String> {
+    let good = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    if !text.is_empty()
+        && text.len() <= 63
+        && text.chars().all(good)
+        && !text.starts_with('-')
+        && !text.ends_with('-')
+    {
+        return Ok(text.to_owned());
+    }
+    Err("a namespace has small letters, digits and `-`, no `-` at either end, and at most 63 characters, as `shop-prod`".to_owned())
 }
 
 fn object_name(text: &str) -> Result<String, String> {

@@ -19,7 +19,7 @@ use tidegate_engine::{
     learning::learned,
     record,
 };
-use tidegate_kubernetes::KubernetesTarget;
+use tidegate_kubernetes::{KubernetesTarget, Untold};
 use tidegate_sim::rehearse;
 
 use super::{
@@ -138,6 +138,12 @@ impl Wanted {
         self.config.services.get(&self.name)
     }
 
+    /// Says by name which clusters are meant here: the engine has a shell of its own.
+    async fn pin(&mut self) -> Result<(), Fault> {
+        self.request.release = pinned(&self.request.release).await?;
+        Ok(())
+    }
+
     /// Reads what is known of the release beside the request's stable one.
     async fn know(&mut self) -> Result<(), Fault> {
         let root = std::path::absolute(self.config.directory()).map_err(Fault::world)?;
@@ -146,6 +152,10 @@ impl Wanted {
             None => Ok(()),
         }
     }
+}
+
+async fn pinned(release: &Release) -> Result<Release, Fault> {
+    tidegate_kubernetes::pin(release.clone()).await.map_err(Fault::caller)
 }
 
 async fn wanted(common: &Common, what: &WhatArgs) -> Result<Wanted, Fault> {
@@ -291,6 +301,7 @@ struct Planned<'a> {
 /// The plan that a deployment would have now.
 async fn planned(common: &Common, what: &WhatArgs) -> Result<Plan, Fault> {
     let mut wanted = wanted(common, what).await?;
+    wanted.pin().await?;
     let journal = common.client()?.journal()?;
     if let Some(journal) = &journal {
         let request = &mut wanted.request;
@@ -324,9 +335,14 @@ async fn adopt(request: &mut Request) -> Result<(), Fault> {
     let clock = Arc::new(Clock::new(Path::new(".")));
     let target = KubernetesTarget::new("plan", clock);
     let Some(good) = &request.stable else {
-        request.stable = target.found(&request.service, &request.release).await.map_err(Fault::trouble)?;
+        let found = target.found(&request.service, &request.release).await;
+        let fault = |why: Untold| if why.permanent { Fault::caller(why) } else { Fault::world(why) };
+        request.stable = found.map_err(fault)?;
         return Ok(());
     };
+    if let Some(why) = tidegate_kubernetes::moved(&request.service, good, &request.release) {
+        return Err(Fault::refuse(why));
+    }
     if let Some(asked) = target.successor(good)
         && let Some(since) = asked.await.map_err(Fault::trouble)?
     {
@@ -342,6 +358,7 @@ pub(super) async fn deploy(common: &Common, args: DeployArgs) -> Result<Exit, Fa
         ));
     }
     let mut wanted = wanted(common, &args.what).await?;
+    wanted.pin().await?;
     if let Some(journal) = common.client()?.journal()? {
         let request = &mut wanted.request;
         request.stable =
@@ -403,7 +420,8 @@ pub(super) async fn rollback(common: &Common, args: RollbackArgs) -> Result<Exit
         let exit = follow::follow(common, &client, id).await?;
         return Ok(if exit == Exit::RolledBack { Exit::Success } else { exit });
     }
-    let request = way_back(&client, &service, args.to.as_deref()).await?;
+    let mut request = way_back(&client, &service, args.to.as_deref()).await?;
+    request.release = pinned(&request.release).await?;
     let reason = if args.reason.is_empty() { "rollback".to_owned() } else { args.reason };
     let submit = Submit { request, queue: QueuePolicy::Supersede, key: None, actor: person(), reason };
     begin(common, &submit, args.detach).await

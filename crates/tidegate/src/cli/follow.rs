@@ -17,7 +17,7 @@ use super::{
     control::person,
     inspect::{now, why_of},
     out::{say, sayln},
-    print_json,
+    print_json, turn,
 };
 use crate::{
     client::Client,
@@ -42,13 +42,15 @@ struct Shown<'a> {
     /// Lines of the live block that stand below the events.
     block: usize,
     live: bool,
+    /// Who is before it in the queue.
+    before: Option<String>,
 }
 
 /// Follows a deployment to its end, or until it is held where nobody can be asked. Ctrl-C asks whether to detach.
 pub(super) async fn follow(common: &Common, client: &Client, id: &str) -> Result<Exit, Fault> {
     let journal = client.journal()?.ok_or_else(|| Fault::refuse(format!("there is no deployment `{id}`")))?;
     let live = !common.json && draws();
-    let mut shown = Shown { common, events: 0, block: 0, live };
+    let mut shown = Shown { common, events: 0, block: 0, live, before: None };
     let mut ensured: Option<Instant> = None;
     loop {
         let history = run::history(&journal, id).await.map_err(Fault::world)?;
@@ -67,6 +69,7 @@ pub(super) async fn follow(common: &Common, client: &Client, id: &str) -> Result
         if ensured.is_none_or(|at| at.elapsed() >= ENSURE) {
             client.ensure().await?;
             ensured = Some(Instant::now());
+            shown.turn(if state.name() == StateName::Queued { turn::of(client, id).await? } else { None })?;
         }
         tokio::select! {
             () = tokio::time::sleep(LOOK) => {}
@@ -112,9 +115,20 @@ impl Shown<'_> {
         Ok(())
     }
 
+    /// Says who is before it, whenever that is somebody else or in another state.
+    fn turn(&mut self, before: Option<String>) -> Result<(), Fault> {
+        let quiet = self.live || self.common.json || before == self.before;
+        if let (Some(before), false) = (&before, quiet) {
+            sayln!("  {}", render::clean(before));
+        }
+        self.before = before;
+        Ok(())
+    }
+
     /// Draws the live block in the place of the last one.
     fn block(&mut self, plan: &Plan, history: &[Recorded], glimpse: &Glimpse) -> Result<(), Fault> {
-        let Some(summary) = view::summary(history, now()) else { return Ok(()) };
+        let Some(mut summary) = view::summary(history, now()) else { return Ok(()) };
+        turn::tell(&mut summary, self.before.clone());
         let progress = render::Progress {
             plan,
             summary: &summary,

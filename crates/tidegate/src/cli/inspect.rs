@@ -9,7 +9,7 @@ use super::{
     control::{unknown, which},
     follow,
     out::{say, sayln},
-    print_json,
+    print_json, turn,
     workload::{self, WhereArgs},
 };
 use crate::{
@@ -70,7 +70,11 @@ pub(super) async fn status(common: &Common, args: StatusArgs) -> Result<Exit, Fa
         if named && wanted {
             seen.push(kept.row.service.clone());
             let history = client.history(&kept.deployment).await?;
-            chosen.extend(view::summary(&history, now()));
+            let summary = view::summary(&history, now()).map(|mut summary| {
+                turn::tell(&mut summary, turn::before(&all, &kept.deployment));
+                summary
+            });
+            chosen.extend(summary);
         }
     }
     if let (true, Some(named)) = (chosen.is_empty(), &args.which) {
@@ -96,7 +100,10 @@ pub(super) async fn why(common: &Common, args: OneArgs) -> Result<Exit, Fault> {
     let client = common.client()?;
     let id = which(&client, args.deployment).await?;
     let history = client.history(&id).await?;
-    let sentence = why_of(&history);
+    let mut sentence = why_of(&history);
+    if let Some(before) = turn::of(&client, &id).await? {
+        sentence = format!("{sentence} {before}.");
+    }
     let live = client.live(&id).await;
     if common.json {
         print_json(&serde_json::json!({ "deployment": id, "why": sentence, "trouble": live.trouble }))?;

@@ -18,6 +18,7 @@ mod process;
 mod project;
 mod reference;
 mod replay;
+mod turn;
 mod workload;
 
 use std::path::PathBuf;

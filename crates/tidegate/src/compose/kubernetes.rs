@@ -73,6 +73,7 @@ pub(crate) fn release_of(
         cells: cells(root, kubernetes),
         belongings,
         content: None,
+        server: None,
     };
     let artifact = Artifact::Image { reference };
     Ok(Release {
@@ -96,6 +97,7 @@ fn cells(root: &Path, kubernetes: &Kubernetes) -> Vec<Cell> {
             .position(|wave| *wave == cell.wave)
             .map_or(0, |at| u16::try_from(at).unwrap_or(u16::MAX)),
         here: Here::Ours,
+        server: None,
     };
     kubernetes.cells.iter().map(cell).collect()
 }

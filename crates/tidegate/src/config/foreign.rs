@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use tidegate_import::Source;
 use tidegate_yaml::{
-    finding::{Code, Complaint, Finding, Findings, Place},
+    finding::{Code, Complaint, Finding, Findings, Place, shown},
     tree,
 };
 
@@ -58,7 +58,10 @@ pub(crate) fn check(path: &Path) -> Option<Result<Checked, Rejected>> {
     let (source, mut findings) = documents(&path.display().to_string(), &text);
     let Some(source) = source else { return Some(Err(Rejected { findings, source: text })) };
     if !source.documents.iter().any(tidegate_import::recognises) {
-        return None;
+        let mut other =
+            source.documents.iter().filter_map(|one| Some((one, tidegate_import::stranger(one)?)));
+        let (document, kind) = other.next()?;
+        return Some(Err(Rejected { findings: unread(path, document.place, kind), source: text }));
     }
     let objects = source.documents.iter().filter_map(tidegate_import::name_of).collect();
     findings.extend(tidegate_import::check(&[source]));
@@ -66,7 +69,16 @@ pub(crate) fn check(path: &Path) -> Option<Result<Checked, Rejected>> {
     Some(if findings.is_empty() { Ok(Checked { objects }) } else { Err(Rejected { findings, source: text }) })
 }
 
-/// Whether a text speaks of the API of a tool that is imported from: cheap, and true of files that cannot be read, too.
+/// Whether a text speaks of the API of a tool that is imported from, or may be an object of Kubernetes: cheap, and true of files that cannot be read, too.
 fn names_one(text: &str) -> bool {
-    text.contains("argoproj.io/") || text.contains("flagger.app/")
+    text.contains("argoproj.io/") || text.contains("flagger.app/") || text.contains("apiVersion")
+}
+
+/// That an object is of no kind that is read here.
+fn unread(path: &Path, place: Place, kind: &str) -> Vec<Finding> {
+    let mut findings = Findings::new(&path.display().to_string());
+    let message = format!("this is a manifest of kind `{}`, which is not checked here", shown(kind));
+    let help = format!("name a tidegate.yaml, or manifests with {}", tidegate_import::kinds());
+    findings.add(place, "kind", Complaint::new(Code::UnknownWord, message).help(help));
+    findings.sorted()
 }

@@ -243,7 +243,7 @@ impl Desk {
         match adopt(&self.engine, &self.targets, &mut request).await {
             Ok(()) => {}
             Err(Unadopted::Journal(why)) => return Err(chain(&why)),
-            Err(Unadopted::Unclear(why)) => return Ok(self.refused(why)),
+            Err(Unadopted::Unclear(why)) => return Ok(self.refused(why.why)),
         }
         if let Some(tag) = serves(spec, manifest, request.stable.as_ref()) {
             return Ok(Settled::Unchanged { tag, newest: self.newest(rollout).await? });

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 use tidegate_core::{
-    deployment::Recorded,
+    deployment::{Cause, Event, Recorded, Verb},
     model::{Actor, ActorKind},
 };
 use tidegate_engine::{
@@ -34,7 +34,7 @@ const ID_CHARS_MAX: usize = 200;
 /// Does what the annotations ask for that was not done yet, and says what came of each.
 ///
 /// `requests` is what was answered so far. Where that was lost between the doing and the writing down, the journal still
-/// knows: what a verb made carries the annotation's value as its actor.
+/// knows: what a verb made carries the annotation's value as its reason, or where it has none in its actor's name.
 pub(super) async fn hear(
     engine: &TargetEngine,
     rollout: Rollout<'_>,
@@ -63,19 +63,50 @@ async fn answered(
     (verb, action): (&str, Action),
     id: &str,
 ) -> Result<Option<String>, String> {
-    let actor = Actor { kind: ActorKind::Person, name: format!("annotation tidegate.dev/{verb}: {id}") };
     let Some(to) = meant(engine, service, environment).await? else {
         return Ok(Some("nothing was there to ask".to_owned()));
     };
     let history = run::history(&**engine.journal(), &to.deployment).await.map_err(|why| chain(&why))?;
-    if history.iter().any(|event: &Recorded| event.actor == actor) {
+    if history.iter().any(|event| is_answer(event, verb, id)) {
         return Ok(Some(format!("done to {}", to.deployment)));
     }
-    match engine.tell(&to.deployment, actor, action.verb(id.to_owned())).await {
+    let asked = action.verb(id.to_owned());
+    let actor = match &asked {
+        Verb::Abort { .. } | Verb::Pause { .. } => annotation(verb),
+        Verb::Resume | Verb::Promote { .. } | Verb::Approve | Verb::Retry | Verb::Supersede { .. } => {
+            marked(verb, id)
+        }
+    };
+    match engine.tell(&to.deployment, actor, asked).await {
         Ok(_) => Ok(Some(format!("done to {}", to.deployment))),
         Err(TellError::Overloaded(_)) => Ok(None),
         Err(why) => Ok(Some(format!("not done: {}", chain(&why)))),
     }
+}
+
+fn annotation(verb: &str) -> Actor {
+    Actor { kind: ActorKind::Person, name: format!("annotation tidegate.dev/{verb}") }
+}
+
+/// The same with the annotation's value.
+fn marked(verb: &str, id: &str) -> Actor {
+    let Actor { kind, name } = annotation(verb);
+    Actor { kind, name: format!("{name}: {id}") }
+}
+
+/// Whether an event is what came of an annotation with this value.
+fn is_answer(event: &Recorded, verb: &str, id: &str) -> bool {
+    let reason = if let Event::PauseAsked { reason }
+    | Event::Paused { reason, .. }
+    | Event::Abandoned { reason }
+    | Event::Cancelled { reason }
+    | Event::RollbackBegan { cause: Cause::Aborted { reason } } = &event.event
+    {
+        Some(reason.as_str())
+    } else {
+        None
+    };
+    event.actor == marked(verb, id) || (event.actor == annotation(verb) && reason == Some(id))
 }
 
 /// The deployment that is meant: the one that runs, else the newest.
@@ -95,4 +126,24 @@ async fn meant(engine: &TargetEngine, service: &str, environment: &str) -> Resul
         }
     }
     Ok(None)
+}
+
+#[cfg(test)]
+mod tests {
+    use tidegate_core::model::Timestamp;
+
+    use super::*;
+
+    #[test]
+    fn what_an_annotation_made_is_known_by_its_reason_and_where_it_has_none_by_its_actor() {
+        let event = |actor: Actor, event: Event| Recorded { seq: 2, at: Timestamp(0), actor, event };
+        let aborted = || Event::RollbackBegan { cause: Cause::Aborted { reason: "orders drop".to_owned() } };
+        let made = event(annotation("abort"), aborted());
+        assert!(is_answer(&made, "abort", "orders drop"));
+        assert!(!is_answer(&made, "abort", "again") && !is_answer(&made, "pause", "orders drop"));
+        assert!(is_answer(&event(marked("resume", "1"), Event::Resumed), "resume", "1"));
+        assert!(!is_answer(&event(marked("resume", "1"), Event::Resumed), "resume", "2"));
+        // As it was written before.
+        assert!(is_answer(&event(marked("abort", "orders drop"), aborted()), "abort", "orders drop"));
+    }
 }

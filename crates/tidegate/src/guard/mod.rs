@@ -17,15 +17,18 @@ pub(crate) use request::{Terms, undo};
 pub(crate) use step::of_another;
 pub(crate) use watch::{Kind, News, watch};
 
-use tidegate_kubernetes::guard::GuardError;
+use tidegate_kubernetes::{ClusterError, guard::GuardError};
 
 use crate::fault::Fault;
 
 /// Whose move it is after an error of the cluster.
 pub(crate) fn fault(error: GuardError) -> Fault {
-    if matches!(error, GuardError::NoDeployment { .. } | GuardError::NotGuarded { .. }) {
-        Fault::caller(error)
-    } else {
-        Fault::world(error)
+    match error {
+        GuardError::NoDeployment { .. }
+        | GuardError::NotGuarded { .. }
+        | GuardError::Cluster(ClusterError::Configuration(_) | ClusterError::Context { .. }) => {
+            Fault::caller(error)
+        }
+        GuardError::Cluster(_) | GuardError::Encode(_) => Fault::world(error),
     }
 }

@@ -21,7 +21,7 @@ fn release(tag: &str) -> Release {
         tag: tag.to_owned(),
         commit: tag.split_once('-').map(|(commit, _)| commit.to_owned()),
         artifact: Artifact::Files { sha256: tag.replace("-17", "").repeat(4) },
-        spec: TargetSpec { kind: "local".to_owned(), json: "{}".to_owned() },
+        spec: TargetSpec { kind: "local".to_owned(), json: "{}".to_owned(), place: None },
     }
 }
 

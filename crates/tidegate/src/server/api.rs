@@ -72,6 +72,8 @@ async fn submit(shared: &Shared, submit: Submit) -> Result<Answer, Refusal> {
             // The tag carries the second in which it was asked for; the same request a minute later is the same.
             let mut asked = request.clone();
             asked.release.tag.clear();
+            // By another file to the same cluster is no other request.
+            asked.release.spec.place = tidegate_kubernetes::servers(&request.release);
             // Nor what was known of it: a report that was written again makes no other release.
             asked.confidence = None;
             let text = serde_json::to_vec(&asked).map_err(|why| internal(&why))?;
@@ -81,7 +83,8 @@ async fn submit(shared: &Shared, submit: Submit) -> Result<Answer, Refusal> {
     let mut request = request;
     adopt(&shared.engine, &shared.targets, &mut request).await.map_err(|why| match why {
         Unadopted::Journal(why) => (StatusCode::SERVICE_UNAVAILABLE, chain(&why)),
-        Unadopted::Unclear(why) => (StatusCode::UNPROCESSABLE_ENTITY, why),
+        Unadopted::Unclear(why) if why.permanent => (StatusCode::UNPROCESSABLE_ENTITY, why.why),
+        Unadopted::Unclear(why) => (StatusCode::SERVICE_UNAVAILABLE, why.why),
     })?;
     let submission = Submission { request, queue, key, actor, reason };
     let deployment =

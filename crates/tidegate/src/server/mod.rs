@@ -35,7 +35,7 @@ use tidegate_engine::{
     journal::{Epoch, SqliteJournal},
     run::RunError,
 };
-use tidegate_kubernetes::{KubernetesTarget, control::Held};
+use tidegate_kubernetes::{KubernetesTarget, Untold, control::Held};
 use tokio::{net::UnixListener, sync::Semaphore};
 
 pub(crate) use wire::{Action, Glimpse, Labelled, ServerStatus, Submit, Submitted, Tell, Told};
@@ -192,6 +192,9 @@ pub(crate) async fn adopt(
             request.stable = found.map_err(Unadopted::Unclear)?;
         }
         Some(good) => {
+            if let Some(why) = tidegate_kubernetes::moved(service, &good, &request.release) {
+                return Err(Unadopted::Unclear(Untold { why, permanent: true }));
+            }
             if let Some(asked) = targets.successor(service, &good) {
                 request.stable = asked.await.ok().flatten().map(|since| since.release).or(Some(good));
             }
@@ -205,8 +208,8 @@ pub(crate) async fn adopt(
 pub(crate) enum Unadopted {
     #[error(transparent)]
     Journal(RunError),
-    #[error("{0}")]
-    Unclear(String),
+    #[error(transparent)]
+    Unclear(Untold),
 }
 
 /// The socket, for this user alone: made in the journal's directory, which nobody else can enter, and moved to its place

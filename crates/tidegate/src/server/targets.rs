@@ -8,7 +8,7 @@ use tidegate_core::{
     model::{Release, Timestamp},
 };
 use tidegate_engine::{Order, Successor, World, journal::BoxFuture};
-use tidegate_kubernetes::KubernetesTarget;
+use tidegate_kubernetes::{KubernetesTarget, Untold};
 
 /// The world of the engine. The clock, and what is done at an end, are the local world's.
 #[derive(Clone)]
@@ -28,7 +28,7 @@ impl Targets {
     }
 
     /// The release that serves already, when the target can tell and it is not one of ours.
-    pub(super) async fn found(&self, service: &str, release: &Release) -> Result<Option<Release>, String> {
+    pub(super) async fn found(&self, service: &str, release: &Release) -> Result<Option<Release>, Untold> {
         if Self::can_find(release) { self.kubernetes.found(service, release).await } else { Ok(None) }
     }
 }

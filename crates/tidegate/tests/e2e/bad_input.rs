@@ -48,6 +48,34 @@ fn a_configuration_that_is_missing_empty_or_wrong_is_refused_by_every_verb_that_
 }
 
 #[test]
+fn a_manifest_of_no_kind_that_is_read_is_told_which_kinds_are() {
+    let shop = Project::new();
+    for (version, kind) in [("v1", "Service"), ("argoproj.io/v1alpha1", "Experiment")] {
+        let file = shop.root().join("other.yaml");
+        fs::write(&file, format!("apiVersion: {version}\nkind: {kind}\nmetadata: {{name: shop}}\n"))
+            .expect("a file");
+        let path = file.to_string_lossy();
+        let ran = shop.run(&["validate", &path]);
+        ran.code(2).complains(&format!("a manifest of kind `{kind}`")).complains("Rollout, AnalysisTemplate");
+    }
+}
+
+#[test]
+fn a_namespace_that_cannot_be_is_refused_before_anything_is_printed_or_asked() {
+    let shop = Project::new();
+    for name in ["A_b", "-a", "a.b", ""] {
+        let image = format!("t@sha256:{}", "0".repeat(64));
+        let namespace = format!("--namespace={name}");
+        let ran =
+            shop.run(&["controller", "manifests", "--image", &image, &namespace, "--lease-namespace", "a"]);
+        ran.code(2).complains("small letters, digits and `-`");
+        shop.run(&["controller", &namespace]).code(2).complains("small letters");
+        let lease = format!("--lease-namespace={name}");
+        shop.run(&["controller", "--namespace", "a", &lease]).code(2).complains("small letters");
+    }
+}
+
+#[test]
 fn what_does_not_exist_is_named() {
     let shop = Project::new();
     shop.write();

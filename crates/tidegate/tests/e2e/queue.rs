@@ -16,7 +16,8 @@ fn it_waits_for_its_turn_and_starts_from_what_is_stable_then() {
     let (mut shop, first) = baking("3s");
     let second = shop.version("v3").bake("50%", "200ms").begin();
     assert_eq!(shop.state(&second), "queued");
-    shop.run(&["why", &second]).code(0).says("its turn");
+    shop.run(&["why", &second]).code(0).says("its turn").says(&format!("{first} is before it"));
+    shop.run(&["why", &first]).code(0);
     shop.run(&["promote"]).code(2).complains("several deployments are under way");
     shop.reaches(&second, "verified");
     assert_eq!(shop.state(&first), "verified");

@@ -35,6 +35,10 @@ fn retried() {
     // It keeps its place: nothing else may touch the service, and no other verb moves it.
     let next = shop.version("v3").bake("50%", "200ms").begin();
     assert_eq!(shop.state(&next), "queued");
+    for asked in [["why", &next], ["status", &next]] {
+        let ran = shop.run(&asked);
+        ran.code(0).says(&format!("{id} is before it and stuck")).says(&format!("tidegate retry {id}"));
+    }
     for verb in ["pause", "resume", "promote", "approve"] {
         shop.run(&[verb, &id]).code(2).complains("tidegate retry").complains("tidegate abort");
     }

@@ -116,6 +116,10 @@ fn a_missing_role_is_named_with_its_rule_and_a_missing_definition_with_the_way_t
     assert_eq!(code, Some(2), "{log}");
     assert!(log.contains("not allowed to list rollouts.tidegate.dev"), "{log}");
     assert!(log.contains("apiGroups: [tidegate.dev], resources: [rollouts], verbs: [list]"), "{log}");
+    scene.kubeconfig = scene.plane.kubeconfig().to_owned();
+    let (code, log) = scene.controller_with("c", &["--lease-namespace", "not-there"]).ended();
+    assert_eq!(code, Some(2), "{log}");
+    assert!(log.contains("no namespace not-there for Lease not-there/tidegate: make it first"), "{log}");
     let bare = tidegate_bed::ControlPlane::start(&tidegate_bed::Options::default()).expect("a control plane");
     scene.kubeconfig = bare.kubeconfig().to_owned();
     let (code, log) = scene.controller("b").ended();

@@ -142,6 +142,9 @@ fn annotations_are_verbs_and_each_is_heard_once() {
     scene.annotate("abort", "enough");
     let back = scene.until_state("rolled_back");
     assert_eq!(condition(&back, "Degraded"), is("True", "RolledBack"));
+    let message = back["status"]["message"].as_str().unwrap_or_default();
+    assert!(message.contains("aborted by annotation tidegate.dev/abort: enough"), "{message}");
+    assert_eq!(message.matches("enough").count(), 1, "{message}");
     scene.annotate("abort", "again");
     let late = scene.until("an answer", |status| status["requests"]["abort"]["id"] == "again");
     let answer = late["status"]["requests"]["abort"]["answer"].as_str().unwrap_or_default();

@@ -119,10 +119,12 @@ impl Scene {
         let log = self.folder.path().join(format!("{data}.log"));
         let file = fs::OpenOptions::new().create(true).append(true).open(&log).expect("a log");
         let lease: &[&str] = if more.contains(&"--lease") { &[] } else { &["--lease", "3"] };
+        let own = ["--lease-namespace", &self.namespace];
+        let lease_namespace: &[&str] = if more.contains(&"--lease-namespace") { &[] } else { &own };
         let child = Command::new(PROGRAM)
             .args(["controller", "--namespace", &self.namespace])
             .args(lease)
-            .args(["--lease-namespace", &self.namespace])
+            .args(lease_namespace)
             .arg("--data")
             .arg(self.folder.path().join(data))
             .arg("--kubeconfig")

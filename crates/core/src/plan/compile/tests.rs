@@ -11,7 +11,7 @@ pub(crate) fn release(tag: &str) -> Release {
         tag: tag.into(),
         commit: None,
         artifact: Artifact::Files { sha256: tag.into() },
-        spec: TargetSpec { kind: "local".into(), json: "{}".into() },
+        spec: TargetSpec { kind: "local".into(), json: "{}".into(), place: None },
     }
 }
 

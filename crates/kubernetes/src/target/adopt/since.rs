@@ -166,6 +166,7 @@ fn place_of(whole: &KubernetesSpec, now: KubernetesSpec) -> KubernetesSpec {
     KubernetesSpec {
         kubeconfig: whole.kubeconfig.clone(),
         context: whole.context.clone(),
+        server: whole.server.clone(),
         namespace: whole.namespace.clone(),
         ..now
     }
