@@ -39,6 +39,8 @@ pub(crate) struct Scene {
     pub(crate) cells: Vec<Cell>,
     /// The part of them that an order concerns.
     pub(crate) reach: Reach,
+    /// The stage whose share was given last, for what is measured.
+    pub(crate) given: Option<usize>,
     pub(crate) belongings: Belongings,
     /// Whose requests always reach the new release.
     pub(crate) testers: Vec<TesterMatch>,
@@ -83,6 +85,7 @@ impl Scene {
             keep: 3,
             cells: Vec::new(),
             reach: Reach::All,
+            given: None,
             belongings: Belongings::default(),
             adopt: None,
             testers: Vec::new(),
@@ -270,6 +273,7 @@ impl Scene {
             attempt: 0,
             epoch,
             plan: Arc::clone(plan),
+            given: self.given,
             reach: self.reach,
             effect,
         };
