@@ -4,30 +4,23 @@ use std::time::Instant;
 
 use crate::scene::{SOON, Scene};
 use serde_json::{Value, json};
-use tidegate_core::{
-    deployment::Effect,
-    gate::Reading,
-    model::{Millis, Share},
-    plan::Plan,
-};
+use tidegate_core::{deployment::Effect, gate::Reading, model::Share, plan::Plan};
 use tidegate_kubernetes::Traffic;
 
 const HALF: Share = Share::percent(50);
 
 impl Scene {
     /// A canary at 50 %.
-    async fn half(&mut self) -> std::sync::Arc<Plan> {
+    async fn half(&self) -> std::sync::Arc<Plan> {
         let plan = self.plan(self.release("new-1", None), Some(self.adopted().await));
         self.begin(&plan).await;
         self.expose(&plan, HALF, 1).await;
-        self.given = plan.stages.iter().position(|stage| stage.share == HALF);
-        let reading = self.look(&plan).await;
-        assert_eq!(reading.astray, None, "as it was given");
         plan
     }
 
     async fn look(&self, plan: &std::sync::Arc<Plan>) -> Reading {
-        self.must(plan, Effect::Measure { every: Millis::ZERO }).await.expect("a reading")
+        let given = plan.stages.iter().position(|stage| stage.share == HALF).expect("a stage");
+        self.looked(plan, given).await
     }
 
     /// Looks until that is said, or until nothing is.
@@ -52,7 +45,7 @@ fn http_route() -> Traffic {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_share_or_a_selector_that_somebody_takes_back_is_said_until_it_is_as_it_was() {
-    let mut scene = Scene::with(2, http_route()).await;
+    let scene = Scene::with(2, http_route()).await;
     let plan = scene.half().await;
     let path = scene.path("/apis/gateway.networking.k8s.io/v1", "httproutes", "shop");
     let given = scene.route()["spec"].clone();
@@ -86,7 +79,7 @@ async fn a_share_or_a_selector_that_somebody_takes_back_is_said_until_it_is_as_i
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_release_that_somebody_scales_to_nothing_is_short_of_pods_and_a_stable_one_that_is_gone_is_said() {
-    let mut scene = Scene::with(2, http_route()).await;
+    let scene = Scene::with(2, http_route()).await;
     let plan = scene.half().await;
     let deployment = |name: &str| scene.path("/apis/apps/v1", "deployments", name);
     let to = |name: &str, replicas: u32| {
@@ -124,19 +117,13 @@ async fn every_kind_of_route_and_none_has_what_it_was_given_at_every_step() {
         http_route(),
     ];
     for traffic in routes {
-        let mut scene = Scene::with(4, traffic.clone()).await;
+        let scene = Scene::with(4, traffic.clone()).await;
         let plan = scene.plan(scene.release("new-1", None), Some(scene.adopted().await));
         scene.begin(&plan).await;
-        for (number, stage) in plan.stages.iter().enumerate() {
-            scene.given = None;
-            scene.expose(&plan, stage.share, u64::try_from(number).unwrap() + 1).await;
-            scene.given = Some(number);
-            let reading = scene.look(&plan).await;
-            let ready = reading.new.instances.iter().filter(|one| one.ready).count();
-            assert_eq!(reading.astray, None, "{traffic:?} at {}", stage.share);
-            assert_eq!(u32::try_from(ready), Ok(reading.new.wanted), "{traffic:?} at {}", stage.share);
+        for (number, stage) in (1..).zip(&plan.stages) {
+            scene.expose(&plan, stage.share, number).await;
         }
         scene.must(&plan, Effect::Promote { generation: plan.generation(90) }).await;
-        assert_eq!(scene.look(&plan).await.astray, None, "{traffic:?} after promotion");
+        assert_eq!(scene.looked(&plan, 3).await.astray, None, "{traffic:?} after promotion");
     }
 }
