@@ -49,7 +49,7 @@ pub struct Live {
     pub judgements: Vec<Judgement>,
     /// When the evidence was read.
     pub at: Option<Timestamp>,
-    /// The last error of something that is tried again, for `tidegate why`.
+    /// The last error of something that is tried again, or what somebody else changed, for `tidegate why`.
     pub trouble: Option<String>,
 }
 
@@ -200,6 +200,7 @@ impl<J: Journal, W: World> Run<J, W> {
             attempt: debt.attempt,
             epoch: self.epoch.0,
             plan: Arc::clone(&self.plan),
+            given: self.state.exposed,
             reach: debt.reach,
             effect: debt.effect,
         };
@@ -267,7 +268,8 @@ impl<J: Journal, W: World> Run<J, W> {
         match outcome {
             Outcome::Read(reading) => {
                 let judgements = look(&self.plan, &self.state, &self.evidence.judge, reading);
-                self.live.send_replace(Live { judgements, at: Some(reading.at), trouble: None });
+                let trouble = reading.astray.clone();
+                self.live.send_replace(Live { judgements, at: Some(reading.at), trouble });
             }
             Outcome::Failed { reason, .. } => {
                 self.live.send_modify(|live| live.trouble = Some(reason.clone()));

@@ -63,6 +63,8 @@ pub struct Order {
     pub epoch: u64,
     /// The plan.
     pub plan: Arc<Plan>,
+    /// The plan's stage, from 0, whose share was given last: what is measured is held against it. `None` when none was.
+    pub given: Option<usize>,
     /// The part of the target that it concerns.
     pub reach: Reach,
     /// What.

@@ -310,6 +310,7 @@ impl Target {
             new: read(&order.plan.release.tag),
             stable: order.plan.stable.as_ref().map(|release| read(&release.tag)),
             mirror: None,
+            astray: None,
             metrics: Vec::new(),
         }
     }
@@ -372,6 +373,7 @@ mod tests {
             attempt: 0,
             epoch,
             plan: Arc::new(sample_plan()),
+            given: None,
             reach: Reach::All,
             effect: Effect::Shift { share: Share::percent(percent), mirror: Share::NONE, generation },
         }

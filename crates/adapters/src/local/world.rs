@@ -266,6 +266,7 @@ impl LocalWorld {
                 .as_ref()
                 .map(|stable| release_reading(stable, &plan.service, &counters, &runs)),
             mirror: mirrored(&plan.release, &plan.service, &counters),
+            astray: None,
             metrics: self.metrics.read(plan, &instances, at),
             boot: counters.boot,
         })

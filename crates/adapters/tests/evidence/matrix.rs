@@ -208,6 +208,7 @@ fn reading(at: i64, answer: MetricAnswer) -> Reading {
         new: release(100),
         stable: Some(release(900)),
         mirror: None,
+        astray: None,
         metrics: vec![MetricReading { metric: METRIC.to_owned(), answer }],
     }
 }

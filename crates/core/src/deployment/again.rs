@@ -109,4 +109,34 @@ mod tests {
         let during = looked(&plan, waiting, 0, after(0, Some(0)), &after(30, Some(1)));
         assert!(during.is_empty(), "{during:?}");
     }
+
+    #[test]
+    fn a_stage_whose_share_somebody_took_back_waits_for_it_and_goes_back_without_it_but_a_failure_is_never_overlooked()
+     {
+        let mut plan = sample_plan();
+        for gate in &mut plan.stages[1].gates {
+            gate.hold_max = crate::model::Millis::secs(180);
+        }
+        let lost = |seconds| Reading { astray: Some("it gives 0 %".to_string()), ..after(seconds, Some(0)) };
+        let events = looked(&plan, LAST, 0, after(0, Some(0)), &lost(60));
+        let [Event::Judged { judgements, .. }, Event::Held { stage: 1, .. }] = events.as_slice() else {
+            panic!("{events:?}")
+        };
+        assert!(judgements.iter().any(|one| one.gate == "instances" && one.reason == "it gives 0 %"));
+        let held = || Phase::CanaryEvaluating { stage: 1, held_until: Some(Timestamp(1_180_000)) };
+        let there = looked(&plan, held(), 0, after(0, Some(0)), &after(90, Some(0)));
+        assert!(matches!(there.get(1), Some(Event::StagePassed { .. })), "it is there again: {there:?}");
+        let late = looked(&plan, held(), 0, after(0, Some(0)), &lost(300));
+        let Some(Event::RollbackBegan { cause: Cause::NoEvidence { reason, .. } }) = late.last() else {
+            panic!("{late:?}")
+        };
+        assert_eq!(reason, "it gives 0 %");
+        let mut bad = lost(60);
+        bad.new.instances.clear();
+        let events = looked(&plan, LAST, 0, after(0, Some(0)), &bad);
+        assert!(
+            matches!(events.last(), Some(Event::RollbackBegan { cause: Cause::GateFailed { .. } })),
+            "{events:?}"
+        );
+    }
 }

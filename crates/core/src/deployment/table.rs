@@ -133,6 +133,7 @@ pub(super) fn reading(at: Timestamp, bad: u8) -> Reading {
         new: release(bad == 1, bad == 2),
         stable: Some(release(false, false)),
         mirror: None,
+        astray: None,
         metrics: Vec::new(),
     }
 }

@@ -20,6 +20,10 @@ pub struct Reading {
     /// What the new release did with copies of users' requests, when it got any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mirror: Option<Mirrored>,
+    /// Why the new release does not have what its stage gave it, in words for a person: somebody else changed the target. What
+    /// such a reading says is true, but no stage passes on it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub astray: Option<String>,
     /// What other sources say: one answer for each metric that the plan names.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub metrics: Vec<MetricReading>,
@@ -206,6 +210,8 @@ pub struct Window {
     pub wanted: u32,
     /// Those of its instances that ended by themselves in the window.
     pub ended: Vec<Ended>,
+    /// See [`Reading::astray`], at the end of the window.
+    pub astray: Option<String>,
 }
 
 /// An instance that ended by itself within a window.
@@ -259,6 +265,7 @@ impl Window {
             instances: closing.new.instances.clone(),
             wanted: closing.new.wanted,
             ended: ended(&opening.new.instances, &closing.new.instances),
+            astray: closing.astray.clone(),
         })
     }
 }
@@ -393,6 +400,7 @@ pub(crate) mod tests {
             new: release(new),
             stable: Some(release(stable)),
             mirror: None,
+            astray: None,
             metrics: Vec::new(),
         }
     }

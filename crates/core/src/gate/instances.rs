@@ -8,11 +8,16 @@ use super::{
 };
 
 /// A crash loop fails at once, instances that are missing at the end fail then. One that ended by itself and is up again proves
-/// nothing: the bake was not its.
+/// nothing: the bake was not its. Nor does a bake at whose end they do not have what they were given: it waits until they do.
 pub(super) fn instances(gate: &Gate, window: &Window, look: Look) -> Judgement {
     let ready = window.instances.iter().filter(|i| i.ready).count() as u64;
     let wanted = u64::from(window.wanted);
     let broken = window.instances.iter().find(|i| i.broken);
+    let is_short = look == Look::Final && ready < wanted;
+    if let Some(why) = window.astray.as_ref().filter(|_| broken.is_none() && !is_short) {
+        // Without a value: nothing was found of the instances that another bake would mend.
+        return answer(gate, window, Verdict::NoEvidence, why.clone());
+    }
     let (verdict, reason) = match broken {
         Some(instance) => {
             let why = instance.last_end.as_deref().unwrap_or("no reason known");

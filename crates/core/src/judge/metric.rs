@@ -208,6 +208,7 @@ mod tests {
             new: release(10),
             stable: Some(release(90)),
             mirror: None,
+            astray: None,
             metrics,
         }
     }

@@ -180,6 +180,7 @@ impl Walker {
             new: release(self.requests.0, self.failures, self.slow),
             stable: Some(release(self.requests.1, 0, 0)),
             mirror: None,
+            astray: None,
             metrics: Vec::new(),
         }
     }

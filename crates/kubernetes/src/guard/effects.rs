@@ -134,7 +134,7 @@ impl<'a> Guard<'a> {
                 return Ok(Outcome::Done);
             }
             start::not_broken(&pods, &self.new.namespace)?;
-            start.look(object, &pods, &self.new.called())?;
+            start.look(object, (&self.new.namespace, &pods), &self.new.called())?;
             self.rest(&mut news).await;
         }
     }
@@ -173,6 +173,7 @@ impl<'a> Guard<'a> {
             new,
             stable,
             mirror: None,
+            astray: None,
             metrics: target.metrics.read(self.plan, &instances, at),
         })
     }
@@ -248,7 +249,12 @@ impl Start {
     }
 
     /// Fails when it surely does not go on.
-    pub(super) fn look(&mut self, object: &Value, pods: &Pods, name: &str) -> Result<(), EffectError> {
+    pub(super) fn look(
+        &mut self,
+        object: &Value,
+        (namespace, pods): (&str, &Pods),
+        name: &str,
+    ) -> Result<(), EffectError> {
         let now = Workload::of(object);
         if now.paused || now.wanted == 0 {
             // Its owner holds it: no time passes.
@@ -269,7 +275,7 @@ impl Start {
             }
             (Some(_), _) => Some((Instant::now(), ready, there)),
         };
-        self.progress.look(ready, now.wanted, name).map_err(|late| match &now.failure {
+        self.progress.look((ready, now.wanted), name, (namespace, pods)).map_err(|late| match &now.failure {
             Some(why) => start::refused(name, why),
             None => late,
         })

@@ -116,7 +116,7 @@ impl Guard<'_> {
                 return Ok(good);
             }
             start::not_broken(&pods, &good.namespace)?;
-            start.look(object, &pods, &good.called())?;
+            start.look(object, (&self.new.namespace, &pods), &good.called())?;
             self.rest(&mut news).await;
         }
     }

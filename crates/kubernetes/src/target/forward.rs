@@ -14,10 +14,10 @@ use crate::{
     fence::Fence,
     kinds::Kind,
     manifest,
-    replicas::{self, Counts, Present, Rounding, Weight},
+    replicas::{self, Counts, Present},
     spec::{Known, Traffic},
     start::{self, Progress},
-    view::Workload,
+    view::{Pods, Workload},
 };
 
 impl Rollout<'_> {
@@ -236,7 +236,9 @@ impl Rollout<'_> {
                 return Ok(());
             }
             self.not_broken(known, &now)?;
-            if let Err(late) = progress.look(now.ready, instances, &known.name) {
+            if let Err(late) =
+                progress.look((now.ready, instances), &known.name, (self.namespace(), &self.pods(known)))
+            {
                 // A watch can be silent without a word; the object cannot.
                 let now = self.workload_now(lane, known).await?.unwrap_or_default();
                 return if now.wanted >= instances && now.ready >= instances { Ok(()) } else { Err(late) };
@@ -255,7 +257,7 @@ impl Rollout<'_> {
     ) -> Result<(), EffectError> {
         let (all, spec) = (self.new.spec.replicas, &self.new.spec);
         let room = replicas::room(spec.surge, spec.unavailable, all);
-        let target = replicas::target(all, Weight::from(share), room.surge, Rounding::AtLeastOne);
+        let target = self.counts(share);
         self.serve(lane, Serves::All, self.fence(generation)).await?;
         let mut progress = Progress::new(spec.progress_ms);
         let (mut news, mut other) = (self.follow(&self.new), self.follow(stable));
@@ -283,7 +285,11 @@ impl Rollout<'_> {
             if next.stable != old.wanted {
                 self.ensure(lane, stable, Some(next.stable), self.fence(generation)).await?;
             }
-            progress.look(new.ready, target.new, &self.new.name)?;
+            progress.look(
+                (new.ready, target.new),
+                &self.new.name,
+                (self.namespace(), &self.pods(&self.new)),
+            )?;
             let at_most = LOOK.min(progress.left());
             tokio::select! {
                 () = news.next(at_most) => {}
@@ -313,10 +319,13 @@ impl Rollout<'_> {
         if let Some(why) = &now.failure {
             return Err(start::refused(&known.name, why));
         }
-        let Ok(pods) = self.cluster.view(self.namespace()).pods(known.service, &known.release.tag) else {
-            return Ok(());
-        };
-        start::not_broken(&pods, self.namespace())
+        start::not_broken(&self.pods(known), self.namespace())
+    }
+
+    /// The release's pods as far as they are known.
+    fn pods(&self, known: &Known<'_>) -> Pods {
+        let view = self.cluster.view(self.namespace());
+        view.pods(known.service, &known.release.tag).unwrap_or_default()
     }
 
     /// Gives the new release this share.
@@ -380,7 +389,7 @@ impl Rollout<'_> {
 }
 
 /// `app=shop, tier=web`.
-fn labels(labels: &serde_json::Map<String, Value>) -> String {
+pub(super) fn labels(labels: &serde_json::Map<String, Value>) -> String {
     let text: Vec<String> =
         labels.iter().map(|(key, value)| format!("{key}={}", value.as_str().unwrap_or_default())).collect();
     if text.is_empty() { "no labels".to_owned() } else { text.join(", ") }

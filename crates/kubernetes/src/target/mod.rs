@@ -7,6 +7,7 @@ mod belongings;
 mod capacity;
 mod disown;
 mod forward;
+mod given;
 mod objects;
 mod reading;
 mod retire;
@@ -44,6 +45,7 @@ use serde_json::Value;
 use tidegate_adapters::{clock::Clock, metrics::Metrics};
 use tidegate_core::{
     deployment::{Effect, Outcome},
+    gate::Reading,
     model::Release,
     plan::Plan,
 };
@@ -207,7 +209,10 @@ impl KubernetesTarget {
                 rollout.keep_up().boxed().await;
             }
         }
-        self.reading(&order.plan, &rollouts).map(Outcome::Read)
+        let given = order.given.filter(|_| matches!(order.effect, Effect::Measure { .. }));
+        let astray = given::astray(&rollouts, given).await;
+        let reading = self.reading(&order.plan, &rollouts, given)?;
+        Ok(Outcome::Read(Reading { astray, ..reading }))
     }
 
     /// Where both releases are. Read once for each plan: they say it as text, and are asked twice a second.

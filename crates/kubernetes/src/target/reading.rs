@@ -16,16 +16,21 @@ use crate::{
 
 impl KubernetesTarget {
     /// Pods as the watches have them, and what the plan's metrics say. The cluster counts no requests: metrics do.
-    pub(super) fn reading(&self, plan: &Plan, rollouts: &[Rollout<'_>]) -> Result<Reading, EffectError> {
+    pub(super) fn reading(
+        &self,
+        plan: &Plan,
+        rollouts: &[Rollout<'_>],
+        given: Option<usize>,
+    ) -> Result<Reading, EffectError> {
         let at = self.clock.now();
         let mut new = (ReleaseReading::default(), Vec::new());
         let mut stable: Option<(ReleaseReading, Vec<InstanceAddress>)> = None;
         let mut pods = [BTreeSet::new(), BTreeSet::new()];
         for rollout in rollouts {
-            rollout.add(&rollout.new, &mut new)?;
+            rollout.add(&rollout.new, rollout.least(given), &mut new)?;
             pods[0].insert(rollout.new.pods());
             if let Some(known) = &rollout.stable {
-                rollout.add(known, stable.get_or_insert_default())?;
+                rollout.add(known, 0, stable.get_or_insert_default())?;
                 pods[1].insert(known.pods());
             }
         }
@@ -41,21 +46,24 @@ impl KubernetesTarget {
             new: new.0,
             stable,
             mirror: None,
+            astray: None,
             metrics: self.metrics.read(plan, &instances, at),
         })
     }
 }
 
 impl Rollout<'_> {
-    /// Adds what is seen of a release in this place; where there are several, its pods are named with the cell.
+    /// Adds what is seen of a release in this place, of which at least so many pods are wanted; where there are several places,
+    /// its pods are named with the cell.
     fn add(
         &self,
         known: &Known<'_>,
+        least: u32,
         to: &mut (ReleaseReading, Vec<InstanceAddress>),
     ) -> Result<(), EffectError> {
         let (reading, addresses) = self.seen_of(known)?;
         let name = |id: String| if self.cell.is_empty() { id } else { format!("{}/{id}", self.cell) };
-        to.0.wanted += reading.wanted;
+        to.0.wanted += reading.wanted.max(least);
         to.0.instances.extend(reading.instances.into_iter().map(|one| Instance { id: name(one.id), ..one }));
         to.1.extend(addresses.into_iter().map(|one| InstanceAddress { id: name(one.id), ..one }));
         Ok(())

@@ -3,7 +3,7 @@
 use serde_json::Value;
 use tidegate_core::model::Share;
 
-use super::{EffectError, Rollout};
+use super::{EffectError, Rollout, given::ROUNDED};
 use crate::{
     cluster::Lane,
     fence::Fence,
@@ -66,6 +66,15 @@ impl Rollout<'_> {
         }
     }
 
+    /// The kind and the name of the object that users come in by; `None` where the numbers of pods make the share.
+    pub(super) fn route_title(&self) -> Option<(Kind, &str)> {
+        match self.to() {
+            Route::None => None,
+            Route::Weights(name, router) => Some((router.kind, name)),
+            Route::Beside(name) => Some((Kind::Ingress, name)),
+        }
+    }
+
     fn ends(&self) -> Ends<'_> {
         let root = &self.new.spec.service;
         let (stable, new) = match self.rule() {
@@ -78,11 +87,7 @@ impl Rollout<'_> {
     /// The route is there, and it is ours to change.
     pub(super) async fn route_fits(&self, lane: &Lane) -> Result<(), EffectError> {
         let fence = self.fence(self.plan.generation(0));
-        let (kind, name) = match self.to() {
-            Route::None => return Ok(()),
-            Route::Weights(name, router) => (router.kind, name),
-            Route::Beside(name) => (Kind::Ingress, name),
-        };
+        let Some((kind, name)) = self.route_title() else { return Ok(()) };
         let what = format!("{} {}/{name}", kind.name(), self.namespace());
         let Some(object) = lane.get(kind, self.namespace(), name).await? else {
             return Err(EffectError::Wrong(format!(
@@ -158,7 +163,7 @@ impl Rollout<'_> {
                     .await?;
                 let seen = (router.read)(&written, &wanted.ends)?;
                 // Routers that take whole percents round.
-                if seen.share.basis_points().abs_diff(share.basis_points()) > 50 {
+                if seen.share.basis_points().abs_diff(share.basis_points()) > ROUNDED {
                     return Err(EffectError::Unread(format!(
                         "{what} was given {share} and says {}",
                         seen.share

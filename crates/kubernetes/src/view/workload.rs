@@ -61,6 +61,8 @@ pub(crate) struct Pod {
     pub(crate) ready: bool,
     /// Why it will not come up, when that is known.
     pub(crate) broken: Option<String>,
+    /// What it waits for, while it is not ready and nothing says that it will not be.
+    pub(crate) waits: Option<String>,
     /// Times its containers ended.
     pub(crate) restarts: u32,
     /// Its address, once it has one.
@@ -90,9 +92,12 @@ impl Pod {
             .flat_map(|one| one.get("ports").and_then(Value::as_array).into_iter().flatten())
             .find_map(|port| port.get("containerPort").and_then(Value::as_u64));
         let ip = object.pointer("/status/podIP").and_then(Value::as_str);
+        let broken = containers().find_map(waiting).or_else(ended);
+        let waits = (!ready && broken.is_none()).then(|| waits(object)).flatten();
         Self {
             ready: ready && object.pointer("/metadata/deletionTimestamp").is_none(),
-            broken: containers().find_map(waiting).or_else(ended),
+            broken,
+            waits,
             restarts: u32::try_from(restarts).unwrap_or(u32::MAX),
             address: ip.zip(port).map(|(ip, port)| format!("{ip}:{port}")),
         }
@@ -115,6 +120,36 @@ impl Pod {
     }
 }
 
+/// Why a pod is not ready yet: no node takes it, a container waits, or one does not answer its probe.
+fn waits(object: &Value) -> Option<String> {
+    let list = |path: &str| object.pointer(path).and_then(Value::as_array).into_iter().flatten();
+    let condition = |kind: &str| {
+        let mut found = list("/status/conditions").filter(|one| text(one, "type") == kind);
+        found.find(|one| text(one, "status") != "True")
+    };
+    if let Some(unscheduled) = condition("PodScheduled") {
+        return Some(sentence("it is on no node yet", text(unscheduled, "message")));
+    }
+    let container = |one: &Value| {
+        let named = format!("container {}", text(one, "name"));
+        if let Some(waiting) = one.pointer("/state/waiting") {
+            return Some(sentence(
+                &format!("{named}: {}", text(waiting, "reason")),
+                text(waiting, "message"),
+            ));
+        }
+        let unready =
+            one.pointer("/state/running").is_some() && one.get("ready") == Some(&Value::Bool(false));
+        unready.then(|| format!("{named} runs and is not ready: its readiness probe does not succeed"))
+    };
+    let containers = list("/status/initContainerStatuses").chain(list("/status/containerStatuses"));
+    let not_ready = || {
+        let ready = condition("Ready")?;
+        Some(sentence(text(ready, "reason"), text(ready, "message"))).filter(|why| !why.is_empty())
+    };
+    containers.filter(|one| one.pointer("/state/terminated").is_none()).find_map(container).or_else(not_ready)
+}
+
 fn text<'v>(value: &'v Value, key: &str) -> &'v str {
     value.get(key).and_then(Value::as_str).unwrap_or_default()
 }
@@ -128,6 +163,23 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn a_pod_that_is_not_ready_yet_says_what_it_waits_for() {
+        let waits = |status: serde_json::Value| Pod::of(&json!({"metadata": {}, "status": status})).waits;
+        let scheduled =
+            json!([{"type": "PodScheduled", "status": "False", "message": "0/1 nodes are available"}]);
+        let why = waits(json!({"conditions": scheduled}));
+        assert_eq!(why.as_deref(), Some("it is on no node yet (0/1 nodes are available)"));
+        let container = |state, ready: bool| json!([{"name": "web", "ready": ready, "state": state}]);
+        let creating = container(json!({"waiting": {"reason": "ContainerCreating"}}), false);
+        let why = waits(json!({"containerStatuses": creating}));
+        assert_eq!(why.as_deref(), Some("container web: ContainerCreating"));
+        let why = waits(json!({"containerStatuses": container(json!({"running": {}}), false)}));
+        assert!(why.is_some_and(|why| why.starts_with("container web runs and is not ready")));
+        let ready = json!([{"type": "Ready", "status": "True"}]);
+        assert_eq!(waits(json!({"conditions": ready, "containerStatuses": creating})), None);
+    }
 
     #[test]
     fn a_pod_that_cannot_come_up_says_why_and_one_that_is_being_deleted_is_not_ready() {

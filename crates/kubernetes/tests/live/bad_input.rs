@@ -200,6 +200,7 @@ async fn of_two_tidegates_that_begin_at_once_one_wins_and_the_other_changes_noth
         attempt: 0,
         epoch: 1,
         plan: std::sync::Arc::clone(&plan),
+        given: None,
         reach: tidegate_core::deployment::Reach::All,
         effect: Effect::Build,
     };

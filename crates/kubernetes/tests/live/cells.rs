@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 use tidegate_core::{
     deployment::{Effect, Reach},
     model::Share,
+    plan::Stage,
 };
 use tidegate_kubernetes::{Cell, Here, Traffic};
 
@@ -40,10 +41,14 @@ async fn a_wave_gets_the_release_before_the_next_one_and_turns_back_alone_or_wit
     let (mut here, there) = (Scene::with(2, route()).await, Scene::with(2, route()).await);
     here.cells = vec![cell("here", &here, 0), cell("there", &there, 1)];
     let before = (here.pods(), there.pods(), there.route()["spec"].clone());
-    let plan = here.plan(here.release("new-1", None), Some(here.adopted().await));
+    let mut plan = here.plan(here.release("new-1", None), Some(here.adopted().await)).as_ref().clone();
+    let second: Vec<_> = plan.stages.iter().map(|stage| Stage { wave: 1, ..stage.clone() }).collect();
+    plan.stages.extend(second);
+    let plan = std::sync::Arc::new(plan);
     here.begin(&plan).await;
     here.reach = Reach::Wave(0);
     here.expose(&plan, Share::percent(50), 1).await;
+    assert_eq!(here.looked(&plan, 2).await.astray, None, "what the other cell has not is not asked of it");
     assert_eq!((percent(&here), there.route()["spec"].clone()), (50, before.2.clone()));
     assert_eq!(there.deployment("shop-new-1")["spec"]["replicas"], 0, "not its turn");
     here.expose(&plan, Share::ALL, 2).await;
@@ -53,6 +58,10 @@ async fn a_wave_gets_the_release_before_the_next_one_and_turns_back_alone_or_wit
     let of = |cell: &str| reading.new.instances.iter().filter(|one| one.id.starts_with(cell)).count();
     assert_eq!((of("here/"), of("there/")), (2, 1), "one verdict on all: {reading:?}");
     assert_eq!(reading.stable.map(|stable| stable.instances.len()), Some(4));
+    let looked = here.looked(&plan, 5).await;
+    assert_eq!((looked.astray, looked.new.wanted), (None, 3));
+    let other = here.looked(&plan, 6).await.astray.unwrap_or_default();
+    assert!(other.starts_with("cell there: HTTPRoute") && other.contains("25 % and not 50 %"), "{other}");
 
     here.reach = Reach::From(1);
     here.must(&plan, Effect::Restore { generation: plan.generation(50) }).await;

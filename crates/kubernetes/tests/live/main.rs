@@ -7,6 +7,7 @@
 )]
 
 mod argo;
+mod astray;
 mod autoscale;
 mod bad_input;
 mod belongings;

@@ -115,6 +115,10 @@ async fn a_rollout_asks_so_much_of_the_api_server_and_no_more_and_a_bake_asks_no
     back.add("first step", &middleman);
     stage(&scene, &plan, 2, shares[1]).await;
     back.add("further step", &middleman);
+    for _ in 0..LOOKS {
+        assert_eq!(scene.looked(&plan, 1).await.astray, None);
+    }
+    back.add("minute of bake", &middleman);
     scene.must(&plan, Effect::Restore { generation: plan.generation(100) }).await;
     back.add("turning back", &middleman);
     scene.must(&plan, Effect::Retire { new: true, generation: plan.generation(200) }).await;
@@ -133,7 +137,7 @@ async fn a_rollout_asks_so_much_of_the_api_server_and_no_more_and_a_bake_asks_no
         whole.add(if number == 1 { "first step" } else { "further step" }, &middleman);
     }
     for _ in 0..LOOKS {
-        scene.must(&plan, Effect::Measure { every: Millis(500) }).await;
+        assert_eq!(scene.looked(&plan, 3).await.astray, None);
     }
     whole.add("minute of bake", &middleman);
     scene.must(&plan, Effect::Promote { generation: plan.generation(100) }).await;

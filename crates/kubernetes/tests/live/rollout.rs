@@ -93,13 +93,16 @@ async fn the_way_back_asks_nothing_of_the_new_release_and_leaves_the_users_objec
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_release_that_does_not_come_up_fails_at_once_and_names_pod_container_and_reason() {
-    for (sim, reason) in [("crash", "CrashLoopBackOff"), ("pull", "ImagePullBackOff")] {
+    for (sim, reason, see) in
+        [("crash", "CrashLoopBackOff", "logs"), ("pull", "ImagePullBackOff", "describe pod")]
+    {
         let scene = Scene::with(1, route()).await;
         let plan = scene.plan(scene.release("bad-1", Some(sim)), Some(scene.adopted().await));
         scene.begin(&plan).await;
         let scale = Effect::Scale { instances: 1, generation: plan.generation(10), share: Share::percent(5) };
         let why = scene.fails(&plan, scale).await;
         assert!(why.contains("pod shop-bad-1-") && why.contains("web") && why.contains(reason), "{why}");
+        assert!(why.contains(&format!("kubectl -n {} {see} shop-bad-1-", scene.namespace)), "{why}");
     }
 }
 
@@ -110,7 +113,8 @@ async fn pods_that_never_become_ready_end_the_start_by_the_progress_clock() {
     scene.begin(&plan).await;
     let scale = Effect::Scale { instances: 2, generation: plan.generation(10), share: Share::percent(50) };
     let why = scene.fails(&plan, scale).await;
-    assert!(why.contains("0 of 2 pods became ready, and no further one in 10 s"), "{why}");
+    assert!(why.contains("0 of 2 pods became ready, and no further one in 10 s; pod shop-slow-1-"), "{why}");
+    assert!(why.contains("ready") && why.contains("describe pod shop-slow-1-"), "{why}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -17,7 +17,9 @@ use tidegate_core::{
 };
 use tidegate_engine::Order;
 use tidegate_kubernetes::{
-    Bound, Cell, KubernetesSpec, KubernetesTarget, Traffic, belongings::Belongings, pinned,
+    Bound, Cell, KubernetesSpec, KubernetesTarget, Traffic,
+    belongings::{Autoscaling, Belongings},
+    pinned,
     traffic::TesterMatch,
 };
 
@@ -266,11 +268,21 @@ impl Scene {
         epoch: u64,
         effect: Effect,
     ) -> Outcome {
+        self.ask(target, (plan, epoch, None), effect).await
+    }
+
+    async fn ask(
+        &self,
+        target: &KubernetesTarget,
+        (plan, epoch, given): (&Arc<Plan>, u64, Option<usize>),
+        effect: Effect,
+    ) -> Outcome {
         let order = Order {
             key: "test".to_owned(),
             attempt: 0,
             epoch,
             plan: Arc::clone(plan),
+            given,
             reach: self.reach,
             effect,
         };
@@ -302,13 +314,32 @@ impl Scene {
         self.must(plan, Effect::Build).await;
     }
 
-    /// Starts the instances of a share and gives it to them; generations rise with `step`.
+    /// Starts the instances of a share and gives it to them, who then have it; generations rise with `step`.
     pub(crate) async fn expose(&self, plan: &Arc<Plan>, share: Share, step: u64) -> Reading {
-        let stage = plan.stages.iter().find(|stage| stage.share == share).expect("a stage");
+        let given = plan.stages.iter().position(|stage| stage.share == share).expect("a stage");
+        let stage = &plan.stages[given];
         let generation = plan.generation(step * 10);
         self.must(plan, Effect::Scale { instances: stage.instances, generation, share }).await;
         let shift = Effect::Shift { share, mirror: Share::NONE, generation: generation + 1 };
-        self.must(plan, shift).await.expect("a reading")
+        let reading = self.must(plan, shift).await.expect("a reading");
+        // The demand is looked at now and then, and the waves of these tests are not the plan's.
+        if self.belongings.autoscaling != Autoscaling::Off || !self.cells.is_empty() {
+            return reading;
+        }
+        let looked = self.looked(plan, given).await;
+        assert_eq!(looked.astray, None, "{share}");
+        let ready = looked.new.instances.iter().filter(|one| one.ready).count();
+        assert!(ready >= usize::try_from(looked.new.wanted).expect("few"), "{share}: {:?}", looked.new);
+        reading
+    }
+
+    /// What is seen of a stage whose share was given.
+    pub(crate) async fn looked(&self, plan: &Arc<Plan>, given: usize) -> Reading {
+        let measure = Effect::Measure { every: Millis::ZERO };
+        match self.ask(&self.target, (plan, 1, Some(given)), measure).await {
+            Outcome::Read(reading) => reading,
+            other @ (Outcome::Done | Outcome::LeaseEnded | Outcome::Failed { .. }) => panic!("{other:?}"),
+        }
     }
 }
 

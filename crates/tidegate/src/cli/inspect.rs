@@ -59,6 +59,7 @@ pub(super) async fn status(common: &Common, args: StatusArgs) -> Result<Exit, Fa
     }
     let client = common.client()?;
     let mut chosen = Vec::new();
+    let mut troubles = Vec::new();
     let mut seen = Vec::new();
     let all = client.deployments(None, 500).await?;
     for kept in &all {
@@ -75,6 +76,10 @@ pub(super) async fn status(common: &Common, args: StatusArgs) -> Result<Exit, Fa
                 summary
             });
             chosen.extend(summary);
+            if kept.row.standing != Standing::Ended && !common.json {
+                let live = client.live(&kept.deployment).await;
+                troubles.extend(live.trouble.map(|trouble| (kept.deployment.clone(), trouble)));
+            }
         }
     }
     if let (true, Some(named)) = (chosen.is_empty(), &args.which) {
@@ -86,6 +91,9 @@ pub(super) async fn status(common: &Common, args: StatusArgs) -> Result<Exit, Fa
         sayln!("nothing was deployed yet from {}", client.place().root().display());
     } else {
         say!("{}", render::status(&chosen, now()));
+        for (id, trouble) in troubles {
+            sayln!("last trouble of {id}: {}", render::clean(&trouble));
+        }
     }
     Ok(Exit::Success)
 }

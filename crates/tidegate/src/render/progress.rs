@@ -28,7 +28,7 @@ pub(crate) struct Progress<'a> {
     pub(crate) judgements: &'a [Judgement],
     /// What users met on the new release so far, the running window included.
     pub(crate) users: Users,
-    /// Something that is tried again.
+    /// Something that is tried again, or that somebody else changed.
     pub(crate) trouble: Option<&'a str>,
     /// The present moment.
     pub(crate) now: Timestamp,
@@ -42,7 +42,7 @@ pub(crate) fn progress(it: &Progress<'_>, width: usize) -> Vec<String> {
         rows.extend(it.judgements.iter().map(|judgement| answer(judgement, 2)));
     }
     rows.push(users(it.users));
-    rows.extend(it.trouble.map(|trouble| Row::new().add(Tone::Open, "  tried again: ").plain(trouble)));
+    rows.extend(it.trouble.map(|trouble| Row::new().add(Tone::Open, "  trouble: ").plain(trouble)));
     rows.into_iter().map(|row| row.cut(width).styled()).collect()
 }
 

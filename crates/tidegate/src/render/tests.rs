@@ -102,6 +102,7 @@ impl Walk {
             new,
             stable: Some(release(self.requests.1, 0)),
             mirror: None,
+            astray: None,
             metrics: Vec::new(),
         }
     }

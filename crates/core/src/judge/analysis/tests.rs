@@ -46,6 +46,7 @@ fn reading(at: i64, answer: Option<MetricAnswer>) -> Reading {
         new: release.clone(),
         stable: Some(release),
         mirror: None,
+        astray: None,
         metrics: metrics.into_iter().collect(),
     }
 }

@@ -311,6 +311,7 @@ impl Stage {
             instances: Vec::new(),
             wanted: 0,
             ended: Vec::new(),
+            astray: None,
         };
         let opened = Timestamp(batch.at.0.saturating_sub(i64::try_from(batch.new.length.0).unwrap_or(0)));
         let state = batch.state;

@@ -138,7 +138,7 @@ impl Checker<'_> {
         let named = shadow.get("methods").and_then(Value::as_array);
         let is_named =
             |method: &&str| named.is_some_and(|named| named.iter().any(|one| one.as_str() == Some(*method)));
-        if !METHODS.iter().all(|method| is_named(&method)) {
+        if !METHODS.iter().all(is_named) {
             let message = "a route copies requests of every method, and a copied POST does its work twice";
             let complaint = Complaint::new(Code::Conflict, message).help(format!(
                 "where that does no harm, say so with `methods: [{}]`; or take `shadow` out",
