@@ -7,6 +7,7 @@ use serde_json::{Map, Value, json};
 use tidegate_bed::{ControlPlane, Rule, Spoil};
 use tidegate_core::{deployment::Effect, model::Share};
 use tidegate_kubernetes::Traffic;
+use tokio::task::JoinHandle;
 
 const ISTIO: &str = "/apis/networking.istio.io/v1";
 
@@ -20,6 +21,12 @@ const WATCHED: [(&str, &str); 4] = [
     ("/api/v1", "services"),
     ("/apis/apps/v1", "deployments"),
 ];
+
+/// What each of them is called in a scene.
+const NAMES: [&str; 4] = ["shop", "shop-rule", "shop", "shop"];
+
+/// The longest that a history may be, seconds.
+const LONGEST_S: u32 = 240;
 
 /// A service behind a `VirtualService`, whose host has a rule with a subset of its owner's.
 pub(crate) async fn by_subsets(plane: &'static ControlPlane, replicas: u32) -> Scene {
@@ -101,15 +108,14 @@ pub(crate) fn version(object: &Value) -> u64 {
     object["metadata"]["resourceVersion"].as_str().and_then(|text| text.parse().ok()).expect("a version")
 }
 
-/// The objects as they are now, and the version from which they change.
-fn beginning(scene: &Scene) -> (u64, World) {
-    let names = ["shop", "shop-rule", "shop", "shop"];
+/// The history of a scene's objects from now on.
+fn beginning(scene: &Scene) -> History {
     let read = |((group, plural), name): ((&str, &str), &str)| {
         let object = scene.admin().get(&scene.path(group, plural, name)).expect("an object");
         (format!("{plural}/{name}"), object)
     };
-    let now: World = WATCHED.into_iter().zip(names).map(read).collect();
-    (version(&now["destinationrules/shop-rule"]), now)
+    let now: World = WATCHED.into_iter().zip(NAMES).map(read).collect();
+    follow(scene, version(&now["destinationrules/shop-rule"]), now)
 }
 
 /// A version from which all that is watched can be told. A kind that was just installed is listed a moment later.
@@ -121,38 +127,68 @@ pub(crate) fn newest(plane: &ControlPlane) -> u64 {
     WATCHED.map(list).iter().map(version).max().unwrap_or_default()
 }
 
-/// Looks at all objects as they were after every change since `from`; answers how many there were.
-pub(crate) async fn history(scene: &Scene, from: u64, mut now: World, look: impl Fn(&World)) -> usize {
-    let (admin, namespace) = (scene.plane.admin(), scene.namespace.clone());
-    let told = tokio::task::spawn_blocking(move || {
-        let mut told: Vec<(u64, String, Option<Value>)> = Vec::new();
-        for (group, plural) in WATCHED {
-            let path = format!(
-                "{group}/namespaces/{namespace}/{plural}?watch=1&resourceVersion={from}&timeoutSeconds=1"
-            );
+/// What says that a history ends here.
+const END: &str = "test/history-ends";
+
+/// One version of an object, or that it is gone.
+type Change = (u64, String, Option<Value>);
+
+/// All changes of a scene's objects from one version on, as they are told. Asked for afterwards, the API server might not know
+/// the first of them any more.
+pub(crate) struct History {
+    now: World,
+    told: Vec<JoinHandle<Vec<Change>>>,
+}
+
+/// Begins to note what happens to the objects of a scene after this version, at which they were so.
+pub(crate) fn follow(scene: &Scene, from: u64, now: World) -> History {
+    let told = WATCHED.map(|(group, plural)| {
+        let (admin, namespace) = (scene.plane.admin(), scene.namespace.clone());
+        let path = format!(
+            "{group}/namespaces/{namespace}/{plural}?watch=1&resourceVersion={from}&timeoutSeconds={LONGEST_S}"
+        );
+        tokio::task::spawn_blocking(move || {
+            let mut told = Vec::new();
             let heard = |event: &Value| {
                 assert_ne!(event["type"], "ERROR", "{event}");
                 let object = &event["object"];
+                if object["metadata"]["annotations"][END].is_string() {
+                    return true;
+                }
                 let key = format!("{plural}/{}", object["metadata"]["name"].as_str().unwrap_or_default());
                 let is_there = event["type"] != "DELETED";
                 told.push((version(object), key, is_there.then(|| object.clone())));
                 false
             };
             admin.watch(&path, heard).expect("a history");
-        }
-        told
+            told
+        })
     });
-    let mut told = told.await.expect("a history");
-    told.sort_by_key(|(version, ..)| *version);
-    let changes = told.len();
-    for (_, key, object) in told {
-        match object {
-            Some(object) => drop(now.insert(key, object)),
-            None => drop(now.remove(&key)),
+    History { now, told: told.into() }
+}
+
+impl History {
+    /// Ends it, and looks at all objects as they were after every change; answers how many there were.
+    pub(crate) async fn looked(self, scene: &Scene, look: impl Fn(&World)) -> usize {
+        for ((group, plural), name) in WATCHED.into_iter().zip(NAMES) {
+            let end = json!({"metadata": {"annotations": {END: "here"}}});
+            scene.admin().merge(&scene.path(group, plural, name), &end).expect("an end");
         }
-        look(&now);
+        let mut told = Vec::new();
+        for one in self.told {
+            told.extend(one.await.expect("a history"));
+        }
+        told.sort_by_key(|(version, ..)| *version);
+        let (changes, mut now) = (told.len(), self.now);
+        for (_, key, object) in told {
+            match object {
+                Some(object) => drop(now.insert(key, object)),
+                None => drop(now.remove(&key)),
+            }
+            look(&now);
+        }
+        changes
     }
-    changes
 }
 
 /// All objects at one moment, by kind and name.
@@ -197,7 +233,7 @@ pub(crate) fn is_whole(world: &World) {
 async fn subsets_are_there_while_the_route_names_them_and_nobody_reaches_the_new_release_unasked() {
     let mut scene = by_subsets(plane(), 2).await;
     let (route_before, rule_before, pods) = (scene.route()["spec"].clone(), rule(&scene), scene.pods());
-    let (from, now) = beginning(&scene);
+    let history = beginning(&scene);
 
     // One is turned back in the middle.
     let plan = scene.plan(scene.release("one-1", None), Some(scene.adopted().await));
@@ -241,7 +277,7 @@ async fn subsets_are_there_while_the_route_names_them_and_nobody_reaches_the_new
     let ours = rule(&scene)["metadata"]["managedFields"].to_string().contains("\"tidegate\"");
     assert!(!ours, "and his to change");
 
-    let changes = history(&scene, from, now, is_whole).await;
+    let changes = history.looked(&scene, is_whole).await;
     assert!(changes > 20, "{changes}");
 }
 
@@ -275,7 +311,7 @@ async fn a_first_share_that_was_broken_off_before_the_proxies_could_know_waits_f
 #[tokio::test(flavor = "multi_thread")]
 async fn the_share_of_a_deployment_that_was_given_up_is_never_the_next_release_s() {
     let mut scene = by_subsets(plane(), 1).await;
-    let (from, now) = beginning(&scene);
+    let history = beginning(&scene);
     let stable = scene.adopted().await;
     let plan = scene.plan(scene.release("one-1", None), Some(stable.clone()));
     scene.begin(&plan).await;
@@ -288,12 +324,12 @@ async fn the_share_of_a_deployment_that_was_given_up_is_never_the_next_release_s
     let subsets = rule(&scene)["spec"]["subsets"].to_string();
     assert!(subsets.contains("two-1") && !subsets.contains("one-1"), "{subsets}");
     scene.expose(&plan, Share::percent(5), 1).await;
-    history(&scene, from, now, |world| {
+    let is_given_none = |world: &World| {
         let rule = world["destinationrules/shop-rule"]["spec"].to_string();
         let given = weights(&world["virtualservices/shop"]).get("tidegate-new").copied().unwrap_or(0);
         assert!(given < 50 || !rule.contains("two-1"), "{rule}");
-    })
-    .await;
+    };
+    history.looked(&scene, is_given_none).await;
     scene.must(&plan, Effect::Restore { generation: plan.generation(50) }).await;
     scene.must(&plan, Effect::Retire { new: true, generation: plan.generation(60) }).await;
     assert_eq!(weights(&scene.route()), BTreeMap::from([(String::new(), 1)]), "no subset is named");

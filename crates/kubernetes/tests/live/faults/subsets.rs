@@ -9,7 +9,7 @@ use super::{
     answers::{BROKEN, CONFLICT, between, busy},
     cases_at, meet,
 };
-use crate::subsets::{World, history, is_whole, newest, rule, users_rule};
+use crate::subsets::{History, World, follow, is_whole, newest, rule, users_rule};
 
 /// The effects that move subsets, the Service, or the route.
 const EFFECTS: [&str; 4] = ["build", "shift", "restore", "retire"];
@@ -39,6 +39,7 @@ const ANSWERS: [Answer; 6] = [
 async fn met(plane: &'static ControlPlane, (said, rules): Answer, (of, needed): (&'static str, bool)) -> Sum {
     let from = tokio::task::block_in_place(|| newest(plane));
     let cases = cases_at(&EFFECTS, plane, (Style::Subsets, 1), between).await;
+    let histories: Vec<_> = cases.iter().map(|case| follow(&case.scene, from, World::new())).collect();
     let set = |cases: &[Arc<Case<Middleman>>], on| {
         for case in cases {
             if on { case.way.spoil(vec![rules(of)]) } else { case.way.relent() }
@@ -47,8 +48,8 @@ async fn met(plane: &'static ControlPlane, (said, rules): Answer, (of, needed): 
     let name = format!("{said} of {of}");
     let lasts = needed.then_some(SHORT);
     let mut sum = meet(&cases, &Fault { name: &name, set: &set, held: HELD, lasts, takes_pods: false }).await;
-    for case in &cases {
-        let left = ended(case, from).await;
+    for (case, history) in cases.iter().zip(histories) {
+        let left = ended(case, history).await;
         if let Err(why) = left {
             eprintln!("UNSAFE {name} at {}: {why}", case.effect);
             sum.unsafe_ += 1;
@@ -58,7 +59,7 @@ async fn met(plane: &'static ControlPlane, (said, rules): Answer, (of, needed): 
 }
 
 /// The deployment comes to its end, everything is as its owners had it, and nobody was ever sent to a subset that was not there.
-async fn ended(case: &Arc<Case<Middleman>>, from: u64) -> Result<(), String> {
+async fn ended(case: &Arc<Case<Middleman>>, history: History) -> Result<(), String> {
     case.end().await.ok_or("it was given up")?;
     let (route, rule, selector) = (case.scene.route(), rule(&case.scene), case.scene.selector());
     if rule["spec"] != users_rule("shop")["spec"] {
@@ -68,7 +69,7 @@ async fn ended(case: &Arc<Case<Middleman>>, from: u64) -> Result<(), String> {
         return Err(format!("left behind: {}, {selector}", route["spec"]));
     }
     let case = Arc::clone(case);
-    let looked = tokio::spawn(async move { history(&case.scene, from, World::new(), is_whole).await });
+    let looked = tokio::spawn(async move { history.looked(&case.scene, is_whole).await });
     looked.await.map(drop).map_err(|why| format!("users were sent nowhere: {why}"))
 }
 
