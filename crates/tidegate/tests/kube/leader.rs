@@ -25,7 +25,7 @@ fn a_leader_that_is_stopped_is_followed_by_another_and_writes_nothing_when_it_go
     assert!(done["status"]["epoch"].as_u64() > half["status"]["epoch"].as_u64());
     assert_eq!(done["status"]["release"], half["status"]["release"], "the same release");
     assert_eq!(scene.releases().len(), 2, "{:?}", scene.releases());
-    let settled = scene.versions();
+    let settled = scene.settled();
     first.go_on();
     let (code, log) = first.ended();
     assert_eq!(code, Some(3), "{log}");

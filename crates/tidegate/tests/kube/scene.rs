@@ -6,7 +6,7 @@ use std::{
     net::TcpStream,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -236,6 +236,22 @@ impl Scene {
             ("/apis/events.k8s.io/v1", "events"),
         ];
         parts.into_iter().flat_map(|(group, plural)| of(group, plural)).collect()
+    }
+
+    /// The same once nobody has written anything for a while: a leader has more to say of what has just ended.
+    pub(crate) fn settled(&self) -> Vec<(String, String)> {
+        const QUIET: Duration = Duration::from_secs(2);
+        let began = Instant::now();
+        let (mut seen, mut since) = (self.versions(), Instant::now());
+        while since.elapsed() < QUIET {
+            assert!(began.elapsed() < SOON, "somebody goes on writing: {seen:?}");
+            std::thread::sleep(Duration::from_millis(100));
+            let now = self.versions();
+            if now != seen {
+                (seen, since) = (now, Instant::now());
+            }
+        }
+        seen
     }
 
     /// Reasons of the events about the Rollout, with their notes, in the order of their moments.

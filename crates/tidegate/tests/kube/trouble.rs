@@ -89,7 +89,7 @@ fn a_controller_whose_api_server_has_trouble_for_longer_is_followed_by_one_that_
     assert!(began.elapsed() < Duration::from_secs(3 + 4), "{:?}", began.elapsed());
     let done = scene.until_state("verified");
     assert_eq!(done["status"]["release"], before["status"]["release"], "the same release");
-    let settled = scene.versions();
+    let settled = scene.settled();
     middleman.relent();
     let (code, log) = first.ended();
     assert_eq!(code, Some(3), "{log}");
