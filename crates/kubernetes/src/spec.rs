@@ -79,7 +79,7 @@ pub struct KubernetesSpec {
     /// Where everything is, when it is in several places: each has all of it, and what is said here stands for what is said above.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub cells: Vec<Cell>,
-    /// The API server's address, once kubeconfig and context are named for good ([`mod@crate::pin`]): all three are then kept apart
+    /// The API server's address, once kubeconfig and context are named for good ([`crate::pin()`]): all three are then kept apart
     /// from the description.
     #[serde(skip)]
     pub server: Option<String>,
