@@ -1,7 +1,10 @@
 //! Whether the releases still have what the stage gave them: somebody else may have changed the route, the Service or the stable
 //! release since. Looked at in what the watches have; nothing is put back by force, for a field of others is not fought over.
 
-use std::sync::Arc;
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use serde_json::Value;
 use tidegate_core::{model::Share, plan::Stage};
@@ -12,6 +15,7 @@ use crate::{
     kinds::Kind,
     replicas::{self, Counts, Rounding, Weight},
     spec::{Known, Traffic},
+    view::Versions,
 };
 
 /// What a person can do about it.
@@ -20,12 +24,44 @@ const MEND: &str = "put it back as it was (whoever applies it has to leave it al
 /// The furthest that a router's rounding may be from what was given, basis points.
 pub(super) const ROUNDED: u16 = 50;
 
+/// Everything that says whether a place has what a stage gave it.
+#[derive(PartialEq)]
+struct Sight {
+    share: Share,
+    mirror: Share,
+    /// Whether the stable release has pods that are ready, and whether it is to have any.
+    stable: Option<(bool, bool)>,
+    objects: Versions,
+}
+
+/// What was last seen of each cell while nothing was different in it: objects are read again only once one of them has changed.
+#[derive(Default)]
+pub(super) struct AsGiven(Mutex<BTreeMap<String, Sight>>);
+
+impl AsGiven {
+    fn is(&self, cell: &str, sight: &Sight) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(cell) == Some(sight)
+    }
+
+    fn keep(&self, cell: &str, sight: Sight) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(cell.to_owned(), sight);
+    }
+}
+
 /// What is different in each place, as one sentence.
-pub(super) async fn astray(rollouts: &[Rollout<'_>], given: Option<usize>) -> Option<String> {
+pub(super) async fn astray(
+    rollouts: &[Rollout<'_>],
+    given: Option<usize>,
+    as_given: &AsGiven,
+) -> Option<String> {
     let mut found = Vec::new();
     for rollout in rollouts {
         let Some(stage) = rollout.stage_here(given) else { continue };
-        let Some(why) = Box::pin(rollout.astray(stage)).await else { continue };
+        let sight = rollout.sight(stage);
+        if sight.as_ref().is_some_and(|sight| as_given.is(&rollout.cell, sight)) {
+            continue;
+        }
+        let Some(why) = Box::pin(rollout.astray(stage, sight, as_given)).await else { continue };
         found.push(if rollout.cell.is_empty() { why } else { format!("cell {}: {why}", rollout.cell) });
     }
     (!found.is_empty()).then(|| found.join("; "))
@@ -64,10 +100,30 @@ impl Rollout<'_> {
         replicas::target(all, Weight::from(share), room.surge, Rounding::AtLeastOne)
     }
 
-    /// What is different, and what to do.
-    async fn astray(&self, stage: &Stage) -> Option<String> {
+    /// What is known of this place; `None` where the API server would have to be asked.
+    fn sight(&self, stage: &Stage) -> Option<Sight> {
+        let view = self.cluster.view(self.namespace());
+        let stable = self.stable.as_ref().map(|stable| view.workload(stable.workload())).transpose().ok()?;
+        let routes = self.routes();
+        let services = [&self.new.spec.service, &self.preview_name];
+        let objects = routes.iter().map(|(kind, name)| (*kind, name.as_str()));
+        Some(Sight {
+            share: stage.share,
+            mirror: stage.mirror,
+            stable: stable.map(|now| now.map_or((false, false), |now| (now.ready > 0, now.wanted > 0))),
+            objects: view.versions(objects.chain(services.map(|name| (Kind::Service, name.as_str()))))?,
+        })
+    }
+
+    /// What is different, and what to do. Where nothing is, what was seen before this look is kept.
+    async fn astray(&self, stage: &Stage, sight: Option<Sight>, as_given: &AsGiven) -> Option<String> {
         let lane = self.cluster.forward();
-        let found = self.differs(lane, stage, self.stable.as_ref()).await?;
+        let Some(found) = self.differs(lane, stage, self.stable.as_ref()).await else {
+            if let Some(sight) = sight {
+                as_given.keep(&self.cell, sight);
+            }
+            return None;
+        };
         // Users follow what an owner rolled out; asked only where something differs.
         let Some(stable) = self.stable.as_ref().filter(|stable| stable.spec.adopted.is_some()) else {
             return Some(found);

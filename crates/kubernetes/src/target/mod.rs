@@ -26,6 +26,7 @@ use std::{
 pub use adopt::Untold;
 pub(crate) use adopt::{owner, query};
 pub(crate) use back::patiently;
+use given::AsGiven;
 
 use crate::{
     cluster::{Address, Cluster, Lane},
@@ -82,6 +83,7 @@ struct Placed {
     plan: Arc<Plan>,
     new: Vec<Place>,
     stable: Vec<Place>,
+    as_given: AsGiven,
 }
 
 /// Why an effect did not happen.
@@ -190,7 +192,7 @@ impl KubernetesTarget {
             return guard::effect(self, order).boxed().await;
         }
         let placed = self.placed(&order.plan)?;
-        let Placed { new: places, stable, .. } = &*placed;
+        let Placed { new: places, stable, as_given, .. } = &*placed;
         let concerned = places.iter().filter(|place| order.reach.covers(place.wave));
         let done = concerned.map(|place| async {
             let done = async { self.rollout(order, place, stable).await?.perform(&order.effect).await };
@@ -210,7 +212,7 @@ impl KubernetesTarget {
             }
         }
         let given = order.given.filter(|_| matches!(order.effect, Effect::Measure { .. }));
-        let astray = given::astray(&rollouts, given).await;
+        let astray = given::astray(&rollouts, given, as_given).await;
         let reading = self.reading(&order.plan, &rollouts, given)?;
         Ok(Outcome::Read(Reading { astray, ..reading }))
     }
@@ -230,6 +232,7 @@ impl KubernetesTarget {
             plan: Arc::clone(plan),
             new: KubernetesSpec::of(&plan.release)?.places(),
             stable: stable.map(|spec| spec.places()).unwrap_or_default(),
+            as_given: AsGiven::default(),
         });
         known().insert(plan.deployment.clone(), Arc::clone(&placed));
         Ok(placed)

@@ -75,6 +75,17 @@ impl Rollout<'_> {
         }
     }
 
+    /// Every object that says which share the new release gets by a route.
+    pub(super) fn routes(&self) -> Vec<(Kind, String)> {
+        match self.to() {
+            Route::None => Vec::new(),
+            Route::Weights(name, router) => vec![(router.kind, name.to_owned())],
+            Route::Beside(name) => {
+                [name.to_owned(), format!("{name}{CANARY}")].map(|name| (Kind::Ingress, name)).to_vec()
+            }
+        }
+    }
+
     fn ends(&self) -> Ends<'_> {
         let root = &self.new.spec.service;
         let (stable, new) = match self.rule() {

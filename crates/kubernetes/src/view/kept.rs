@@ -14,9 +14,16 @@ use crate::{
     spec::SERVICE,
 };
 
-/// An object as text. Cheap to clone, so that nobody reads it while others wait for what is known.
+/// An object as text. Cheap to clone, so that nobody reads it while others wait for what is known. Equal is the very same version
+/// of an object; each has a text of its own.
 #[derive(Clone)]
 pub(super) struct Text(Arc<str>);
+
+impl PartialEq for Text {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
 
 impl Text {
     /// The object.

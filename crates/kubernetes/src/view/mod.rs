@@ -87,6 +87,10 @@ pub(crate) enum Remembered {
     Unsure,
 }
 
+/// Which versions of some objects were known at one moment.
+#[derive(PartialEq)]
+pub(crate) struct Versions(Vec<Option<Text>>);
+
 /// News of what makes pods and of their releases' pods, from when this was made.
 pub(crate) struct Following {
     topics: Vec<watch::Receiver<()>>,
@@ -213,6 +217,20 @@ impl NamespaceView {
             }
         };
         text.map_or(Remembered::Nothing, |text| Remembered::Object(text.object()))
+    }
+
+    /// Which versions of these objects are known; `None` where the API server would have to be asked for one of them. Costs no
+    /// reading of any.
+    pub(crate) fn versions<'n>(
+        &self,
+        objects: impl IntoIterator<Item = (Kind, &'n str)>,
+    ) -> Option<Versions> {
+        let known = self.known();
+        let version = |(kind, name): (Kind, &str)| {
+            let watched = known.objects.get(&kind).filter(|watched| watched.is_sure())?;
+            Some(watched.kept.get(name).map(Kept::text))
+        };
+        objects.into_iter().map(version).collect::<Option<_>>().map(Versions)
     }
 
     /// What the API server answered to a write: the watch says it too, later.
