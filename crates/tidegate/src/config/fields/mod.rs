@@ -170,6 +170,11 @@ pub(super) static JUDGED: Block = Block::of(
     ],
 );
 
+/// Every method that a shadow phase may copy.
+pub(super) fn methods() -> Vec<&'static str> {
+    strategy::METHODS.iter().map(|method| method.word).collect()
+}
+
 /// Whether one of our own gates has this name.
 pub(super) fn is_standard_gate(name: &str) -> bool {
     gates::GATES.field(name).is_some()

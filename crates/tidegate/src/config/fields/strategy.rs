@@ -144,7 +144,7 @@ pub(super) static SHADOW: Block = Block::of(
     ],
 );
 
-const METHODS: &[Word] = &[
+pub(super) const METHODS: &[Word] = &[
     word("GET", "safe"),
     word("HEAD", "safe"),
     word("OPTIONS", "safe"),

@@ -4,7 +4,10 @@ use serde_json::Value;
 use tidegate_adapters::metrics::PODS;
 
 use super::{
-    super::finding::{Code, Complaint, shown},
+    super::{
+        fields,
+        finding::{Code, Complaint, shown},
+    },
     Checker, at,
 };
 
@@ -128,21 +131,20 @@ impl Checker<'_> {
 
     /// A route copies requests without a look at their method.
     fn copies(&mut self, service: &Value, path: &str, routes: &[&String]) {
-        const METHODS: [&str; 7] = ["GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE"];
         let Some(shadow) = service.get("shadow").filter(|shadow| shadow.is_object()) else { return };
         if !routes.iter().any(|key| ["http_route", "virtual_service"].contains(&key.as_str())) {
             let complaint = Complaint::new(Code::Conflict, "a shadow phase needs a route that can copy requests")
                 .help("name an `http_route` or a `virtual_service` under `run.kubernetes.traffic`, or take `shadow` out");
             return self.add(&[&at(path, "shadow")], complaint);
         }
-        let named = shadow.get("methods").and_then(Value::as_array);
+        let (all, named) = (fields::methods(), shadow.get("methods").and_then(Value::as_array));
         let is_named =
             |method: &&str| named.is_some_and(|named| named.iter().any(|one| one.as_str() == Some(*method)));
-        if !METHODS.iter().all(is_named) {
+        if !all.iter().all(is_named) {
             let message = "a route copies requests of every method, and a copied POST does its work twice";
             let complaint = Complaint::new(Code::Conflict, message).help(format!(
                 "where that does no harm, say so with `methods: [{}]`; or take `shadow` out",
-                METHODS.join(", ")
+                all.join(", ")
             ));
             self.add(&[&at(path, "shadow.methods"), &at(path, "shadow")], complaint);
         }
