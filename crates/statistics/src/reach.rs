@@ -119,7 +119,7 @@ impl ShareRule {
     /// What the newest requests say.
     pub fn reading(&self) -> ShareReading {
         let (least, most) = self.plausible();
-        let needed = Z * Z * (1.0 / least - 1.0).max(if most < 1.0 { most / (1.0 - most) } else { 0.0 });
+        let needed = self.needed();
         let (hits, trials) = (self.new as f64 / self.phi, self.all as f64 / self.phi);
         if trials <= needed {
             return ShareReading::TooFew {
@@ -141,6 +141,12 @@ impl ShareRule {
         (least.clamp(f64::MIN_POSITIVE, 1.0 - LEFT), most)
     }
 
+    /// Trials in which a complete absence of either release shows, and more than that.
+    fn needed(&self) -> f64 {
+        let (least, most) = self.plausible();
+        Z * Z * (1.0 / least - 1.0).max(if most < 1.0 { most / (1.0 - most) } else { 0.0 })
+    }
+
     fn begin(&mut self, share: f64) {
         self.share = share;
         self.samples.clear();
@@ -149,8 +155,7 @@ impl ShareRule {
 
     /// Forgets the oldest samples that are not needed, and keeps the rest in bounded space.
     fn forget(&mut self) {
-        let (least, _) = self.plausible();
-        let enough = whole(WINDOW * self.phi * Z * Z * (1.0 / least - 1.0).max(1.0));
+        let enough = whole(WINDOW * self.phi * self.needed().max(Z * Z));
         while self.samples.len() > SAMPLES_MIN
             && let Some((new, all)) = self.samples.front().copied()
             && self.all.saturating_sub(all) >= enough
@@ -248,6 +253,19 @@ mod tests {
         // Another share is another question.
         rule.observe(1, 1, 0.5).unwrap();
         assert!(matches!(rule.reading(), ShareReading::TooFew { seen: 2, .. }));
+    }
+
+    #[test]
+    fn a_large_share_is_answered_at_a_trickle_of_requests_too() {
+        for percent in [67, 80, 90, 94] {
+            let mut rule = ShareRule::new(0.5, Dispersion::NONE).unwrap();
+            let share = f64::from(percent) / 100.0;
+            let answered = (1..=200).find(|_| {
+                rule.observe(10, 0, share).unwrap();
+                matches!(rule.reading(), ShareReading::Missed(_))
+            });
+            assert!(answered.is_some(), "{percent}: {:?}", rule.reading());
+        }
     }
 
     #[test]
