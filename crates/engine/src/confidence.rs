@@ -145,7 +145,7 @@ pub async fn past<H: History>(
     now: Timestamp,
 ) -> Result<Vec<Past>, RunError> {
     let filter = Filter {
-        standing: Some(Standing::Ended),
+        standing: &[Standing::Ended],
         service: Some(service.to_owned()),
         environment: Some(environment.to_owned()),
         limit: Some(PAST_MAX),

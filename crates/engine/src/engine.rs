@@ -292,7 +292,7 @@ impl<J: Journal, W: World> Engine<J, W> {
             return Ok(());
         }
         let filter = Filter {
-            standing: Some(Standing::Ended),
+            standing: &[Standing::Ended],
             service: Some(request.service.clone()),
             environment: Some(request.environment.clone()),
             limit: Some(REMEMBERED_MAX),
@@ -416,10 +416,17 @@ impl<J: Journal, W: World> Engine<J, W> {
         self.inner.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Those of one service that have not ended, the oldest first.
     async fn unfinished(&self, service: &str, environment: &str) -> Result<Vec<Kept>, ReadError> {
-        let mut all = self.inner.journal.active().await?;
-        all.retain(|kept| kept.row.service == service && kept.row.environment == environment);
-        Ok(all)
+        let filter = Filter {
+            standing: &[Standing::Queued, Standing::Running],
+            service: Some(service.to_owned()),
+            environment: Some(environment.to_owned()),
+            ..Filter::default()
+        };
+        let mut found = self.inner.journal.deployments(filter).await?;
+        found.reverse();
+        Ok(found)
     }
 
     async fn write_first(
@@ -517,7 +524,7 @@ impl<J: Journal, W: World> Engine<J, W> {
 
     /// A crash may have come between a deployment's end and its artifacts: the newest ends are told again.
     async fn tell_ends_again(self) {
-        let filter = Filter { standing: Some(Standing::Ended), ..Filter::default() };
+        let filter = Filter { standing: &[Standing::Ended], ..Filter::default() };
         let mut ended = match self.inner.journal.deployments(filter).await {
             Ok(ended) => ended,
             Err(why) => return tracing::warn!(%why, "cannot look for ends without artifacts"),
@@ -612,7 +619,7 @@ impl<J: Journal, W: World> Engine<J, W> {
     /// comes after it with a lower turn would be refused there, even on its way back.
     async fn overtaken_by(&self, plan: &Plan) -> Result<Option<String>, ReadError> {
         let filter = Filter {
-            standing: Some(Standing::Ended),
+            standing: &[Standing::Ended],
             service: Some(plan.service.clone()),
             environment: Some(plan.environment.clone()),
             ..Filter::default()
@@ -646,7 +653,7 @@ pub async fn last_good<H: crate::journal::History>(
     environment: &str,
 ) -> Result<Option<Release>, RunError> {
     let filter = Filter {
-        standing: Some(Standing::Ended),
+        standing: &[Standing::Ended],
         service: Some(service.to_owned()),
         environment: Some(environment.to_owned()),
         before: None,

@@ -7,8 +7,9 @@ use crate::{
     field::Field,
     form::WEEK_MS,
     gate::Gates,
+    header::HeaderRoutes,
     strategy::{Shadow, Step, Strategy, share},
-    testers::{self, Testers},
+    testers::Testers,
 };
 
 /// Steps that `tidegate.yaml` takes.
@@ -37,7 +38,7 @@ pub(crate) fn plan(canary: &Field<'_>, routed: bool, about: &About<'_>, report: 
         begins: Vec::new(),
         asks: None,
         shadow: None,
-        testers: Testers::default(),
+        headers: HeaderRoutes::default(),
         mirroring: false,
         gates: Gates::default(),
     };
@@ -47,7 +48,8 @@ pub(crate) fn plan(canary: &Field<'_>, routed: bool, about: &About<'_>, report: 
     }
     walk.end(report);
     walk.background(canary, report);
-    let Walk { steps, shadow, testers, gates, .. } = walk;
+    let Walk { steps, shadow, headers, gates, .. } = walk;
+    let testers = headers.testers(report);
     Plan { strategy: Strategy::Canary(steps), shadow, testers, gates }
 }
 
@@ -103,7 +105,7 @@ struct Walk<'a, 'b> {
     /// Where a person was asked and nothing came since.
     asks: Option<Field<'b>>,
     shadow: Option<Shadow>,
-    testers: Testers,
+    headers: HeaderRoutes<'b>,
     mirroring: bool,
     gates: Gates,
 }
@@ -297,22 +299,7 @@ impl<'b> Walk<'_, 'b> {
     }
 
     fn header(&mut self, field: &Field<'b>, report: &mut Report) {
-        let Some(matches) = field.get("match").filter(|matches| !matches.items().is_empty()) else {
-            if self.testers.is_empty() {
-                report.note(field, "the route for testers is taken away", "nothing was written for it");
-            } else {
-                let ours = "`testers` go to the new release until the end";
-                report.warn(field, "the route for testers is taken away", ours);
-            }
-            return;
-        };
-        let ours = if self.steps.is_empty() {
-            "`testers` do: from the first share of users on, and until the end"
-        } else {
-            "`testers` do: from the first share on, not from this step on, and until the end"
-        };
-        report.warn(field, "requests with these headers go to the new release from here on", ours);
-        testers::of_header_route(&matches, &mut self.testers, report);
+        self.headers.step(field, self.steps.is_empty(), report);
     }
 
     fn mirror(&mut self, field: &Field<'b>, report: &mut Report) {

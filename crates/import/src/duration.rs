@@ -43,14 +43,15 @@ fn scale(unit: &str) -> Option<f64> {
 
 #[expect(clippy::cast_possible_truncation, reason = "checked to lie far inside")]
 fn whole(ms: f64) -> Option<i64> {
-    (ms.abs() < 1e15).then(|| ms.round() as i64)
+    // Theirs end at 2^63 nanoseconds, 292 years.
+    (ms.abs() < 9.223_372_036_854e12).then(|| ms.round() as i64)
 }
 
-/// A pause's duration: whole seconds, quoted or not, or a Go duration; in milliseconds. Nothing when it is neither.
+/// A pause's duration: whole seconds of 32 bits, quoted or not, or a Go duration; in milliseconds. Nothing when it is neither.
 pub(crate) fn pause(field: &Field<'_>) -> Option<i64> {
     let text = field.text()?;
-    match text.parse::<i64>() {
-        Ok(seconds) => seconds.checked_mul(1_000),
+    match text.parse::<i32>() {
+        Ok(seconds) => i64::from(seconds).checked_mul(1_000),
         Err(_) => go(text),
     }
 }
@@ -123,7 +124,7 @@ mod tests {
         ] {
             assert_eq!(go(text), Some(ms), "{text}");
         }
-        for text in ["", "5", "5 s", "s", "1d", "abc", "1.2.3s", "999999999999h"] {
+        for text in ["", "5", "5 s", "s", "1d", "abc", "1.2.3s", "999999999999h", "9999999h"] {
             assert_eq!(go(text), None, "{text}");
         }
         assert_eq!((said(0), said(90_000), said(86_400_000)), ("0s".into(), "1m30s".into(), "1d".into()));

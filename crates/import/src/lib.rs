@@ -15,9 +15,11 @@ mod field;
 mod flagger;
 mod form;
 mod gate;
+mod header;
 mod known;
 mod manifest;
 mod member;
+mod moment;
 mod objects;
 mod out;
 mod provider;
@@ -91,6 +93,18 @@ pub fn name_of(document: &Node) -> Option<String> {
     let (kind, _) = objects::kind_of(document).filter(|kind| objects::is_foreign(*kind))?;
     let name = field::Field::root("", document).text_at("metadata.name").unwrap_or_default();
     Some(format!("{kind} {}", tidegate_yaml::finding::shown(name)))
+}
+
+/// Images of these manifests that are named by a tag: their own tools take them, and a release of ours needs a digest.
+pub fn tags(sources: &[Source]) -> Vec<Difference> {
+    let objects = Objects::of(sources);
+    let mut report = difference::Report::default();
+    for kind in ["Rollout", "Deployment"] {
+        for template in objects.of_kind(kind).filter_map(|object| object.field.at("spec.template")) {
+            manifest::say_images(&template, &mut report);
+        }
+    }
+    report.sorted()
 }
 
 /// Says the Rollouts and Canaries of these files in Tidegate's words.

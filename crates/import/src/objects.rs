@@ -17,6 +17,8 @@ const BESIDE: [&str; 6] =
 pub(crate) struct Object<'a> {
     pub(crate) field: Field<'a>,
     pub(crate) kind: &'a str,
+    /// `apiVersion`.
+    pub(crate) version: &'a str,
     pub(crate) name: &'a str,
     /// Empty when it says none.
     pub(crate) namespace: &'a str,
@@ -60,7 +62,7 @@ impl<'a> Objects<'a> {
     }
 
     pub(crate) fn of_kind(&self, kind: &str) -> impl Iterator<Item = &Object<'a>> {
-        self.all.iter().filter(move |object| object.kind == kind)
+        self.all.iter().filter(move |object| object.kind == kind && object.is_of_its_group())
     }
 
     /// The object of this kind and name in a namespace; one that says no namespace is in all of them.
@@ -87,6 +89,17 @@ impl<'a> Objects<'a> {
     }
 }
 
+impl Object<'_> {
+    /// Others have a `Rollout` and a `Service`, too.
+    fn is_of_its_group(&self) -> bool {
+        let group = self.version.split_once('/').map_or("", |(group, _)| group);
+        if ARGO.contains(&self.kind) || FLAGGER.contains(&self.kind) {
+            return is_foreign((self.kind, group));
+        }
+        self.kind != "Service" || group.is_empty()
+    }
+}
+
 /// A List's items, or the document itself.
 fn parts(root: Field<'_>) -> Vec<Field<'_>> {
     match root.get("items") {
@@ -98,6 +111,7 @@ fn parts(root: Field<'_>) -> Vec<Field<'_>> {
 fn object(field: Field<'_>) -> Object<'_> {
     Object {
         kind: field.text_at("kind").unwrap_or_default(),
+        version: field.text_at("apiVersion").unwrap_or_default(),
         name: field.text_at("metadata.name").unwrap_or_default(),
         namespace: field.text_at("metadata.namespace").unwrap_or_default(),
         field,

@@ -119,15 +119,17 @@ impl Testers {
     }
 }
 
-/// The matches of `setHeaderRoute`, each with one header.
-pub(crate) fn of_header_route(matches: &Field<'_>, testers: &mut Testers, report: &mut Report) {
+/// The matches of `setHeaderRoute`, each with one header, and where each is written.
+pub(crate) fn marks_of<'a>(matches: &Field<'a>, report: &mut Report) -> Vec<(Mark, Field<'a>)> {
+    let mut marks = Vec::new();
     for one in matches.items() {
         let (name, value) = (one.text_at("headerName").unwrap_or_default(), one.get("headerValue"));
         match value.as_ref().and_then(|value| Mark::of(name, value)) {
-            Some(mark) => drop(testers.add(mark, &one, report)),
+            Some(mark) => marks.push((mark, one)),
             None => unsaid(&one, report),
         }
     }
+    marks
 }
 
 /// Further annotations of nginx' canary Ingress: those that tell testers, and others, which are said.

@@ -15,7 +15,7 @@ use kube::{
     client::Body,
     config::{KubeConfigOptions, Kubeconfig, KubeconfigError},
 };
-use serde_json::Value;
+use serde_json::{Value, json};
 use tidegate_core::model::Timestamp;
 use tokio::sync::Semaphore;
 
@@ -24,6 +24,7 @@ use crate::{
     control::Held,
     fault::{Asked, ClusterError},
     kinds::Kind,
+    rights::{self, Need, Rights},
     view::NamespaceView,
 };
 
@@ -61,6 +62,8 @@ pub(crate) struct Cluster {
     forward: Lane,
     back: Lane,
     views: Mutex<BTreeMap<String, Arc<NamespaceView>>>,
+    /// What the account may do, by namespace.
+    rights: Mutex<BTreeMap<String, Rights>>,
 }
 
 impl Cluster {
@@ -75,7 +78,12 @@ impl Cluster {
             Ok(Lane { client, config, cluster: name.as_str().into(), places, held })
         };
         let forward = Some(Arc::new(Semaphore::new(FORWARD_MAX)));
-        Ok(Self { forward: lane(forward)?, back: lane(None)?, views: Mutex::default() })
+        Ok(Self {
+            forward: lane(forward)?,
+            back: lane(None)?,
+            views: Mutex::default(),
+            rights: Mutex::default(),
+        })
     }
 
     /// For work that may wait.
@@ -95,6 +103,20 @@ impl Cluster {
             .entry(namespace.to_owned())
             .or_insert_with(|| NamespaceView::watch(self.forward.client(), namespace));
         Arc::clone(view)
+    }
+
+    /// What of these the account may not do in a namespace. Nothing where that cannot be told: it shows when it is asked for.
+    pub(crate) async fn lacks(&self, namespace: &str, needs: &[Need]) -> Vec<Need> {
+        let known = || self.rights.lock().unwrap_or_else(PoisonError::into_inner);
+        if known().get(namespace).is_some_and(|rights| rights.allow(needs)) {
+            return Vec::new();
+        }
+        let lacks = rights::lacks(&self.forward, namespace, needs).await;
+        // What is missing is asked for anew: whoever has just bound a Role deploys at once.
+        let allowed =
+            needs.iter().filter(|need| !lacks.unknown.contains(need) && !lacks.refused.contains(need));
+        known().entry(namespace.to_owned()).or_default().note(allowed);
+        lacks.refused
     }
 }
 
@@ -226,6 +248,23 @@ impl Lane {
         self.ask("create", kind, &namespace, &name, create).await.map(drop)
     }
 
+    /// What is answered to a question that is asked as an object and kept nowhere.
+    pub(crate) async fn review(
+        &self,
+        kind: Kind,
+        namespace: &str,
+        spec: &Value,
+    ) -> Result<Value, ClusterError> {
+        let object =
+            json!({"apiVersion": kind.api_version(), "kind": kind.name(), "metadata": {}, "spec": spec});
+        let body: DynamicObject = serde_json::from_value(object)
+            .map_err(|why| ClusterError::trouble_in(self.asked("create", kind, namespace, ""), &why))?;
+        let parameters = PostParams::default();
+        let review = |client| async { api(client, kind, namespace).create(&parameters, &body).await };
+        let answer = self.ask("create", kind, namespace, "", review).await?;
+        self.value("create", kind, namespace, &answer)
+    }
+
     /// Deletes an object and, in the background, what belongs to it; one that is not there is no mistake.
     pub(crate) async fn delete(&self, kind: Kind, namespace: &str, name: &str) -> Result<(), ClusterError> {
         let parameters = DeleteParams::background();
@@ -347,7 +386,7 @@ impl Lane {
 }
 
 fn api(client: Client, kind: Kind, namespace: &str) -> Api<DynamicObject> {
-    if kind == Kind::Namespace {
+    if kind.is_of_the_cluster() {
         return Api::all_with(client, &kind.resource());
     }
     Api::namespaced_with(client, namespace, &kind.resource())

@@ -2,7 +2,7 @@
 
 use kube::core::Status;
 
-use crate::kinds::Kind;
+use crate::{kinds::Kind, rights::Need};
 
 /// Why an object could not be read or written.
 #[derive(Debug, thiserror::Error)]
@@ -48,6 +48,18 @@ pub enum ClusterError {
         verb: String,
         /// Resource and group, `deployments.apps`.
         rule: String,
+        /// Where.
+        namespace: String,
+    },
+    /// Several things are not allowed, which were not asked for yet.
+    #[error(
+        "not allowed to {} in namespace {namespace}: bind a Role with {}",
+        spoken(missing),
+        rules(missing)
+    )]
+    Lacking {
+        /// Resource and group, `deployments.apps`, and verbs.
+        missing: Vec<(String, Vec<&'static str>)>,
         /// Where.
         namespace: String,
     },
@@ -131,12 +143,25 @@ impl Asked<'_> {
 }
 
 impl ClusterError {
+    /// All that an account may not do in a namespace; nothing when that is nothing.
+    pub(crate) fn lacking(namespace: &str, lacks: &[Need]) -> Option<Self> {
+        let mut missing = Vec::<(String, Vec<&'static str>)>::new();
+        for (kind, verb) in lacks {
+            match missing.iter_mut().find(|(rule, _)| *rule == kind.rule()) {
+                Some((_, verbs)) => verbs.push(verb),
+                None => missing.push((kind.rule(), vec![*verb])),
+            }
+        }
+        (!missing.is_empty()).then(|| Self::Lacking { missing, namespace: namespace.to_owned() })
+    }
+
     /// Whether trying again cannot help until a person has done something.
     pub const fn is_permanent(&self) -> bool {
         match self {
             Self::Configuration(_)
             | Self::Context { .. }
             | Self::Forbidden { .. }
+            | Self::Lacking { .. }
             | Self::NoNamespace { .. }
             | Self::UnknownKind { .. }
             | Self::Conflict { .. }
@@ -213,6 +238,21 @@ impl ClusterError {
 pub(crate) fn refused_verb(message: &str) -> Option<&str> {
     let (_, after) = message.split_once(" cannot ")?;
     after.split_once(" resource ").map(|(verb, _)| verb)
+}
+
+/// `patch services, create and delete ingresses.networking.k8s.io`.
+fn spoken(missing: &[(String, Vec<&'static str>)]) -> String {
+    let one = |(rule, verbs): &(String, Vec<&'static str>)| format!("{} {rule}", verbs.join(" and "));
+    missing.iter().map(one).collect::<Vec<_>>().join(", ")
+}
+
+/// What a Role needs for it.
+fn rules(missing: &[(String, Vec<&'static str>)]) -> String {
+    let one = |(rule, verbs): &(String, Vec<&'static str>)| {
+        let (resource, group) = parts(rule);
+        format!("`apiGroups: [{group}], resources: [{resource}], verbs: [{}]`", verbs.join(", "))
+    };
+    missing.iter().map(one).collect::<Vec<_>>().join(" and ")
 }
 
 /// Resource and group of `deployments.apps`; the group of `pods` is empty.

@@ -5,6 +5,8 @@ use kube::core::{ApiResource, GroupVersionKind};
 /// A kind of object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Kind {
+    /// Whether the account may do one thing.
+    AccessReview,
     /// A Rollout of Argo Rollouts.
     ArgoRollout,
     ConfigMap,
@@ -21,6 +23,8 @@ pub(crate) enum Kind {
     PodDisruptionBudget,
     ReplicaSet,
     Rollout,
+    /// What the account may do.
+    RulesReview,
     Secret,
     Service,
     VirtualService,
@@ -30,6 +34,9 @@ impl Kind {
     /// Group, version, kind and plural.
     const fn words(self) -> (&'static str, &'static str, &'static str, &'static str) {
         match self {
+            Self::AccessReview => {
+                ("authorization.k8s.io", "v1", "SelfSubjectAccessReview", "selfsubjectaccessreviews")
+            }
             Self::ArgoRollout => ("argoproj.io", "v1alpha1", "Rollout", "rollouts"),
             Self::ConfigMap => ("", "v1", "ConfigMap", "configmaps"),
             Self::Deployment => ("apps", "v1", "Deployment", "deployments"),
@@ -47,6 +54,9 @@ impl Kind {
             Self::PodDisruptionBudget => ("policy", "v1", "PodDisruptionBudget", "poddisruptionbudgets"),
             Self::ReplicaSet => ("apps", "v1", "ReplicaSet", "replicasets"),
             Self::Rollout => ("tidegate.dev", "v1", "Rollout", "rollouts"),
+            Self::RulesReview => {
+                ("authorization.k8s.io", "v1", "SelfSubjectRulesReview", "selfsubjectrulesreviews")
+            }
             Self::Secret => ("", "v1", "Secret", "secrets"),
             Self::Service => ("", "v1", "Service", "services"),
             Self::VirtualService => ("networking.istio.io", "v1", "VirtualService", "virtualservices"),
@@ -84,6 +94,11 @@ impl Kind {
                 | Self::Service
                 | Self::VirtualService
         )
+    }
+
+    /// Whether its objects are in no namespace.
+    pub(crate) const fn is_of_the_cluster(self) -> bool {
+        matches!(self, Self::AccessReview | Self::Namespace | Self::RulesReview)
     }
 
     /// `deployments.apps`, as roles name it.

@@ -9,7 +9,7 @@
 //! | `spec` | what a release says about itself |
 //! | `kinds`, `connection`, `cluster`, `fault` | the API server: objects, connections, what it refuses |
 //! | `fence`, `edit` | who may write an object, and how it is done where others write it too |
-//! | `role` | what it may do there |
+//! | `role`, `rights` | what it may do there, and whether the account may |
 //! | `pin` | which cluster a release is for, by name |
 //! | `manifest` | the objects that a release is made of |
 //! | `belongings` | what belongs to it beside those: budgets, policies, configuration, autoscalers |
@@ -34,6 +34,7 @@ mod kinds;
 mod manifest;
 mod pin;
 pub mod replicas;
+mod rights;
 mod role;
 mod spec;
 mod start;
@@ -48,7 +49,7 @@ pub use spec::{
     Adopted, Bound, Cell, Former, Here, KIND, KubernetesSpec, SpecError, Template, TemplateError, Traffic,
     pinned,
 };
-pub use target::{KubernetesTarget, ReadManifests, Untold};
+pub use target::{KubernetesTarget, Obstacle, ReadManifests, Untold};
 
 use tidegate_core::model::Share;
 

@@ -2,7 +2,12 @@
 
 use serde_json::{Value, json};
 
-use crate::{kinds::Kind, spec::Traffic};
+use crate::{
+    belongings::Autoscaling,
+    kinds::Kind,
+    rights::Need,
+    spec::{KubernetesSpec, Traffic},
+};
 
 /// What is asked of every cluster: resource and verbs.
 const ALWAYS: [(Kind, &[&str]); 4] = [
@@ -31,6 +36,22 @@ pub enum Belonging {
 }
 
 impl Belonging {
+    /// What a release brings. What was adopted is not in it.
+    pub(crate) fn of(spec: &KubernetesSpec) -> Vec<Self> {
+        let brought = &spec.belongings;
+        let holds = |kind| brought.configs.iter().any(|config| config.kind.kind() == kind);
+        [
+            (brought.wants_budget(spec.replicas), Self::Budget),
+            (brought.network.is_some(), Self::Network),
+            (brought.autoscaling != Autoscaling::Off, Self::Autoscaler),
+            (holds(Kind::ConfigMap), Self::ConfigMap),
+            (holds(Kind::Secret), Self::Secret),
+        ]
+        .into_iter()
+        .filter_map(|(needed, belonging)| needed.then_some(belonging))
+        .collect()
+    }
+
     const fn rules(self) -> &'static [(Kind, &'static [&'static str])] {
         match self {
             Self::Budget => &[(Kind::PodDisruptionBudget, &["get", "list", "create", "patch", "delete"])],
@@ -66,14 +87,49 @@ pub fn guard_role(namespace: &str) -> Value {
 /// for, for services whose traffic is moved so and who bring these. Nothing in it reaches beyond the namespace, and no
 /// Secret can be listed.
 pub fn role(namespace: &str, traffic: &Traffic, belongings: &[Belonging]) -> Value {
-    let brought = belongings.iter().flat_map(|belonging| belonging.rules()).copied();
-    let rules: Vec<Value> = ALWAYS
-        .into_iter()
-        .chain(rules(traffic))
-        .chain(brought)
-        .map(|(kind, verbs)| rule(kind, verbs))
-        .collect();
+    let rules: Vec<Value> = table(traffic, belongings).map(|(kind, verbs)| rule(kind, verbs)).collect();
     named("tidegate", namespace, &rules)
+}
+
+/// What such a service cannot be rolled out without: the same table, but for what is asked for in another way where it is not
+/// allowed, or left.
+pub(crate) fn needs(traffic: &Traffic, belongings: &[Belonging]) -> Vec<Need> {
+    spread(table(traffic, belongings)).filter(|need| !is_spared(*need)).collect()
+}
+
+/// What no Deployment can be guarded without. Without a watch, what is there is asked for.
+pub(crate) fn guard_needs() -> Vec<Need> {
+    let watches = |(kind, verb): Need| verb == "watch" || (kind, verb) == (Kind::Deployment, "list");
+    spread(GUARD.into_iter()).filter(|need| !watches(*need)).collect()
+}
+
+fn table<'a>(
+    traffic: &Traffic,
+    belongings: &'a [Belonging],
+) -> impl Iterator<Item = (Kind, &'static [&'static str])> + use<'a> {
+    let brought = belongings.iter().flat_map(|belonging| belonging.rules()).copied();
+    ALWAYS.into_iter().chain(rules(traffic)).chain(brought)
+}
+
+fn spread(table: impl Iterator<Item = (Kind, &'static [&'static str])>) -> impl Iterator<Item = Need> {
+    table.flat_map(|(kind, verbs)| verbs.iter().map(move |verb| (kind, *verb)))
+}
+
+/// Whether it goes on without: what cannot be watched is asked for, one by one, and what an old release leaves behind harms
+/// nobody.
+const fn is_spared((kind, verb): Need) -> bool {
+    use Kind::{
+        ArgoRollout, ConfigMap, DestinationRule, HttpRoute, Ingress, NetworkPolicy, ReplicaSet, Secret,
+        Service, VirtualService,
+    };
+    match verb.as_bytes() {
+        b"list" if matches!(kind, ReplicaSet) => true,
+        b"list" | b"watch" => {
+            matches!(kind, Service | HttpRoute | VirtualService | DestinationRule | Ingress | ArgoRollout)
+        }
+        b"delete" => matches!(kind, NetworkPolicy | ConfigMap | Secret),
+        _ => false,
+    }
 }
 
 fn named(name: &str, namespace: &str, rules: &[Value]) -> Value {

@@ -1,8 +1,7 @@
 //! The files that every deployment leaves behind.
 
 use std::{
-    fs::{self, File},
-    io::Write,
+    fs,
     path::{Path, PathBuf},
     sync::atomic::{AtomicU64, Ordering},
 };
@@ -59,7 +58,8 @@ pub(crate) fn write(directory: &Path, history: &[Recorded]) -> Result<Vec<PathBu
 }
 
 /// Writes beside the place and renames, so that nobody reads half a file. What is there already is left alone: the
-/// newest artifacts are asked for at every start.
+/// newest artifacts are asked for at every start. The disk is not waited for, for the same reason: what a loss of power
+/// takes is written again from the journal.
 fn replace(path: &Path, value: &serde_json::Value) -> Result<PathBuf, Fault> {
     // The engine and the command line may write the same file at once, each its own half.
     static HALVES: AtomicU64 = AtomicU64::new(0);
@@ -70,13 +70,7 @@ fn replace(path: &Path, value: &serde_json::Value) -> Result<PathBuf, Fault> {
     if fs::read(path).is_ok_and(|there| there == text) {
         return Ok(path.to_owned());
     }
-    let write = || {
-        let mut file = File::create(&half)?;
-        file.write_all(&text)?;
-        file.sync_all()?;
-        fs::rename(&half, path)
-    };
-    write().map_err(|error| {
+    fs::write(&half, &text).and_then(|()| fs::rename(&half, path)).map_err(|error| {
         drop(fs::remove_file(&half));
         trouble(path, &error)
     })?;

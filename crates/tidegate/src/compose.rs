@@ -14,6 +14,7 @@ use tidegate_proxy::protocol as wire;
 
 mod blast;
 pub(crate) mod kubernetes;
+pub(crate) mod manifest;
 
 use crate::{
     config::{

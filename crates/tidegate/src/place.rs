@@ -70,22 +70,32 @@ impl Place {
     /// What tells this data directory from every other wherever it leaves its mark: made once, and kept.
     pub(crate) fn owner(&self) -> Result<String, Fault> {
         use std::hash::{BuildHasher as _, RandomState};
-        let path = self.root.join("owner");
-        let trouble = |error| Fault::trouble(format!("cannot keep {}: {error}", path.display()));
-        match fs::read_to_string(&path) {
-            Ok(text) if !text.trim().is_empty() => return Ok(text.trim().to_owned()),
-            Ok(_) => {}
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-            Err(error) => return Err(trouble(error)),
+        if let Some(owner) = self.owner_known()? {
+            return Ok(owner);
         }
+        let path = self.root.join("owner");
         let host = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
         let owner =
             format!("{}-{:08x}", host.trim(), RandomState::new().hash_one(std::process::id()) & 0xffff_ffff);
-        fs::write(&path, &owner).map_err(trouble)?;
+        fs::write(&path, &owner).map_err(|error| unkept(&path, &error))?;
         Ok(owner)
+    }
+
+    /// The same, where it was made already.
+    pub(crate) fn owner_known(&self) -> Result<Option<String>, Fault> {
+        let path = self.root.join("owner");
+        match fs::read_to_string(&path) {
+            Ok(text) => Ok(Some(text.trim().to_owned()).filter(|owner| !owner.is_empty())),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(unkept(&path, &error)),
+        }
     }
 
     fn proxy_socket(&self) -> PathBuf {
         self.root.join("proxy").join("admin.sock")
     }
+}
+
+fn unkept(path: &Path, error: &std::io::Error) -> Fault {
+    Fault::trouble(format!("cannot keep {}: {error}", path.display()))
 }

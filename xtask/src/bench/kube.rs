@@ -50,7 +50,7 @@ const LANES: usize = 8;
 /// The old pods stay for so long after the last step, seconds: Argo's default.
 const KEPT_S: u32 = 30;
 /// Longest wait for one thing.
-const PATIENCE: Duration = Duration::from_mins(10);
+const PATIENCE: Duration = Duration::from_mins(30);
 
 fn run(terms: &Terms) -> anyhow::Result<Vec<Figure>> {
     let (count, into, bake, kept, scraped) = if terms.short {
@@ -180,7 +180,8 @@ fn request(house: &House, bed: &Bed, asked: &Asked<'_>) -> anyhow::Result<Value>
          containers: [{{name: web, image: \"registry.example/shop@sha256:{hex:0>64}\"}}]\n"
     );
     std::fs::write(folder.join("deploy.yaml"), manifest)?;
-    let kubernetes = "{manifest: deploy.yaml, namespace: storm, service: s0, traffic: {virtual_service: s0}}";
+    // A control plane on two cores takes its time for the last of a thousand pods.
+    let kubernetes = "{manifest: deploy.yaml, namespace: storm, service: s0, progress: 15m, traffic: {virtual_service: s0}}";
     let strategy = format!("{{canary: {{steps: [50%, 100%], bake: {bake}s}}}}");
     let config = folder.join("tidegate.yaml");
     let text = format!(

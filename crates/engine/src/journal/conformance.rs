@@ -320,7 +320,9 @@ pub async fn lists_are_filtered_bounded_and_ordered(subject: &mut impl Subject) 
     let web = Filter { service: Some("web".to_owned()), ..all.clone() };
     assert_eq!(ids(all.clone()).await, ["d4", "d3", "d2", "d1"]);
     assert_eq!(ids(web.clone()).await, ["d4", "d3", "d1"]);
-    assert_eq!(ids(Filter { standing: Some(Standing::Running), ..web.clone() }).await, ["d3"]);
+    assert_eq!(ids(Filter { standing: &[Standing::Running], ..web.clone() }).await, ["d3"]);
+    let unfinished = Filter { standing: &[Standing::Running, Standing::Queued], ..web.clone() };
+    assert_eq!(ids(unfinished).await, ["d4", "d3"]);
     assert_eq!(ids(Filter { environment: Some("staging".to_owned()), ..all.clone() }).await, [""; 0]);
     let page = journal.deployments(Filter { limit: Some(2), ..all.clone() }).await.unwrap();
     let before = Some(page[1].first_position);

@@ -161,8 +161,8 @@ pub struct Kept {
 /// Which deployments to list. The default lists all, newest first, up to [`super::READ_MAX`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Filter {
-    /// Only those that stand so.
-    pub standing: Option<Standing>,
+    /// Only those that stand in one of these ways; empty means all.
+    pub standing: &'static [Standing],
     /// Only those of this service.
     pub service: Option<String>,
     /// Only those of this environment.

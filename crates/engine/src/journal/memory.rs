@@ -333,7 +333,7 @@ impl Ledger for Store {
 
 fn matches(filter: &Filter, kept: &Kept) -> bool {
     let Filter { standing, service, environment, before, limit: _ } = filter;
-    standing.is_none_or(|standing| kept.row.standing == standing)
+    (standing.is_empty() || standing.contains(&kept.row.standing))
         && service.as_ref().is_none_or(|service| &kept.row.service == service)
         && environment.as_ref().is_none_or(|environment| &kept.row.environment == environment)
         && before.is_none_or(|before| kept.first_position < before)

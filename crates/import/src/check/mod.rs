@@ -7,6 +7,7 @@ mod analysis;
 mod beside;
 mod canary;
 mod containers;
+mod parts;
 mod pods;
 mod rollout;
 mod steps;
@@ -23,6 +24,9 @@ use crate::{
     objects::Objects,
 };
 
+/// The versions of Services and Ingresses whose fields are known here.
+const VERSIONS: [&str; 2] = ["v1", "networking.k8s.io/v1"];
+
 /// Everything that is wrong with the manifests of other tools in these files, each file from the top down.
 pub fn check(sources: &[Source]) -> Vec<Finding> {
     let mut all = Vec::new();
@@ -33,7 +37,7 @@ pub fn check(sources: &[Source]) -> Vec<Finding> {
             for object in objects.of_kind(kind) {
                 let Some(fields) = fields_of(kind) else { continue };
                 said.shape(&object.field, fields);
-                if object.name.is_empty() {
+                if object.name.is_empty() && object.field.at("metadata.generateName").is_none() {
                     said.missing(&object.field, "metadata.name", "a name");
                 }
                 match kind {
@@ -46,6 +50,13 @@ pub fn check(sources: &[Source]) -> Vec<Finding> {
                     }
                     "Canary" => canary::check(&object.field, &mut said),
                     _ => {}
+                }
+            }
+        }
+        for kind in ["Service", "Ingress"] {
+            for object in objects.of_kind(kind) {
+                if let Some(fields) = fields_of(kind).filter(|_| VERSIONS.contains(&object.version)) {
+                    said.shape(&object.field, fields);
                 }
             }
         }
@@ -106,9 +117,9 @@ impl Said {
     fn value(&mut self, value: &Field<'_>, shape: Shape) {
         if let Some(expected) = shape.refuses(value) {
             let message = format!("expected {expected}, found {}", value.found());
-            let quoted = matches!(shape, Shape::Text) && value.text().is_some();
-            let help = if quoted { "write it in quotes" } else { "write it as that" };
-            self.add(value, Code::WrongType, message, help);
+            let help = instead(value, shape);
+            let code = if matches!(shape, Shape::Time) { Code::BadText } else { Code::WrongType };
+            self.add(value, code, message, help);
             return;
         }
         match shape {
@@ -133,7 +144,13 @@ impl Said {
             | Shape::Count
             | Shape::Truth
             | Shape::Amount
-            | Shape::Texts => {}
+            | Shape::Texts
+            | Shape::Words
+            | Shape::Open
+            | Shape::Time => {}
+            Shape::Each(inner) => {
+                value.entries().iter().for_each(|(_, item)| self.value(item, Shape::Keys(inner)));
+            }
         }
     }
 
@@ -142,11 +159,49 @@ impl Said {
             if around.path.is_empty() { "at the top".to_owned() } else { format!("in `{}`", around.path) };
         let unused = fields.iter().map(|known| known.key).filter(|known| around.get(known).is_none());
         let help = nearest(key, unused).map_or_else(
-            || format!("known here: {}", fields.iter().map(|known| known.key).collect::<Vec<_>>().join(", ")),
+            || match fields {
+                [] => "nothing is read here: take it out".to_owned(),
+                _ => format!(
+                    "known here: {}",
+                    fields.iter().map(|known| known.key).collect::<Vec<_>>().join(", ")
+                ),
+            },
             |near| format!("did you mean `{near}`?"),
         );
         self.add(value, Code::UnknownKey, format!("`{}` is not a field {here}", shown(key)), help);
     }
+}
+
+/// What to write instead of a value of another type.
+fn instead(value: &Field<'_>, shape: Shape) -> String {
+    let is_scalar = value.text().is_some();
+    match shape {
+        Shape::Text if is_scalar => "write it in quotes",
+        Shape::Whole | Shape::Count | Shape::Truth if is_scalar && !value.is_plain() => {
+            "take the quotes away, and write it as that"
+        }
+        Shape::Whole | Shape::Count if value.whole().is_some() => {
+            return format!("write {} at most, and no less than {}", i32::MAX, i32::MIN);
+        }
+        Shape::Time => "write the day, the time and the zone, or take it out",
+        Shape::List(_) | Shape::Texts if is_scalar => "write each item in a line of its own: `- item`",
+        Shape::Keys(_) | Shape::Each(_) | Shape::Open | Shape::Words if is_scalar => {
+            "write `key: value` below it"
+        }
+        Shape::Free
+        | Shape::Text
+        | Shape::Whole
+        | Shape::Count
+        | Shape::Truth
+        | Shape::Amount
+        | Shape::Keys(_)
+        | Shape::List(_)
+        | Shape::Texts
+        | Shape::Words
+        | Shape::Each(_)
+        | Shape::Open => "write it as that",
+    }
+    .to_owned()
 }
 
 /// Whether a text is not there or empty.

@@ -7,7 +7,7 @@ use tidegate_yaml::{
     near::nearest,
 };
 
-use super::{Said, containers, is_empty};
+use super::{Said, containers, is_empty, parts};
 use crate::field::Field;
 
 /// Every field of a pod's `spec`.
@@ -84,12 +84,15 @@ pub(super) fn check(template: &Field<'_>, said: &mut Said) {
     for toleration in spec.get("tolerations").map(|list| list.items()).unwrap_or_default() {
         word(&toleration, "operator", &["Equal", "Exists"], said);
     }
+    parts::annotations(template, said);
+    parts::pod(&spec, said);
     let volumes = volumes(&spec, said);
     let mut names = BTreeSet::new();
     for key in ["containers", "initContainers"] {
         for container in spec.get(key).map(|list| list.items()).unwrap_or_default() {
             unique(&container, &mut names, said);
             containers::check(&container, &volumes, said);
+            parts::container(&container, key == "initContainers", said);
         }
     }
 }

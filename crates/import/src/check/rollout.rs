@@ -135,6 +135,9 @@ fn expression(expression: &Field<'_>, template: &Field<'_>, said: &mut Said) {
 
 fn blue_green(green: &Field<'_>, history: i64, said: &mut Said) {
     let (active, preview) = (green.text_at("activeService"), green.get("previewService"));
+    if active.is_none() && green.get("activeService").is_some() {
+        said.missing(green, "activeService", "the Service that users come in by");
+    }
     if let Some(preview) = preview.filter(|preview| preview.text() == active && active.is_some()) {
         said.conflict(
             &preview,

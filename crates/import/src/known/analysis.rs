@@ -2,7 +2,7 @@
 
 use super::{
     Known,
-    Shape::{Count, Free, Keys, List, Text, Truth},
+    Shape::{Count, Keys, List, Text, Truth, Whole},
     known, object,
     provider::PROVIDER,
 };
@@ -12,7 +12,7 @@ pub(super) static TEMPLATE: [Known; 5] = object(&[
     known("args", List(ARGS)),
     known("templates", List(TEMPLATES)),
     known("dryRun", List(DRY_RUN)),
-    known("measurementRetention", Free)
+    known("measurementRetention", List(RETENTION))
         .note("so many measurements of a run are kept", "every measurement is in the journal"),
 ]);
 
@@ -21,17 +21,29 @@ pub(super) static TEMPLATES: &[Known] =
 
 pub(super) static DRY_RUN: &[Known] = &[known("metricName", Text).required()];
 
-pub(super) static ARGS: &[Known] = &[
+pub(super) static RETENTION: &[Known] =
+    &[known("metricName", Text).required(), known("limit", Whole).required()];
+
+const FIELD: Known = known("fieldRef", Keys(&[known("fieldPath", Text).required()]));
+
+static ARGS: &[Known] = &[
     known("name", Text).required(),
     known("value", Text),
     known(
         "valueFrom",
         Keys(&[
             known("podTemplateHashValue", Text),
-            known("fieldRef", Keys(&[known("fieldPath", Text).required()])),
+            FIELD,
             known("secretKeyRef", Keys(&[known("name", Text).required(), known("key", Text).required()])),
         ]),
     ),
+];
+
+/// Those that a Rollout hands over; secrets are the template's own.
+pub(super) static RUN_ARGS: &[Known] = &[
+    known("name", Text).required(),
+    known("value", Text),
+    known("valueFrom", Keys(&[known("podTemplateHashValue", Text), FIELD])),
 ];
 
 static METRIC: &[Known] = &[

@@ -3,14 +3,18 @@
 
 mod analysis;
 mod flagger;
+mod meta;
+mod neighbour;
 mod provider;
 mod rollout;
+mod router;
 
 use tidegate_yaml::{near::nearest, tree::Content};
 
 use crate::{
     difference::{Level, Report},
     field::Field,
+    moment,
     objects::Object,
 };
 
@@ -32,6 +36,14 @@ pub(crate) enum Shape {
     List(&'static [Known]),
     /// A list of texts.
     Texts,
+    /// Keys of anybody's choice, each with a scalar: labels.
+    Words,
+    /// Keys of anybody's choice, each with known keys.
+    Each(&'static [Known]),
+    /// Keys of anybody's choice with anything.
+    Open,
+    /// A moment (RFC 3339).
+    Time,
 }
 
 /// What is said of a field wherever it is written.
@@ -60,7 +72,7 @@ const fn object(spec: &'static [Known]) -> [Known; 5] {
     [
         known("apiVersion", Shape::Text).required(),
         known("kind", Shape::Text).required(),
-        known("metadata", Shape::Free).required(),
+        known("metadata", Shape::Keys(meta::METADATA)).required(),
         known("spec", Shape::Keys(spec)).required(),
         known("status", Shape::Free),
     ]
@@ -97,6 +109,8 @@ pub(crate) fn fields_of(kind: &str) -> Option<&'static [Known]> {
         "AnalysisTemplate" | "ClusterAnalysisTemplate" => Some(&analysis::TEMPLATE),
         "Canary" => Some(&flagger::CANARY),
         "MetricTemplate" => Some(&flagger::METRIC_TEMPLATE),
+        "Service" => Some(&neighbour::SERVICE),
+        "Ingress" => Some(&neighbour::INGRESS),
         _ => None,
     }
 }
@@ -130,7 +144,11 @@ fn walk(field: &Field<'_>, fields: &'static [Known], report: &mut Report) {
             | Shape::Count
             | Shape::Truth
             | Shape::Amount
-            | Shape::Texts => {}
+            | Shape::Texts
+            | Shape::Words
+            | Shape::Open
+            | Shape::Time => {}
+            Shape::Each(inner) => value.entries().iter().for_each(|(_, item)| walk(item, inner, report)),
         }
     }
 }
@@ -149,7 +167,8 @@ pub(crate) fn unknown(key: &str, fields: &'static [Known]) -> (String, String) {
 impl Shape {
     /// What it takes, in words; nothing when this is it.
     pub(crate) fn refuses(self, field: &Field<'_>) -> Option<&'static str> {
-        let whole = || field.is_plain() && field.whole().is_some();
+        // Of 32 bits, as all of theirs that matter.
+        let whole = || field.is_plain() && field.whole().is_some_and(|number| i32::try_from(number).is_ok());
         let fits = match self {
             Self::Free => true,
             Self::Text => field.text().is_some() && !(field.is_plain() && is_other(field)),
@@ -159,7 +178,9 @@ impl Shape {
             }
             Self::Truth => field.is_plain() && field.truth().is_some(),
             Self::Amount => field.text().is_some(),
-            Self::Keys(_) => field.is_map(),
+            Self::Keys(_) | Self::Each(_) | Self::Open => field.is_map(),
+            Self::Words => field.entries().iter().all(|(_, word)| word.text().is_some()) && field.is_map(),
+            Self::Time => field.text().is_some_and(moment::is_moment),
             Self::List(_) | Self::Texts => field.is_list(),
         };
         (!fits).then_some(self.words())
@@ -173,7 +194,9 @@ impl Shape {
             Self::Whole | Self::Count => "a whole number",
             Self::Truth => "`true` or `false`",
             Self::Amount => "a whole number or a percentage",
-            Self::Keys(_) => "keys",
+            Self::Keys(_) | Self::Each(_) | Self::Open => "keys",
+            Self::Words => "keys with texts",
+            Self::Time => "a time such as `2026-01-31T09:00:00Z` (RFC 3339)",
             Self::List(_) | Self::Texts => "a list",
         }
     }

@@ -2,16 +2,18 @@
 
 use super::{
     Known,
-    Shape::{Amount, Free, Keys, List, Text, Texts, Truth, Whole},
-    analysis::{ARGS, TEMPLATES},
-    known, object,
+    Shape::{Amount, Each, Free, Keys, List, Open, Text, Texts, Time, Truth, Whole, Words},
+    analysis::{DRY_RUN, RETENTION, RUN_ARGS, TEMPLATES},
+    known,
+    meta::{MARKS, SELECTOR},
+    object, router,
 };
 
 pub(super) static ROLLOUT: [Known; 5] = object(SPEC);
 
 static SPEC: &[Known] = &[
     known("replicas", Whole),
-    known("selector", Free),
+    known("selector", Keys(SELECTOR)),
     known("template", Free),
     known("workloadRef", Keys(WORKLOAD_REF)),
     known("minReadySeconds", Whole).warning(
@@ -25,7 +27,7 @@ static SPEC: &[Known] = &[
         "the Rollout is stopped by hand",
         "nothing is stopped in a file: `tidegate pause` stops one deployment",
     ),
-    known("restartAt", Text).note("pods older than this are replaced", "`kubectl rollout restart` is a new release here: `tidegate deploy --again`"),
+    known("restartAt", Time).note("pods older than this are replaced", "`kubectl rollout restart` is a new release here: `tidegate deploy --again`"),
     known("rollbackWindow", Keys(&[known("revisions", Whole)])).note(
         "a return to one of the last revisions skips the steps",
         "`tidegate rollback` is always one switch to a release that was good, whichever it is",
@@ -58,17 +60,15 @@ const fn runs_kept(key: &'static str) -> Known {
 }
 
 const fn labels(key: &'static str, theirs: &'static str) -> Known {
-    known(key, Keys(METADATA)).warning(
+    known(key, Keys(MARKS)).warning(
         theirs,
         "pods are never edited; what selects by these labels can select `tidegate.dev/release` instead",
     )
 }
 
-static METADATA: &[Known] = &[known("labels", Free), known("annotations", Free)];
-
 static ANTI_AFFINITY: &[Known] = &[
     known("preferredDuringSchedulingIgnoredDuringExecution", Keys(&[known("weight", Whole)])),
-    known("requiredDuringSchedulingIgnoredDuringExecution", Free),
+    known("requiredDuringSchedulingIgnoredDuringExecution", Keys(&[])),
 ];
 
 const APART: Known = known("antiAffinity", Keys(ANTI_AFFINITY)).warning(
@@ -109,7 +109,7 @@ static CANARY: &[Known] = &[
         "no fewer pods than this for a share above zero",
         "ceil(replicas × share) pods, at least 1; make the first share larger where more are needed",
     ),
-    known("replicaProgressThreshold", Free).warning(
+    known("replicaProgressThreshold", Keys(&[known("type", Text), known("value", Whole)])).warning(
         "a step goes on when so many of the pods are available",
         "a step begins when all its pods are ready",
     ),
@@ -126,7 +126,7 @@ static STEP: &[Known] = &[
         "setCanaryScale",
         Keys(&[known("replicas", Whole), known("weight", Whole), known("matchTrafficWeight", Truth)]),
     ),
-    known("experiment", Free),
+    known("experiment", Keys(EXPERIMENT)),
     known("analysis", Keys(ANALYSIS)),
     known(
         "setHeaderRoute",
@@ -136,7 +136,35 @@ static STEP: &[Known] = &[
         ]),
     ),
     known("setMirrorRoute", Keys(MIRROR)),
-    known("plugin", Free),
+    known("plugin", Keys(&[known("name", Text), known("config", Free)])),
+];
+
+static EXPERIMENT: &[Known] = &[
+    known("templates", List(SIDES)),
+    known("duration", Text),
+    known("scaleDownDelaySeconds", Whole),
+    known(
+        "analyses",
+        List(&[
+            known("name", Text),
+            known("templateName", Text),
+            known("clusterScope", Truth),
+            known("args", List(RUN_ARGS)),
+            known("requiredForCompletion", Truth),
+        ]),
+    ),
+    known("dryRun", List(DRY_RUN)),
+    known("analysisRunMetadata", Keys(MARKS)),
+];
+
+static SIDES: &[Known] = &[
+    known("name", Text),
+    known("specRef", Text),
+    known("replicas", Whole),
+    known("weight", Whole),
+    known("metadata", Keys(MARKS)),
+    known("selector", Keys(SELECTOR)),
+    known("service", Keys(&[known("name", Text)])),
 ];
 
 static MIRROR: &[Known] = &[
@@ -147,7 +175,7 @@ static MIRROR: &[Known] = &[
         List(&[
             known("method", Keys(STRING_MATCH)),
             known("path", Keys(STRING_MATCH)),
-            known("headers", Free),
+            known("headers", Each(STRING_MATCH)),
         ]),
     ),
 ];
@@ -156,20 +184,22 @@ static STRING_MATCH: &[Known] = &[known("exact", Text), known("regex", Text), kn
 
 static ANALYSIS: &[Known] = &[
     known("templates", List(TEMPLATES)),
-    known("args", List(ARGS)),
-    known("dryRun", List(super::analysis::DRY_RUN)),
-    known("measurementRetention", Free)
+    known("args", List(RUN_ARGS)),
+    known("dryRun", List(DRY_RUN)),
+    known("measurementRetention", List(RETENTION))
         .note("so many measurements of a run are kept", "every measurement is in the journal"),
-    known("analysisRunMetadata", Free).note("labels for the AnalysisRun object", "there is no such object"),
+    known("analysisRunMetadata", Keys(MARKS))
+        .note("labels for the AnalysisRun object", "there is no such object"),
 ];
 
 static BACKGROUND: &[Known] = &[
     known("templates", List(TEMPLATES)),
-    known("args", List(ARGS)),
-    known("dryRun", List(super::analysis::DRY_RUN)),
-    known("measurementRetention", Free)
+    known("args", List(RUN_ARGS)),
+    known("dryRun", List(DRY_RUN)),
+    known("measurementRetention", List(RETENTION))
         .note("so many measurements of a run are kept", "every measurement is in the journal"),
-    known("analysisRunMetadata", Free).note("labels for the AnalysisRun object", "there is no such object"),
+    known("analysisRunMetadata", Keys(MARKS))
+        .note("labels for the AnalysisRun object", "there is no such object"),
     known("startingStep", Whole),
 ];
 
@@ -184,19 +214,19 @@ static ROUTING: &[Known] = &[
                 "another prefix for the canary annotations",
                 "annotations are written with `nginx.ingress.kubernetes.io`",
             ),
-            known("additionalIngressAnnotations", Free),
-            known("canaryIngressAnnotations", Free),
+            known("additionalIngressAnnotations", Words),
+            known("canaryIngressAnnotations", Words),
         ]),
     ),
-    known("plugins", Free),
+    known("plugins", Open),
     known("managedRoutes", List(&[known("name", Text)])),
     known("maxTrafficWeight", Whole),
-    known("alb", Free).error(OTHER_ROUTER, USE),
-    known("smi", Free).error(OTHER_ROUTER, USE),
-    known("ambassador", Free).error(OTHER_ROUTER, USE),
-    known("appMesh", Free).error(OTHER_ROUTER, USE),
-    known("traefik", Free).error(OTHER_ROUTER, USE),
-    known("apisix", Free).error(OTHER_ROUTER, USE),
+    known("alb", Keys(router::ALB)).error(OTHER_ROUTER, USE),
+    known("smi", Keys(router::SMI)).error(OTHER_ROUTER, USE),
+    known("ambassador", Keys(router::AMBASSADOR)).error(OTHER_ROUTER, USE),
+    known("appMesh", Keys(router::APP_MESH)).error(OTHER_ROUTER, USE),
+    known("traefik", Keys(router::TRAEFIK)).error(OTHER_ROUTER, USE),
+    known("apisix", Keys(router::APISIX)).error(OTHER_ROUTER, USE),
 ];
 
 const OTHER_ROUTER: &str = "shares are weights of this router";
@@ -217,9 +247,9 @@ static VIRTUAL_SERVICE: &[Known] = &[
         "only the routes with these names get weights",
         "every rule of the VirtualService that points to the Service gets them, and no other",
     ),
-    known("tlsRoutes", Free)
+    known("tlsRoutes", List(&[known("port", Whole), known("sniHosts", Texts)]))
         .warning("weights for TLS routes", "only HTTP routes are moved; TLS routes stay as they are"),
-    known("tcpRoutes", Free)
+    known("tcpRoutes", List(&[known("port", Whole)]))
         .warning("weights for TCP routes", "only HTTP routes are moved; TCP routes stay as they are"),
 ];
 

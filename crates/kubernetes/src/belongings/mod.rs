@@ -38,6 +38,13 @@ pub struct Belongings {
     pub autoscaling: Autoscaling,
 }
 
+impl Belongings {
+    /// Whether a release of so many pods wants that one of its service's pods stays.
+    pub(crate) fn wants_budget(&self, replicas: u32) -> bool {
+        self.disruption_budget && replicas.max(self.autoscaling.min()) > 1
+    }
+}
+
 /// Who may reach a release's pods: nobody but pods of its own namespace and of these, and these addresses,
 /// and by these ports alone.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -21,6 +21,7 @@ use crate::{
     fault::ClusterError,
     kinds::Kind,
     pin::pinned,
+    role,
     target::query,
 };
 
@@ -151,6 +152,20 @@ impl Guarded {
     /// The same, refused where others are responsible for it.
     pub async fn look_to_guard(&self) -> Result<Sight, GuardError> {
         self.to_guard(self.look().await?)
+    }
+
+    /// The same, refused also where the account may not do all that guarding will ask for: undoing a bad rollout is no time to
+    /// find that out.
+    pub async fn first_look_to_guard(&self) -> Result<Sight, GuardError> {
+        let seen = self.look_to_guard().await;
+        // Who does not answer is not asked more.
+        if matches!(seen, Ok(_) | Err(GuardError::Cluster(ClusterError::Forbidden { .. }))) {
+            let lacks = self.cluster.lacks(&self.namespace, &role::guard_needs()).await;
+            if let Some(why) = ClusterError::lacking(&self.namespace, &lacks) {
+                return Err(why.into());
+            }
+        }
+        seen
     }
 
     /// The same, when it is another version than the `last` one; nothing when nothing has changed.

@@ -50,7 +50,10 @@ impl KubernetesTarget {
         for place in spec.places() {
             let Some(like) = place.spec else { continue };
             let new = Known::new(service, release, like)?;
-            found.push(self.serving(&new).await?);
+            match self.serving(&new).await {
+                Ok(serving) => found.push(serving),
+                Err(why) => return Err(self.with_all_refused(&new.spec, why).await),
+            }
         }
         // One of ours has its name for good; another is only called by what it is.
         let ours = |found: &&Found| found.spec.adopted.is_none();

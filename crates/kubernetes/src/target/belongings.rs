@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::{EffectError, Rollout, root};
 use crate::{
     belongings::{
-        Belongings, ConfigRef, Configuration,
+        ConfigRef, Configuration,
         objects::{self, BELONGINGS},
         selector::selects,
     },
@@ -263,7 +263,5 @@ impl Rollout<'_> {
 
 /// Whether a release wants that one of its service's pods stays.
 fn wants_budget(known: &Known<'_>) -> bool {
-    let Belongings { disruption_budget, autoscaling, .. } = &known.spec.belongings;
-    let pods = known.spec.replicas.max(autoscaling.min());
-    *disruption_budget && pods > 1
+    known.spec.belongings.wants_budget(known.spec.replicas)
 }

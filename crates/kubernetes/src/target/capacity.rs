@@ -73,6 +73,12 @@ impl Rollout<'_> {
         Ok(())
     }
 
+    /// Whether the new release gets an autoscaler; true where that cannot be told.
+    pub(super) async fn gets_scaler(&self, lane: &Lane) -> bool {
+        let Ok(stable) = self.stable_scaler(lane).await else { return true };
+        stable.is_some() || self.own(None).is_some()
+    }
+
     /// The new release has its autoscaler, which does nothing while it has no pods.
     /// Answers whether its Deployment is to be marked, because nothing else says so.
     pub(super) async fn autoscale(&self, lane: &Lane, fence: Fence<'_>) -> Result<bool, EffectError> {

@@ -21,13 +21,31 @@ use crate::{
 };
 
 impl Rollout<'_> {
-    /// The namespace, the Service and the route are there and ours to change, the stable release serves, and the API server
-    /// would take the new one.
+    /// The namespace, the Service and the route are there and ours to change, the account may do what will be asked for, the
+    /// stable release serves, and the API server would take the new one. A stable release without pods gets them again, before
+    /// anything else happens.
     pub(super) async fn check(&self) -> Result<(), EffectError> {
         let lane = self.cluster.forward();
+        let root = self.root_asked(lane).await;
+        self.rights_fit(lane, &root).await?;
+        let serves = self.objects_fit(lane, root?).await?;
+        match &self.stable {
+            Some(stable) if !serves => {
+                self.grow(lane, stable, stable.spec.replicas, self.plan.generation(0)).await
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The users' Service. Asked, not remembered: whoever has just mended something deploys at once.
+    pub(super) async fn root_asked(&self, lane: &Lane) -> Result<Option<Value>, ClusterError> {
+        lane.get(Kind::Service, self.namespace(), &self.new.spec.service).await
+    }
+
+    /// All that is in the cluster fits. Nothing is changed. Answers whether the stable release, where there is one, serves.
+    pub(super) async fn objects_fit(&self, lane: &Lane, root: Option<Value>) -> Result<bool, EffectError> {
         let fence = self.fence(self.plan.generation(0));
-        // Asked, not remembered: whoever has just mended something deploys at once.
-        let Some(root) = lane.get(Kind::Service, self.namespace(), &self.new.spec.service).await? else {
+        let Some(root) = root else {
             self.namespace_is_there(lane).await?;
             return Err(self.no_root());
         };
@@ -35,8 +53,9 @@ impl Rollout<'_> {
         for known in self.stable.iter().chain([&self.new]) {
             self.rollout_fits(lane, known).await?;
         }
+        let mut serves = true;
         if let Some(stable) = &self.stable {
-            self.stable_serves(lane, stable).await?;
+            serves = self.stable_serves(lane, stable).await?;
             self.route_fits(lane).await?;
         }
         let (kind, name) = self.new.workload();
@@ -55,7 +74,7 @@ impl Rollout<'_> {
         // A role that does not allow to watch shows now, not in the middle.
         self.workload(&self.new)?;
         self.cluster.view(self.namespace()).pods(self.new.service, &self.new.release.tag)?;
-        Ok(())
+        Ok(serves)
     }
 
     async fn namespace_is_there(&self, lane: &Lane) -> Result<(), EffectError> {
@@ -97,8 +116,8 @@ impl Rollout<'_> {
         Ok(())
     }
 
-    /// A stable release without pods gets them again, before anything else happens.
-    async fn stable_serves(&self, lane: &Lane, stable: &Known<'_>) -> Result<(), EffectError> {
+    /// Whether the stable release has pods, which are those that it is known by.
+    async fn stable_serves(&self, lane: &Lane, stable: &Known<'_>) -> Result<bool, EffectError> {
         let (kind, name) = stable.workload();
         let Some(object) = self.object(lane, kind, name).await? else {
             if stable.spec.adopted.is_some() {
@@ -107,12 +126,12 @@ impl Rollout<'_> {
                     stable.title()
                 )));
             }
-            return self.grow(lane, stable, stable.spec.replicas, self.plan.generation(0)).await;
+            return Ok(false);
         };
         if Workload::of(&object).ready < stable.spec.replicas.min(1) {
-            return self.grow(lane, stable, stable.spec.replicas, self.plan.generation(0)).await;
+            return Ok(false);
         }
-        self.is_as_adopted(lane, stable).await
+        self.is_as_adopted(lane, stable).await.map(|()| true)
     }
 
     /// The Deployment is there, the preview Service reaches its pods, and users' requests reach the stable release only.

@@ -6,11 +6,13 @@ mod back;
 mod belongings;
 mod capacity;
 mod disown;
+mod foresee;
 mod forward;
 mod given;
 mod objects;
 mod reading;
 mod retire;
+mod rights;
 mod root;
 mod route;
 mod steady;
@@ -26,6 +28,7 @@ use std::{
 pub use adopt::Untold;
 pub(crate) use adopt::{owner, query};
 pub(crate) use back::patiently;
+pub use foresee::Obstacle;
 use given::AsGiven;
 
 use crate::{
@@ -195,7 +198,9 @@ impl KubernetesTarget {
         let Placed { new: places, stable, as_given, .. } = &*placed;
         let concerned = places.iter().filter(|place| order.reach.covers(place.wave));
         let done = concerned.map(|place| async {
-            let done = async { self.rollout(order, place, stable).await?.perform(&order.effect).await };
+            let done = async {
+                self.rollout((&order.plan, order.epoch), place, stable).await?.perform(&order.effect).await
+            };
             (place.cell.as_str(), done.await)
         });
         together(futures_util::future::join_all(done).await)?;
@@ -204,7 +209,7 @@ impl KubernetesTarget {
         }
         let mut rollouts = Vec::with_capacity(places.len());
         for place in places {
-            rollouts.push(self.rollout(order, place, stable).await?);
+            rollouts.push(self.rollout((&order.plan, order.epoch), place, stable).await?);
         }
         if matches!(order.effect, Effect::Measure { .. }) {
             for rollout in rollouts.iter().filter(|rollout| self.is_time(rollout)) {
@@ -240,11 +245,10 @@ impl KubernetesTarget {
 
     async fn rollout<'a>(
         &'a self,
-        order: &'a Order,
+        (plan, epoch): (&'a Plan, u64),
         place: &Place,
         stable: &[Place],
     ) -> Result<Rollout<'a>, EffectError> {
-        let Order { plan, epoch, .. } = order;
         let known = |release: &'a Release, place: &Place| {
             let spec = place.spec.clone();
             spec.map(|spec| Known::new(&plan.service, release, spec)).transpose()
@@ -272,7 +276,7 @@ impl KubernetesTarget {
             cluster,
             owner,
             manifests,
-            epoch: *epoch,
+            epoch,
         })
     }
 
@@ -347,7 +351,7 @@ struct Rollout<'a> {
 
 impl Rollout<'_> {
     async fn perform(&self, effect: &Effect) -> Result<(), EffectError> {
-        if self.stable.iter().chain([&self.new]).any(Known::is_rollout) {
+        if self.is_about_a_rollout() {
             self.cluster.view(self.namespace()).also(Kind::ReplicaSet);
         }
         // The way back waits for no watch.
@@ -369,6 +373,11 @@ impl Rollout<'_> {
             Effect::Wake { .. } => return Ok(()),
         };
         done.await
+    }
+
+    /// Whether a Rollout of Argo Rollouts has either release's pods.
+    fn is_about_a_rollout(&self) -> bool {
+        self.stable.iter().chain([&self.new]).any(Known::is_rollout)
     }
 
     fn namespace(&self) -> &str {

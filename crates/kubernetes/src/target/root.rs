@@ -60,12 +60,16 @@ pub(super) fn finds(selector: &Map<String, Value>, known: &Known<'_>) -> bool {
 
 /// The changes that make the Service reach these pods; none when it does so by this order's word already.
 pub(super) fn changes(root: &Value, serves: Serves<'_>, fence: Fence<'_>) -> Vec<Value> {
-    let selector_wanted = wanted(root, serves);
-    if selector(root) == selector_wanted && fence.is_on(root) {
+    if is_so(root, serves) && fence.is_on(root) {
         return Vec::new();
     }
     let kept = json!({"op": "add", "path": KEPT, "value": Value::Object(base(root)).to_string()});
-    fence.patch(root, [kept, selects(&selector_wanted)])
+    fence.patch(root, [kept, selects(&wanted(root, serves))])
+}
+
+/// Whether the Service reaches these pods, by whosever word.
+pub(super) fn is_so(root: &Value, serves: Serves<'_>) -> bool {
+    selector(root) == wanted(root, serves)
 }
 
 /// The changes that make a Service select these pods; without a fence nobody's order is outdated by them.

@@ -144,6 +144,11 @@ impl Rollout<'_> {
                 tracing::warn!(service = self.plan.service, what, "it is gone, and nobody comes in by it");
                 Ok(())
             }
+            // Nobody has to be called where there is nothing of ours to take out; who refuses this refuses older orders, too.
+            Err(EffectError::Cluster(why)) if why.is_permanent() => match self.route_rests_now(lane).await {
+                Ok(true) => Ok(()),
+                _ => Err(why.into()),
+            },
             answer => answer,
         }
     }
@@ -249,6 +254,13 @@ impl Rollout<'_> {
                 Ok(lane.delete(Kind::Ingress, self.namespace(), &format!("{name}{CANARY}")).await?)
             }
         }
+    }
+
+    /// Whether the API server has the route as its owner wrote it.
+    async fn route_rests_now(&self, lane: &Lane) -> Result<bool, EffectError> {
+        let Route::Weights(name, router) = self.to() else { return Ok(false) };
+        let object = self.asked(lane, router.kind, name).await?;
+        Ok((router.at_rest)(&object, &self.ends())?.is_empty())
     }
 
     /// Whether the route is as its owner wrote it, or is not there.

@@ -469,7 +469,7 @@ async fn whole(plain: &mut Plain, role: Value) -> Result<(), String> {
     let guarded = plain.guarded().await;
     let seen =
         |seen: Result<Sight, tidegate_kubernetes::guard::GuardError>| seen.map_err(|why| why.to_string());
-    let sight = seen(guarded.look_to_guard().await)?;
+    let sight = seen(guarded.first_look_to_guard().await)?;
     let plan = plain.plan(&sight, None).await;
     let at = |step| plan.generation(step);
     let effects = [

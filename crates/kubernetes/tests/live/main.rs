@@ -18,6 +18,7 @@ mod guard_before;
 mod guard_requests;
 mod permission;
 mod requests;
+mod rights;
 mod rollout;
 mod routes;
 mod scene;

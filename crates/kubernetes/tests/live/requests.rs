@@ -16,7 +16,7 @@ use crate::scene::Scene;
 /// four kinds of objects, once for a namespace. In words of the guide, with room for two writes that met a status which its
 /// controller had just changed: each is read and written once more.
 const BOUNDS: [(&str, u32); 9] = [
-    ("check", 4),
+    ("check", 5),
     ("build", 8),
     ("first step", 3),
     ("further step", 4),

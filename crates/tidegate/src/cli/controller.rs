@@ -68,7 +68,7 @@ struct ManifestsArgs {
     #[arg(long, value_name = "IMAGE", required_unless_present = "crd", value_parser = pinned)]
     image: Option<String>,
     /// Print the definition of Rollouts alone.
-    #[arg(long)]
+    #[arg(long, conflicts_with_all = ["image", "namespace", "all_namespaces", "lease_namespace", "name"])]
     crd: bool,
 }
 
@@ -86,7 +86,11 @@ impl ScopeArgs {
             return Ok(Scope::All);
         }
         if !self.namespace.is_empty() {
-            return Ok(Scope::Namespaces(self.namespace.clone()));
+            // Said twice, it is one: two Roles of one name are not.
+            let mut once = self.namespace.clone();
+            once.sort_unstable();
+            once.dedup();
+            return Ok(Scope::Namespaces(once));
         }
         let what = "say whose Rollouts are looked after with --namespace NS or --all-namespaces";
         Ok(Scope::Namespaces(vec![Self::own(what)?]))

@@ -27,6 +27,7 @@ use super::{
     confidence::know,
     control::person,
     follow,
+    foresee::Ahead,
     inspect::now,
     out::{say, sayln},
     outlook::{self, TrafficArgs},
@@ -280,22 +281,24 @@ fn git(root: &Path, asked: &[&str]) -> Option<String> {
 }
 
 pub(super) async fn plan(common: &Common, args: PlanArgs) -> Result<Exit, Fault> {
-    let plan = planned(common, &args.what).await?;
+    let plan = Arc::new(planned(common, &args.what).await?);
     let sight = outlook::sight(common, &plan, &args.traffic).await?;
+    let ahead = Ahead::of(common, &plan).await?;
     if common.json {
-        print_json(&Planned { plan: &plan, outlook: sight.json() })?;
+        print_json(&Planned { plan: &plan, outlook: sight.json(), problems: ahead.problems() })?;
     } else {
-        say!("{}{}", render::plan(&plan), sight.text(&plan));
+        say!("{}{}{}", render::plan(&plan), sight.text(&plan), render::problems(&ahead.problems()));
     }
-    Ok(Exit::Success)
+    Ok(ahead.exit())
 }
 
-/// A plan, and what it can see.
+/// A plan, what it can see, and what its deployment would be refused for in its check.
 #[derive(serde::Serialize)]
 struct Planned<'a> {
     #[serde(flatten)]
     plan: &'a Plan,
     outlook: serde_json::Value,
+    problems: Vec<&'a str>,
 }
 
 /// The plan that a deployment would have now.

@@ -6,6 +6,7 @@ mod control;
 mod controller;
 mod deploy;
 mod follow;
+mod foresee;
 mod guard;
 mod import;
 mod inspect;

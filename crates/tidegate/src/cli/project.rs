@@ -4,7 +4,7 @@ use clap::Args;
 
 use super::{Common, out::sayln, print_json};
 use crate::{
-    compose,
+    compose::{self, manifest::Looked},
     config::{self, Rejected},
     fault::{Exit, Fault},
 };
@@ -21,6 +21,9 @@ pub(super) struct ValidateArgs {
     /// The file: a tidegate.yaml, or manifests of Argo Rollouts or Flagger; default: the configuration.
     #[arg(value_name = "FILE")]
     path: Option<std::path::PathBuf>,
+    /// The image that `deploy --image` will name, by digest: `name@sha256:…`
+    #[arg(long, value_name = "IMAGE", conflicts_with = "schema")]
+    image: Option<String>,
     /// Print the JSON Schema of the file for editors instead.
     #[arg(long)]
     schema: bool,
@@ -76,21 +79,46 @@ pub(super) fn validate(common: &Common, args: &ValidateArgs) -> Result<Exit, Fau
     };
     let path = named.unwrap_or_else(|| config::FILE_NAME.into());
     match config::load(&path) {
-        Ok(config) if common.json => {
-            let services: Vec<&String> = config.services.keys().collect();
-            print_json(&serde_json::json!({ "file": path, "valid": true, "services": services }))?;
-            Ok(Exit::Success)
-        }
-        Ok(config) => {
-            sayln!("{} is valid: {}", path.display(), names(&config));
-            Ok(Exit::Success)
-        }
+        Ok(config) => ours(common, &path, &config, args.image.as_deref()),
         Err(rejected) if common.json => {
             print_json(&serde_json::json!({ "file": path, "valid": false, "findings": rejected.findings }))?;
             Ok(Exit::Refused)
         }
         Err(rejected) => Err(Fault::refuse(rejection(&rejected))),
     }
+}
+
+/// What a configuration without a mistake comes to with the manifests that it names.
+fn ours(
+    common: &Common,
+    path: &std::path::Path,
+    config: &config::Config,
+    image: Option<&str>,
+) -> Result<Exit, Fault> {
+    let Looked { wrong, missing } = compose::manifest::look(config, image);
+    if common.json {
+        let services: Vec<&String> = config.services.keys().collect();
+        let findings: Vec<_> = wrong.iter().flat_map(|rejected| &rejected.findings).collect();
+        let mut answer = serde_json::json!({ "file": path, "valid": wrong.is_empty(), "services": services });
+        for (key, found) in
+            [("findings", serde_json::json!(findings)), ("missing", serde_json::json!(missing))]
+        {
+            if let Some(answer) = answer.as_object_mut().filter(|_| found != serde_json::json!([])) {
+                answer.insert(key.to_owned(), found);
+            }
+        }
+        print_json(&answer)?;
+        return Ok(if wrong.is_empty() { Exit::Success } else { Exit::Refused });
+    }
+    if !wrong.is_empty() {
+        let all: Vec<String> = wrong.iter().map(|one| rejection_of(one, "a manifest")).collect();
+        return Err(Fault::refuse(all.join("\n\n")));
+    }
+    sayln!("{} is valid: {}", path.display(), names(config));
+    for file in missing {
+        sayln!("not there, so not looked at: {file}");
+    }
+    Ok(Exit::Success)
 }
 
 /// What manifests of another tool come to.
@@ -101,11 +129,24 @@ fn foreign(
 ) -> Result<Exit, Fault> {
     match checked {
         Ok(checked) if common.json => {
-            print_json(&serde_json::json!({ "file": path, "valid": true, "objects": checked.objects }))?;
+            let mut answer = serde_json::json!({ "file": path, "valid": true, "objects": checked.objects });
+            if let Some(answer) = answer.as_object_mut().filter(|_| !checked.notes.is_empty()) {
+                answer.insert("notes".to_owned(), serde_json::json!(checked.notes));
+            }
+            print_json(&answer)?;
             Ok(Exit::Success)
         }
         Ok(checked) => {
             sayln!("{} is valid: {}", path.display(), checked.objects.join(", "));
+            for note in &checked.notes {
+                sayln!(
+                    "{}:{}: {}, which is right there; here {}",
+                    note.file,
+                    note.place.line,
+                    note.theirs,
+                    note.ours
+                );
+            }
             sayln!("what it comes to here: tidegate import {}", path.display());
             Ok(Exit::Success)
         }

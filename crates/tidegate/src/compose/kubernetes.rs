@@ -25,6 +25,8 @@ pub(super) fn release(
 ) -> Result<Release, Fault> {
     let path = root.join(&kubernetes.manifest);
     let manifest = config::manifest(&path, "Deployment").map_err(|why| Fault::refuse(why.to_string()))?;
+    super::manifest::template(&path, &manifest, kubernetes, image)
+        .map_err(|why| Fault::refuse(format!("no release can be made of the manifest\n\n{why}")))?;
     let made = Made { manifest: &manifest, from: &path.display().to_string() };
     release_of(root, service, kubernetes, made, commit, image, at_secs)
 }

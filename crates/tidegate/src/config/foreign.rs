@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use tidegate_import::Source;
+use tidegate_import::{Difference, Source};
 use tidegate_yaml::{
     finding::{Code, Complaint, Finding, Findings, Place, shown},
     tree,
@@ -47,6 +47,8 @@ pub(crate) fn documents(file: &str, text: &str) -> (Option<Source>, Vec<Finding>
 pub(crate) struct Checked {
     /// `Rollout shop`, in the order of the file.
     pub(crate) objects: Vec<String>,
+    /// What is right there and is asked about here: images by tags.
+    pub(crate) notes: Vec<Difference>,
 }
 
 /// Checks a file when it holds manifests of another tool; nothing when it is one of ours, or cannot be read as theirs.
@@ -64,9 +66,15 @@ pub(crate) fn check(path: &Path) -> Option<Result<Checked, Rejected>> {
         return Some(Err(Rejected { findings: unread(path, document.place, kind), source: text }));
     }
     let objects = source.documents.iter().filter_map(tidegate_import::name_of).collect();
-    findings.extend(tidegate_import::check(&[source]));
+    let sources = [source];
+    let notes = tidegate_import::tags(&sources);
+    findings.extend(tidegate_import::check(&sources));
     findings.sort_by(|a, b| (a.place, &a.path).cmp(&(b.place, &b.path)));
-    Some(if findings.is_empty() { Ok(Checked { objects }) } else { Err(Rejected { findings, source: text }) })
+    Some(if findings.is_empty() {
+        Ok(Checked { objects, notes })
+    } else {
+        Err(Rejected { findings, source: text })
+    })
 }
 
 /// Whether a text speaks of the API of a tool that is imported from, or may be an object of Kubernetes: cheap, and true of files that cannot be read, too.

@@ -51,7 +51,7 @@ pub(crate) use self::{
     form::selector,
     judged::{Judged, load_judged},
     model::*,
-    objects::{line_of, objects, read_objects},
+    objects::{line_of, objects, read_objects, rejected},
     render::render,
     run::*,
     strategy::*,

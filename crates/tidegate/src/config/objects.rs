@@ -35,9 +35,24 @@ pub(crate) fn read_objects(path: &Path) -> Result<Vec<Value>, String> {
     Ok(objects.into_iter().map(|(_, object)| object).collect())
 }
 
+/// What is wrong with fields of the first object of a kind, each where it stands.
+pub(crate) fn rejected(path: &Path, kind: &str, wrong: Vec<(String, Complaint)>) -> Rejected {
+    let mut findings = Findings::new(&path.display().to_string());
+    for (field, complaint) in wrong {
+        findings.add(place_of(path, kind, &field).unwrap_or_default(), &field, complaint);
+    }
+    let source = read_file(path, "").map(|text| plain_lines(&text)).unwrap_or_default();
+    Rejected { findings: findings.sorted(), source }
+}
+
 /// The line that a field (`spec.template.spec.containers[0].image`) stands on in the first object of this kind, or what is
 /// nearest around it; `None` when the file cannot be read any more.
 pub(crate) fn line_of(path: &Path, kind: &str, field: &str) -> Option<usize> {
+    Some(place_of(path, kind, field)?.line)
+}
+
+/// The same with the column: that of the value where it is a scalar, else that of its key.
+fn place_of(path: &Path, kind: &str, field: &str) -> Option<Place> {
     let source = plain_lines(&read_file(path, "").ok()?);
     let mut findings = Findings::new("");
     let nodes = documents(&source)
@@ -46,22 +61,25 @@ pub(crate) fn line_of(path: &Path, kind: &str, field: &str) -> Option<usize> {
         .collect::<Vec<_>>();
     let is_kind = |node: &&Node| reader::as_written(node).get("kind").and_then(Value::as_str) == Some(kind);
     let mut node = nodes.iter().find(is_kind)?;
-    let mut line = node.place.line;
+    let mut found = node.place;
     for step in field.replace('[', ".[").split('.') {
         let next = match (&node.content, step.strip_prefix('[')) {
             (Content::Map(entries), None) => {
-                entries.iter().find(|(key, _)| key.text == step).map(|(key, node)| (key.place.line, node))
+                entries.iter().find(|(key, _)| key.text == step).map(|(key, node)| {
+                    let is_scalar = matches!(node.content, Content::Scalar(_)) && node.place.length > 0;
+                    (if is_scalar { node.place } else { key.place }, node)
+                })
             }
             (Content::List(items), Some(index)) => {
                 let index = index.trim_end_matches(']').parse::<usize>().ok()?;
-                items.get(index).map(|node| (node.place.line, node))
+                items.get(index).map(|node| (node.place, node))
             }
             (Content::Scalar(_) | Content::List(_) | Content::Map(_), _) => None,
         };
         let Some(next) = next else { break };
-        (line, node) = next;
+        (found, node) = next;
     }
-    Some(line)
+    Some(found)
 }
 
 /// The documents of a file. The lines before each are blank, so that its own keep their number.

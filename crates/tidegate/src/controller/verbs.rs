@@ -119,7 +119,7 @@ async fn meant(engine: &TargetEngine, service: &str, environment: &str) -> Resul
         ..Filter::default()
     };
     let journal = engine.journal();
-    for standing in [Some(Standing::Running), None] {
+    for standing in [&[Standing::Running][..], &[]] {
         let found = journal.deployments(filter(standing, 1)).await.map_err(|why| chain(&why))?;
         if let Some(one) = found.into_iter().next() {
             return Ok(Some(one));

@@ -81,7 +81,7 @@ pub(crate) async fn watch<D: Desk>(
     tell: &mut (dyn FnMut(News<'_>) -> Result<(), Fault> + Send),
 ) -> Result<Exit, Fault> {
     let mut changes = guarded.changes();
-    let mut sight = guarded.look_to_guard().await.map_err(fault)?;
+    let mut sight = guarded.first_look_to_guard().await.map_err(fault)?;
     let mut guard = Guard {
         guarded,
         desk,

@@ -26,7 +26,7 @@ pub(crate) use confidence::{calibration, confidence};
 pub(crate) use moment::clock;
 pub(crate) use outlook::{outlook, unknown_traffic};
 pub(crate) use picture::states_svg;
-pub(crate) use plan::{plan, sentence};
+pub(crate) use plan::{plan, problems, sentence};
 pub(crate) use plots::{plots_svg, plots_text};
 pub(crate) use progress::{Progress, progress, redraw};
 pub(crate) use revisions::{Marked, guarded, revisions};

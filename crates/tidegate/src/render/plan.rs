@@ -35,6 +35,18 @@ pub(crate) fn plan(plan: &Plan) -> String {
     page(&lines)
 }
 
+/// What a deployment by the plan would be refused for now; nothing when that is nothing.
+pub(crate) fn problems(problems: &[&str]) -> String {
+    if problems.is_empty() {
+        return String::new();
+    }
+    let title = Row::new().add(Tone::Bad, "A deployment would fail in its check");
+    let mut lines = vec![Row::new(), title.plain(", before anything is changed:")];
+    // Each in one line, as the deployment would say it: what is to be done is copied from here.
+    lines.extend(problems.iter().map(|problem| Row::new().plain("- ").plain(*problem)));
+    page(&lines)
+}
+
 fn head(plan: &Plan) -> Vec<Row> {
     let how = if plan.way_back { "way back".to_owned() } else { plan.strategy.to_string() };
     let what = |release: &Release| {

@@ -61,6 +61,50 @@ fn a_manifest_of_no_kind_that_is_read_is_told_which_kinds_are() {
 }
 
 #[test]
+fn an_image_by_a_tag_is_refused_by_validate_and_plan_alike_and_only_said_of_a_rollout_of_argos() {
+    let shop = Project::new();
+    let pods = "  template:\n    metadata: {labels: {app: shop}}\n    spec:\n      containers:\n      - name: web\n        image: shop:1\n";
+    let deployment =
+        format!("apiVersion: apps/v1\nkind: Deployment\nmetadata: {{name: shop}}\nspec:\n{pods}");
+    fs::write(shop.root().join("deploy.yaml"), deployment).expect("a file");
+    let text = "version: 1\nservices:\n  shop:\n    run: {kubernetes: {manifest: deploy.yaml, service: shop, namespace: shop}}\n";
+    fs::write(shop.config(), text).expect("a configuration");
+    for verb in ["validate", "plan"] {
+        let ran = shop.run(&[verb]);
+        ran.code(2).complains("deploy.yaml:10:16").complains("containers[0].image").complains("by digest");
+    }
+    let digest = format!("shop@sha256:{}", "0".repeat(64));
+    shop.run(&["validate", "--image", &digest]).code(0).says("is valid");
+    let rollout = format!(
+        "apiVersion: argoproj.io/v1alpha1\nkind: Rollout\nmetadata: {{name: shop}}\nspec:\n  selector: {{matchLabels: {{app: shop}}}}\n\
+         {pods}  strategy: {{canary: {{steps: [{{setWeight: 20}}]}}}}\n"
+    );
+    let file = shop.root().join("rollout.yaml");
+    fs::write(&file, rollout).expect("a file");
+    let ran = shop.run(&["validate", &file.to_string_lossy()]);
+    ran.code(0)
+        .says("is valid: Rollout shop")
+        .says("rollout.yaml:11: the image `shop:1` is named by a tag")
+        .says("digest");
+}
+
+#[test]
+fn flags_of_the_manifests_that_contradict_each_other_are_refused_and_a_namespace_said_twice_is_one() {
+    let shop = Project::new();
+    let image = format!("t@sha256:{}", "0".repeat(64));
+    let manifests = ["controller", "manifests", "--lease-namespace", "a", "--image", &image];
+    for more in [&["--crd"][..], &["--namespace", "b", "--all-namespaces"]] {
+        shop.run(&[&manifests[..], more].concat()).code(2).complains("cannot be used with");
+    }
+    shop.run(&["controller", "manifests", "--crd", "--all-namespaces"])
+        .code(2)
+        .complains("cannot be used with");
+    let once = shop.run(&[&manifests[..], &["--namespace", "b"]].concat()).code(0).stdout.clone();
+    let twice = shop.run(&[&manifests[..], &["--namespace", "b", "--namespace", "b"]].concat());
+    assert_eq!(twice.code(0).stdout, once);
+}
+
+#[test]
 fn a_namespace_that_cannot_be_is_refused_before_anything_is_printed_or_asked() {
     let shop = Project::new();
     for name in ["A_b", "-a", "a.b", ""] {

@@ -5,6 +5,7 @@
 mod asked;
 mod before;
 mod evidence;
+mod foreseen;
 mod mesh;
 mod owner;
 mod pinned;

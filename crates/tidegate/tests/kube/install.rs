@@ -138,4 +138,7 @@ fn the_chart_says_what_the_manifests_say_and_refuses_values_that_are_not_known()
         assert!(why.contains(word), "{why}");
     }
     assert!(helm(&[]).is_err(), "an image is needed");
+    let both = ["--set", &pinned, "--set", "allNamespaces=true", "--set", "namespaces={shop}"];
+    let why = helm(&both).expect_err("all namespaces, and some");
+    assert!(why.contains("`allNamespaces: true` and `namespaces` exclude each other"), "{why}");
 }

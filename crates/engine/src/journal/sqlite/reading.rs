@@ -1,6 +1,9 @@
 //! Questions to the database, answered on one connection, whether an engine runs or not.
 
-use rusqlite::{Connection, ErrorCode, OptionalExtension as _, Row as SqlRow, Rows, params};
+use rusqlite::types::Value;
+use rusqlite::{
+    Connection, ErrorCode, OptionalExtension as _, Row as SqlRow, Rows, params, params_from_iter,
+};
 
 use super::rows::{self, RowError, Stored, event_columns, kept_columns, signed};
 use crate::journal::chain::{self, Break, Walk};
@@ -104,18 +107,34 @@ pub(super) fn look_up(connection: &Connection, deployment: &str) -> Result<Optio
 }
 
 pub(super) fn deployments(connection: &Connection, filter: &Filter) -> Read<Vec<Kept>> {
-    const SQL: &str = concat!(
-        "SELECT ",
-        kept_columns!(),
-        " FROM deployments WHERE first_position < ?1 AND (?2 IS NULL OR standing = ?2) \
-         AND (?3 IS NULL OR service = ?3) AND (?4 IS NULL OR environment = ?4) \
-         ORDER BY first_position DESC LIMIT ?5"
-    );
-    let before = filter.before.map_or(i64::MAX, signed);
     let limit = filter.limit.unwrap_or(READ_MAX).min(READ_MAX);
-    let standing = filter.standing.map(rows::standing_code);
-    let values = params![before, standing, filter.service, filter.environment, signed(limit as u64)];
-    rows(connection, "listing deployments", SQL, values, |row| Ok(Some(rows::legible(row)?)))
+    let (sql, values) = listing(filter, limit);
+    rows(connection, "listing deployments", &sql, params_from_iter(values), |row| {
+        Ok(Some(rows::legible(row)?))
+    })
+}
+
+/// Only the conditions that are asked for: one that may or may not hold for all rows (`?1 IS NULL OR …`) would make the
+/// database read every deployment there is to find those of one service.
+fn listing(filter: &Filter, limit: usize) -> (String, Vec<Value>) {
+    let mut conditions = vec!["first_position < ?".to_owned()];
+    let mut values = vec![Value::from(filter.before.map_or(i64::MAX, signed))];
+    if !filter.standing.is_empty() {
+        let codes: Vec<_> = filter.standing.iter().map(|&one| rows::standing_code(one).to_string()).collect();
+        conditions.push(format!("standing IN ({})", codes.join(", ")));
+    }
+    for (column, wanted) in [("service", &filter.service), ("environment", &filter.environment)] {
+        if let Some(wanted) = wanted {
+            conditions.push(format!("{column} = ?"));
+            values.push(Value::from(wanted.clone()));
+        }
+    }
+    values.push(Value::from(signed(limit as u64)));
+    let columns = kept_columns!();
+    let conditions = conditions.join(" AND ");
+    let sql =
+        format!("SELECT {columns} FROM deployments WHERE {conditions} ORDER BY first_position DESC LIMIT ?");
+    (sql, values)
 }
 
 pub(super) fn active(connection: &Connection) -> Read<Vec<Kept>> {
@@ -341,4 +360,36 @@ pub(super) fn turn_taken(
 pub(super) fn active_count(connection: &Connection) -> Result<u64, rusqlite::Error> {
     let mut statement = connection.prepare_cached("SELECT count(*) FROM deployments WHERE standing < 2")?;
     statement.query_row([], |row| row.get::<_, i64>(0)).map(i64::cast_unsigned)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::journal::entry::Standing;
+    use crate::journal::sqlite::database;
+
+    #[test]
+    fn the_deployments_of_one_service_are_found_without_reading_those_of_others() {
+        let home = tempfile::tempdir().unwrap();
+        let path = home.path().join("new.db");
+        std::fs::write(&path, "").unwrap();
+        let (connection, _) = database::open_writer(&path, true).unwrap();
+        let of_service = Filter { service: Some("web".to_owned()), ..Filter::default() };
+        let ended = Filter {
+            standing: &[Standing::Ended],
+            environment: Some("production".to_owned()),
+            before: Some(7),
+            ..of_service.clone()
+        };
+        for filter in [of_service, ended] {
+            let (sql, values) = listing(&filter, 10);
+            let mut statement = connection.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
+            let steps = statement.query_map(params_from_iter(values), |row| row.get::<_, String>(3)).unwrap();
+            let plan: Vec<String> = steps.collect::<Result<_, _>>().unwrap();
+            assert!(
+                plan.iter().any(|step| step.contains("USING INDEX") && step.contains("service=?")),
+                "{plan:?}"
+            );
+        }
+    }
 }
