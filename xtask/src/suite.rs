@@ -3,7 +3,8 @@
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
-use std::time::Instant;
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use clap::ValueEnum;
@@ -12,6 +13,13 @@ use crate::{check, engine, reference, setup, step, tidy};
 
 /// Longest run of one example, seconds.
 const EXAMPLE_S_MAX: &str = "300";
+
+/// A test program that says nothing for so long hangs; no test takes as long.
+const SILENCE_MAX: Duration = Duration::from_mins(15);
+
+/// Where drawn cases begin unless `PROPTEST_RNG_SEED` says otherwise: what is red here is red again on the next machine. Plain
+/// `cargo test` draws others at each run.
+const SEED: &str = "20261122";
 
 /// A part of the tests.
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -141,24 +149,52 @@ fn cargo_test(
     if locked == Locked::Yes {
         command.arg("--locked");
     }
-    command.arg("--").args(arguments);
-    eprintln!("$ {}", step::shown(&command));
-    let mut child = command.stdout(Stdio::piped()).spawn().context("could not start `cargo test`")?;
-    let output = child.stdout.take().context("`cargo test` has no standard output")?;
-    let mut counted = Tally::default();
-    for line in BufReader::new(output).lines() {
-        let line = line.context("could not read what `cargo test` wrote")?;
-        println!("{line}");
-        counted.add(result_line(&line).unwrap_or_default());
+    if std::env::var_os("PROPTEST_RNG_SEED").is_none() {
+        command.env("PROPTEST_RNG_SEED", SEED);
     }
-    let status = child.wait().context("could not wait for `cargo test`")?;
+    // The compiler may be silent for long, a test may not.
+    let mut built = step::program(&command.get_program().to_string_lossy(), &[]);
+    built.args(command.get_args()).arg("--no-run");
+    if let Err(error) = step::run(&mut built) {
+        tally.step("cargo test", Err(error));
+        return Ok(());
+    }
+    command.arg("--").args(arguments);
+    tally.add(heard(command, SILENCE_MAX)?);
+    Ok(())
+}
+
+/// Runs a command that writes as `cargo test` does, ends it once it has said nothing for so long, and counts.
+fn heard(mut command: Command, silence: Duration) -> anyhow::Result<Tally> {
+    let line = step::shown(&command);
+    eprintln!("$ {line}");
+    let mut child =
+        command.stdout(Stdio::piped()).spawn().with_context(|| format!("could not start `{line}`"))?;
+    let output = child.stdout.take().with_context(|| format!("`{line}` has no standard output"))?;
+    let (says, said) = mpsc::channel();
+    std::thread::spawn(move || BufReader::new(output).lines().try_for_each(|line| says.send(line)));
+    let mut counted = Tally::default();
+    loop {
+        match said.recv_timeout(silence) {
+            Ok(written) => {
+                let written = written.with_context(|| format!("could not read what `{line}` wrote"))?;
+                println!("{written}");
+                counted.add(result_line(&written).unwrap_or_default());
+            }
+            Err(RecvTimeoutError::Disconnected) => break,
+            Err(RecvTimeoutError::Timeout) => {
+                eprintln!("FAILED `{line}`: no word for {} s, it is ended", silence.as_secs());
+                step::end_tree(child.id());
+            }
+        }
+    }
+    let status = child.wait().with_context(|| format!("could not wait for `{line}`"))?;
     // A test that does not compile, or a test program that dies, is counted by nobody else.
     if !status.success() && counted.failed == 0 {
         counted.failed = 1;
-        eprintln!("FAILED cargo test: {status}");
+        eprintln!("FAILED `{line}`: {status}");
     }
-    tally.add(counted);
-    Ok(())
+    Ok(counted)
 }
 
 /// Reads `test result: ok. 12 passed; 0 failed; 1 ignored; …`.
@@ -208,5 +244,13 @@ mod tests {
         let line = "test result: FAILED. 12 passed; 2 failed; 1 ignored; 0 measured; 3 filtered out; finished in 0.1s";
         assert_eq!(result_line(line), Some(Tally { passed: 12, failed: 2, skipped: 1 }));
         assert_eq!(result_line("test the_result: ok. 1 passed ... ok"), None);
+    }
+
+    #[test]
+    fn tests_that_hang_are_ended_and_count_as_failed() {
+        let line = "test result: ok. 12 passed; 0 failed; 1 ignored; 0 measured";
+        let hangs = step::program("sh", &["-c", &format!("echo '{line}'; sleep 600; true")]);
+        let counted = heard(hangs, Duration::from_millis(300)).unwrap();
+        assert_eq!(counted, Tally { passed: 12, failed: 1, skipped: 1 });
     }
 }
