@@ -39,7 +39,7 @@ mod tests {
     use super::*;
     use crate::{
         deployment::{
-            Cause, Input, Key, Outcome, Phase, Refusal, What, decide,
+            Cause, Input, Key, Outcome, Phase, Recorded, Refusal, What, decide, evolve,
             table::{reading, sample_plan},
         },
         gate::{Instance, Reading},
@@ -66,9 +66,13 @@ mod tests {
             opening: Some(from),
             ..State::planned(Timestamp(1_000_000))
         };
+        looked_at(plan, &state, to)
+    }
+
+    fn looked_at(plan: &Plan, state: &State, to: &Reading) -> Vec<Event> {
         let key = Key { intent: 0, what: What::Measure };
         let input = Input::Outcome { key, attempt: 0, outcome: Outcome::Read(to.clone()) };
-        decide(plan, &state, &Judge::of(plan), &input, to.at).unwrap_or_else(|why: Refusal| panic!("{why}"))
+        decide(plan, state, &Judge::of(plan), &input, to.at).unwrap_or_else(|why: Refusal| panic!("{why}"))
     }
 
     const LAST: Phase = Phase::CanaryEvaluating { stage: 1, held_until: None };
@@ -108,6 +112,43 @@ mod tests {
         let waiting = Phase::CanaryWaiting { stage: 1, until: Timestamp(1_060_000) };
         let during = looked(&plan, waiting, 0, after(0, Some(0)), &after(30, Some(1)));
         assert!(during.is_empty(), "{during:?}");
+    }
+
+    #[test]
+    fn while_evidence_is_missing_another_reason_is_written_down_and_the_same_with_other_numbers_is_not() {
+        let mut plan = sample_plan();
+        for gate in &mut plan.stages[1].gates {
+            gate.hold_max = crate::model::Millis::secs(180);
+        }
+        let lost = |seconds, why: &str| Reading { astray: Some(why.to_string()), ..after(seconds, Some(0)) };
+        let state = State {
+            phase: LAST,
+            share: Share::percent(50),
+            opening: Some(after(0, Some(0))),
+            ..State::planned(Timestamp(1_000_000))
+        };
+        let first = lost(60, "it gives 0 %");
+        let events = looked_at(&plan, &state, &first);
+        let held = events.into_iter().enumerate().fold(state, |state, (index, event)| {
+            let recorded =
+                Recorded { seq: index as u64 + 2, at: first.at, actor: crate::model::Actor::engine(), event };
+            evolve(&plan, state, &recorded)
+        });
+        assert!(matches!(held.phase, Phase::CanaryEvaluating { held_until: Some(_), .. }), "{held:?}");
+        for (seconds, why, news) in [
+            (90, "it gives 0 %", false),
+            (90, "it gives 3.5 %", false),
+            (90, "it has no pods", true),
+            (62, "it has no pods", false),
+        ] {
+            let events = looked_at(&plan, &held, &lost(seconds, why));
+            assert_eq!(
+                matches!(events.as_slice(), [Event::Judged { .. }]),
+                news,
+                "{seconds} {why}: {events:?}"
+            );
+            assert!(news || events.is_empty(), "{events:?}");
+        }
     }
 
     #[test]

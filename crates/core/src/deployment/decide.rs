@@ -16,7 +16,7 @@ use super::{
     again::again,
     event::{ApprovalReason, Cause, Event},
     input::{Input, Outcome, Verb},
-    missing::{Missing, missing, unproven},
+    missing::{Missing, is_news, missing, unproven},
     owed::{Key, Owed, What, expected, measure},
     review::{self, Asked},
     state::{Phase, Resume, State, StateName, Step, Try},
@@ -404,6 +404,7 @@ fn last_look(
     let asked = review::asked(plan, state, stage, &judgements);
     let again = again(plan, state, stage, &judgements, now);
     let waits = matches!(state.phase, Phase::CanaryEvaluating { held_until: Some(_), .. });
+    let news = is_news(state, &judgements, now);
     let seen = Event::Judged { stage: Some(stage), judgements };
     if let Some(cause) = cause {
         return back(seen, cause);
@@ -422,6 +423,7 @@ fn last_look(
             }
             Asked::Back(cause) => back(seen, cause),
         },
+        Missing::Waited(_) if waits && news => vec![seen],
         Missing::Waited(_) if waits => Vec::new(),
         Missing::Waited(until) => vec![seen, Event::Held { stage, until }],
         Missing::TooLong(cause) => back(seen, cause),

@@ -43,6 +43,7 @@ impl State {
             hurried: false,
             alerted: Vec::new(),
             seen: Vec::new(),
+            told: None,
             cause: None,
             failed_in: None,
         }
@@ -58,6 +59,7 @@ pub fn evolve(plan: &Plan, state: State, recorded: &Recorded) -> State {
     apply(plan, &mut next, &recorded.event, recorded.at, fresh);
     if next.phase.name() != was {
         next.since = recorded.at;
+        next.told = None;
     }
     next
 }
@@ -69,7 +71,7 @@ fn apply(plan: &Plan, state: &mut State, event: &Event, at: Timestamp, fresh: Tr
         | Event::Replanned { .. }
         | Event::Retired { .. }
         | Event::RetireGivenUp { .. } => {}
-        Event::Judged { stage, judgements } => judged(plan, state, *stage, judgements),
+        Event::Judged { stage, judgements } => judged(plan, state, *stage, judgements, at),
         Event::Admitted => state.phase = Phase::Checking(fresh),
         Event::Checked => state.phase = Phase::Init(fresh),
         Event::Initialised { reading } => {
@@ -129,8 +131,11 @@ fn apply(plan: &Plan, state: &mut State, event: &Event, at: Timestamp, fresh: Tr
     }
 }
 
-/// What the gates said is kept for the final score.
-fn judged(plan: &Plan, state: &mut State, stage: Option<usize>, judgements: &[Judgement]) {
+/// What the gates said is kept for the final score, and for what is news at the end of a bake.
+fn judged(plan: &Plan, state: &mut State, stage: Option<usize>, judgements: &[Judgement], at: Timestamp) {
+    if matches!(state.phase, Phase::CanaryEvaluating { .. }) {
+        state.told = Some((at, judgements.iter().map(|one| one.reason.clone()).collect()));
+    }
     remember_alerts(plan, state, stage, judgements);
     if let Some(stage) = stage {
         remember(plan, &mut state.seen, stage, judgements);

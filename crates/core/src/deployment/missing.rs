@@ -7,9 +7,12 @@ use super::{
 };
 use crate::{
     gate::{Gate, Judgement, OnInconclusive, OnNoEvidence, Verdict},
-    model::Timestamp,
+    model::{Millis, Timestamp},
     plan::Plan,
 };
+
+/// Between two answers that are written down while evidence is waited for, at least.
+const NEWS_EVERY: Millis = Millis::secs(5);
 
 /// What missing evidence asks for.
 pub(super) enum Missing {
@@ -73,6 +76,25 @@ fn undecided(plan: &Plan, state: &State, gate: &Gate, judgement: &Judgement, now
         }),
         OnInconclusive::RollBack => too_long_without(plan, state, judgement),
     }
+}
+
+/// Whether these answers say something else than the ones that were written down last: other numbers in the same sentences are no
+/// news, so that a long wait does not fill the journal.
+pub(super) fn is_news(state: &State, judgements: &[Judgement], now: Timestamp) -> bool {
+    let Some((at, told)) = &state.told else { return true };
+    let reasons = judgements.iter().map(|judgement| words(&judgement.reason));
+    let same = told.len() == judgements.len()
+        && told.iter().zip(reasons).all(|(told, reason)| words(told).eq(reason));
+    !same && now >= at.after(NEWS_EVERY)
+}
+
+/// A sentence without its numbers and their units.
+fn words(reason: &str) -> impl Iterator<Item = &str> {
+    let bare = |word: &'_ str| {
+        !matches!(word, "" | "ms" | "s" | "min" | "h" | "d")
+            && !word.contains(|one: char| one.is_ascii_digit())
+    };
+    reason.split(|one: char| one.is_whitespace() || one.is_ascii_punctuation()).filter(move |word| bare(word))
 }
 
 /// At the end of the watch nothing is waited for: a gate that must have an answer by then turns back without one.

@@ -43,6 +43,8 @@ pub struct State {
     pub alerted: Vec<String>,
     /// The newest look of every gate at an exposed stage, for the final score; empty where no score was planned.
     pub seen: Vec<Judgement>,
+    /// At the end of a bake, why each gate answered as it did when that was last written down, and when that was.
+    pub told: Option<(Timestamp, Vec<String>)>,
     /// Why it turned back, once it did.
     pub cause: Option<Cause>,
     /// The stage in which it turned back; `None` before and after all stages.
