@@ -1,4 +1,5 @@
-//! Building the control plane that the Kubernetes tests run on, from the Go modules below `tests/control-plane`.
+//! Building the control plane that the Kubernetes tests run on, from the Go modules below `tests/control-plane`, and Envoy, which
+//! comes from a wheel.
 //!
 //! What was built stays, in `target/control-plane`, until the requirements of its module change.
 
@@ -42,7 +43,19 @@ const MODULES: &[Module] = &[
         programs: &[("rollouts-controller", "github.com/argoproj/argo-rollouts/cmd/rollouts-controller")],
         version: None,
     },
+    // Tells Envoy where requests go, in the tests behind a gateway.
+    Module {
+        folder: "istio",
+        programs: &[("pilot-discovery", "istio.io/istio/pilot/cmd/pilot-discovery")],
+        version: None,
+    },
 ];
+
+/// What says which Envoy, and what of the wheel is the program.
+const ENVOY: (&str, &str) = ("requirements.txt", "envoy/_bin/envoy");
+
+/// What a Go module requires.
+const GO: &[&str] = &["go.mod", "go.sum"];
 
 /// The module that has Gateway API's definitions as files, and where they lie in it.
 const GATEWAY_API: (&str, &str) = ("sigs.k8s.io/gateway-api", "config/crd/standard");
@@ -53,9 +66,10 @@ pub(crate) fn ready() -> anyhow::Result<()> {
         let wanted = module.wanted();
         let names: Vec<&str> = wanted.iter().map(|(name, _)| *name).collect();
         let made: Vec<PathBuf> = names.iter().map(|name| built().join("bin").join(name)).collect();
-        once(module.folder, &names.join(" "), &made, || module.build(&wanted))?;
+        once(module.folder, GO, &names.join(" "), &made, || module.build(&wanted))?;
     }
-    once("gateway-api", "", &[built().join("crds/gateway-api")], gateway_api)
+    once("envoy", &[ENVOY.0], "", &[built().join("bin/envoy")], envoy)?;
+    once("gateway-api", GO, "", &[built().join("crds/gateway-api")], gateway_api)
 }
 
 impl Module {
@@ -99,6 +113,7 @@ fn go(folder: &str, args: &[&str]) -> Command {
 /// Makes something of a module unless that was done before, from the same requirements: a copy of them lies beside it.
 fn once(
     folder: &str,
+    requirements: &[&str],
     wanted: &str,
     made: &[PathBuf],
     make: impl FnOnce() -> anyhow::Result<()>,
@@ -106,7 +121,8 @@ fn once(
     if made.is_empty() {
         return Ok(());
     }
-    let required = format!("{wanted}\n{}{}", read(folder, "go.mod")?, read(folder, "go.sum")?);
+    let texts = requirements.iter().map(|name| read(folder, name)).collect::<Result<Vec<_>, _>>()?;
+    let required = format!("{wanted}\n{}", texts.concat());
     let record = built().join(format!("{folder}.made"));
     let same = std::fs::read_to_string(&record).is_ok_and(|before| before == required);
     if same && made.iter().all(|path| path.exists()) {
@@ -116,10 +132,24 @@ fn once(
     std::fs::create_dir_all(built().join("bin")).context("could not create target/control-plane")?;
     make().with_context(|| {
         format!(
-            "could not make tests/control-plane/{folder}; it needs a Go as new as the `go` line of its go.mod"
+            "could not make tests/control-plane/{folder}; it needs what its {} asks for",
+            requirements.join(" and ")
         )
     })?;
     write(&record, &required)
+}
+
+/// Takes the program out of its wheel.
+fn envoy() -> anyhow::Result<()> {
+    let (requirements, program) = ENVOY;
+    let wheel = built().join("envoy");
+    let mut pip =
+        step::program("pip3", &["install", "--quiet", "--no-deps", "--only-binary=:all:", "--upgrade"]);
+    pip.args(["--require-hashes", "--requirement"]).arg(sources("envoy").join(requirements));
+    step::run(pip.arg("--target").arg(&wheel))?;
+    let (from, to) = (wheel.join(program), built().join("bin/envoy"));
+    std::fs::rename(&from, &to).with_context(|| format!("there is no {} in the wheel", from.display()))?;
+    std::fs::remove_dir_all(&wheel).with_context(|| format!("could not remove {}", wheel.display()))
 }
 
 /// Copies the definitions, and only those, out of the module's sources.

@@ -34,8 +34,14 @@ const TEST: &[Need] = &[
 /// Programs whose packages also bring a service of the same name, which nobody here needs: the tests start their own.
 const IDLE: &[&str] = &["prometheus"];
 
-/// For the control plane that the Kubernetes tests run on: it is built from source.
-const KUBE: &[Need] = &[need("go", &["golang-go"]), need("setpriv", &["util-linux"])];
+/// For the control plane that the Kubernetes tests run on, which is built from source, and for the data plane.
+const KUBE: &[Need] = &[
+    need("go", &["golang-go"]),
+    need("setpriv", &["util-linux"]),
+    need("unshare", &["util-linux"]),
+    need("ip", &["iproute2"]),
+    need("pip3", &["python3-pip"]),
+];
 
 /// For `bench`: the proxies we compare with, the load generator, and the programs that pin and bind processes.
 const BENCH: &[Need] = &[

@@ -8,7 +8,7 @@ use serde_json::json;
 
 use crate::authority::{Authority, TokenKey};
 use crate::nodes::FAKE;
-use crate::{BedError, Options, stages};
+use crate::{BedError, Options, gateway, stages};
 
 /// One program of the control plane.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -25,6 +25,10 @@ pub enum Component {
     Kwok,
     /// The controller of Argo Rollouts, once it was installed.
     ArgoRollouts,
+    /// Istio's control plane, once a gateway was installed.
+    Istiod,
+    /// The gateway that it tells where requests go, once one was installed.
+    Envoy,
 }
 
 /// First address of the services' range.
@@ -32,7 +36,7 @@ pub(crate) const FIRST_SERVICE: Ipv4Addr = Ipv4Addr::new(10, 128, 0, 1);
 /// A million Services.
 const SERVICES: &str = "10.128.0.0/12";
 /// Eight million pods, outside the services' range.
-const PODS: &str = "10.0.0.0/9";
+pub(crate) const PODS: &str = "10.0.0.0/9";
 /// The controllers' own limits, so high that they are never what a test measures.
 const CLIENT_QPS: u32 = 2_000;
 const CLIENT_BURST: u32 = 4_000;
@@ -69,17 +73,20 @@ impl Component {
             Self::Scheduler => "kube-scheduler",
             Self::Kwok => "kwok",
             Self::ArgoRollouts => "rollouts-controller",
+            Self::Istiod => "pilot-discovery",
+            Self::Envoy => "envoy",
         }
     }
 
     /// The user that the program is to the API server, and its group.
     pub(crate) const fn identity(self) -> Option<(&'static str, Option<&'static str>)> {
         match self {
-            Self::Etcd | Self::ApiServer => None,
+            Self::Etcd | Self::ApiServer | Self::Envoy => None,
             Self::ControllerManager => Some(("system:kube-controller-manager", None)),
             Self::Scheduler => Some(("system:kube-scheduler", None)),
             Self::Kwok => Some(("kwok", Some("system:masters"))),
             Self::ArgoRollouts => Some(("argo-rollouts", Some("system:masters"))),
+            Self::Istiod => Some(("istiod", Some("system:masters"))),
         }
     }
 
@@ -92,7 +99,14 @@ impl Component {
             Self::Scheduler => scheduler(site),
             Self::Kwok => kwok(site),
             Self::ArgoRollouts => argo_rollouts(site),
+            Self::Istiod => gateway::istiod(site),
+            Self::Envoy => gateway::envoy(site),
         }
+    }
+
+    /// What the program finds in its environment.
+    pub(crate) const fn environment(self) -> &'static [(&'static str, &'static str)] {
+        if matches!(self, Self::Istiod) { gateway::ISTIOD } else { &[] }
     }
 }
 

@@ -17,7 +17,7 @@ use crate::folder::Folder;
 use crate::kubeconfig::{self, Credential};
 use crate::process::Process;
 use crate::wait::until;
-use crate::{Access, BedError, Component, Middleman, crds, nodes, programs};
+use crate::{Access, BedError, Component, Gateway, Middleman, crds, gateway, nodes, programs};
 
 /// Longest wait for each step of the start. It takes a fraction of it on an idle machine with two cores.
 const STEP_WITHIN: Duration = Duration::from_mins(1);
@@ -148,7 +148,7 @@ impl ControlPlane {
         self.install(&definitions.iter().map(String::as_str).collect::<Vec<_>>())
     }
 
-    /// Installs Istio's `VirtualService` and `DestinationRule` as open fixtures: every field is kept, none is checked.
+    /// Installs Istio's `VirtualService`, `DestinationRule` and `Gateway` as open fixtures: every field is kept, none is checked.
     pub fn install_istio(&self) -> Result<(), BedError> {
         self.install(&crds::ISTIO)
     }
@@ -163,6 +163,27 @@ impl ControlPlane {
             access(&self.site(), &self.folder, &self.authority, identity, component.program())?;
         }
         self.revive(component)
+    }
+
+    /// Installs Istio and a gateway of it, in [`GATEWAY`](crate::GATEWAY): both run as more [`Component`]s. Routes of Gateway API
+    /// and of Istio that name it are followed, to the addresses of pods; so this is for a test
+    /// [`in_a_network_of_its_own`](crate::in_a_network_of_its_own).
+    pub fn install_gateway(&self) -> Result<Gateway, BedError> {
+        self.install_gateway_api()?;
+        self.install_istio()?;
+        for (path, object) in gateway::objects() {
+            self.admin.create(&path, &object)?;
+        }
+        let pod = until("the gateway's pod", STEP_WITHIN, || gateway::pod(&self.admin))?;
+        self.folder.write(gateway::BOOTSTRAP, &gateway::bootstrap(&pod))?;
+        self.folder.write(gateway::SETTINGS.0, gateway::SETTINGS.1)?;
+        for component in [Component::Istiod, Component::Envoy] {
+            if let Some(identity) = component.identity() {
+                access(&self.site(), &self.folder, &self.authority, identity, component.program())?;
+            }
+            self.revive(component)?;
+        }
+        Ok(Gateway)
     }
 
     /// Installs custom resource definitions, each one document of YAML or JSON, unless they are there, and waits until
@@ -300,6 +321,8 @@ fn wait_for(
             Component::ApiServer => {
                 admin.ask("GET", "/readyz", "", String::new()).is_ok_and(|answer| answer.status == 200)
             }
+            Component::Istiod => gateway::istiod_is_ready(),
+            Component::Envoy => gateway::envoy_is_ready(),
             Component::ControllerManager
             | Component::Scheduler
             | Component::Kwok

@@ -12,10 +12,11 @@ const COLLECTION: &str = "/apis/apiextensions.k8s.io/v1/customresourcedefinition
 /// Longest wait until the API server serves a new kind.
 const SERVED_WITHIN: Duration = Duration::from_secs(30);
 
-/// Istio's two kinds that route traffic, with every field kept and none checked.
-pub(crate) const ISTIO: [&str; 2] = [
+/// Istio's kinds that route traffic, with every field kept and none checked.
+pub(crate) const ISTIO: [&str; 3] = [
     include_str!("../../../tests/control-plane/crds/virtualservices.yaml"),
     include_str!("../../../tests/control-plane/crds/destinationrules.yaml"),
+    include_str!("../../../tests/control-plane/crds/gateways.yaml"),
 ];
 
 /// The kinds of Argo Rollouts, with every field kept and none checked.

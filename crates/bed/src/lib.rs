@@ -2,7 +2,8 @@
 //!
 //! Certificates and RBAC are on, everything listens on loopback and on free ports, and nothing outlives the process that
 //! started it. Pods are scheduled for real; a label says how each of them then behaves ([`SIM_LABEL`]). No containers run,
-//! so nothing answers behind a Service.
+//! so nothing answers behind a Service, unless a test does: [`in_a_network_of_its_own`] the pods' addresses are its own, and
+//! [`ControlPlane::install_gateway`] brings Istio and Envoy, who send it the users' requests.
 //!
 //! Blocking, without a runtime of its own to be seen: usable from a plain test and from inside an async one, where a short
 //! wait is no harm.
@@ -23,8 +24,10 @@ mod control_plane;
 mod crds;
 mod error;
 mod folder;
+mod gateway;
 mod kubeconfig;
 mod middleman;
+mod network;
 mod nodes;
 mod process;
 mod programs;
@@ -36,6 +39,8 @@ pub use api::Answer;
 pub use components::Component;
 pub use control_plane::{ControlPlane, Options};
 pub use error::BedError;
+pub use gateway::{GATEWAY, Gateway};
 pub use middleman::{Asked, Counts, Middleman, Rule, Spoil, Verb};
+pub use network::in_a_network_of_its_own;
 pub use stages::SIM_LABEL;
 pub use wait::until;

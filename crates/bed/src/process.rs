@@ -32,6 +32,7 @@ impl Process {
         let mut command = Command::new("setpriv");
         // The kernel kills it when the thread that started it ends: see `keeper`.
         command.args(["--pdeathsig", "KILL", "--"]).arg(program).args(arguments);
+        command.envs(component.environment().iter().copied());
         command.stdin(Stdio::null()).stdout(output).stderr(errors);
         let child = spawn(command).map_err(|source| BedError::Start { component, source })?;
         Ok(Self { component, child, log })

@@ -10,6 +10,7 @@ mod mesh;
 mod owner;
 mod pinned;
 mod told;
+mod ways;
 
 use std::{
     fs::File,

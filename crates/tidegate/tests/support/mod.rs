@@ -19,7 +19,7 @@ use std::{
 use serde_json::Value;
 
 pub(crate) use process::kill;
-pub(crate) use prometheus::Prometheus;
+pub(crate) use prometheus::{Prometheus, scraped};
 pub(crate) use ran::Ran;
 pub(crate) use users::Users;
 

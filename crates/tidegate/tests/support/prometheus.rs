@@ -3,7 +3,7 @@
 use std::{
     fs::{self, File},
     net::{Ipv4Addr, TcpStream},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
 };
 
@@ -63,15 +63,18 @@ impl Prometheus {
     /// The same for whoever listens at these ports.
     pub(crate) fn scrape_at(&self, ports: &[u16]) -> &Self {
         let targets: Vec<String> = ports.iter().map(|port| format!("127.0.0.1:{port}")).collect();
-        let text = serde_json::json!([{ "targets": targets }]).to_string();
-        let (new, file) = (self.folder.join("targets.new"), self.folder.join("targets.json"));
-        fs::write(&new, text).and_then(|()| fs::rename(new, file)).expect("targets");
+        scraped(&self.folder, &serde_json::json!([{ "targets": targets }]));
         let up = |port: &u16| {
             let query = format!("/api/v1/query?query=up%7Binstance%3D%22127.0.0.1:{port}%22%7D");
             self.ask(&query).is_some_and(|answer| answer["data"]["result"][0]["value"][1] == "1")
         };
         until(|| ports.iter().all(up), || self.log());
         self
+    }
+
+    /// Where [`scraped`] is told of who else is to be scraped.
+    pub(crate) fn folder(&self) -> PathBuf {
+        self.folder.clone()
     }
 
     pub(crate) fn address(&self) -> String {
@@ -85,6 +88,12 @@ impl Prometheus {
     fn log(&self) -> String {
         fs::read_to_string(self.folder.join("log")).unwrap_or_default()
     }
+}
+
+/// Groups of `targets`, each with its `labels`, that the Prometheus of this folder scrapes from now on.
+pub(crate) fn scraped(folder: &Path, groups: &serde_json::Value) {
+    let (new, file) = (folder.join("targets.new"), folder.join("targets.json"));
+    fs::write(&new, groups.to_string()).and_then(|()| fs::rename(new, file)).expect("targets");
 }
 
 impl Drop for Prometheus {

@@ -1,37 +1,66 @@
-//! Rollouts behind an `HTTPRoute`, judged by what a real Prometheus says.
+//! Rollouts behind a route of Gateway API and of Istio, that a real gateway follows, judged by what a real Prometheus says.
 
 use serde_json::{Value, json};
-use tidegate_bed::{Access, ControlPlane};
+use tidegate_bed::{Access, ControlPlane, GATEWAY, in_a_network_of_its_own};
 
 use super::{
-    mesh::{Mesh, copies, weights},
+    mesh::{HOST, Mesh, copies, weights},
     template,
 };
 use crate::support::{Project, Prometheus, until};
 
 /// A service behind a route, whose requests are counted.
-struct Shop {
-    project: Project,
+pub(super) struct Shop {
+    pub(super) project: Project,
     admin: &'static Access,
     namespace: String,
-    mesh: Mesh,
+    way: Way,
+    pub(super) mesh: Mesh,
     prometheus: Prometheus,
+}
+
+/// What says where users' requests go.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Way {
+    /// Weights of an `HTTPRoute`.
+    HttpRoute,
+    /// Weights of a `VirtualService`, between two hosts.
+    Hosts,
+    /// Weights of a `VirtualService`, between two subsets of one host.
+    Subsets,
+}
+
+impl Way {
+    /// As `traffic` says it.
+    const fn said(self) -> &'static str {
+        match self {
+            Self::HttpRoute => "{http_route: shop}",
+            Self::Hosts => "{virtual_service: shop}",
+            Self::Subsets => "{virtual_service: shop, destination_rule: shop}",
+        }
+    }
 }
 
 impl Shop {
     /// With these steps and gates, each as YAML.
     fn new(strategy: &str, gates: &str) -> Self {
+        Self::by(Way::HttpRoute, "", strategy, gates)
+    }
+
+    /// The same by another route, and with `more` said of the service on Kubernetes.
+    pub(super) fn by(way: Way, more: &str, strategy: &str, gates: &str) -> Self {
         let plane = ControlPlane::shared().expect("a control plane");
-        plane.install_gateway_api().expect("Gateway API");
+        let gateway = plane.install_gateway().expect("a gateway");
         let mut project = Project::new();
         project.environment("KUBECONFIG", &plane.kubeconfig().to_string_lossy());
         let (admin, namespace) = (plane.admin(), plane.namespace("judged").expect("a namespace"));
-        let mesh = Mesh::of(admin, &route(&namespace));
         let prometheus = Prometheus::of(&project);
-        let shop = Self { project, admin, namespace, mesh, prometheus };
+        let door = if way == Way::HttpRoute { gateway.route() } else { gateway.mesh() };
+        let mesh = Mesh::of(plane, &namespace, door, prometheus.folder());
+        let shop = Self { project, admin, namespace, way, mesh, prometheus };
         shop.objects();
-        shop.write(strategy, gates);
-        shop.prometheus.scrape_at(&[shop.mesh.port]);
+        shop.write(more, strategy, gates);
+        shop.mesh.opens();
         shop
     }
 
@@ -41,22 +70,32 @@ impl Shop {
             let path = format!("{group}/namespaces/{}/{kind}", self.namespace);
             self.admin.create(&path, object).expect("made");
         };
-        let service = json!({"metadata": {"name": "shop"}, "spec": {"selector": {"app": "shop"}, "ports": [{"port": 80}]}});
+        let ports = json!([{"name": "http", "port": 80, "targetPort": 8080}]);
+        let service =
+            json!({"metadata": {"name": "shop"}, "spec": {"selector": {"app": "shop"}, "ports": ports}});
         create("/api/v1", "services", &service);
         let deployment = json!({
             "metadata": {"name": "shop"},
             "spec": {"replicas": 2, "selector": {"matchLabels": {"app": "shop"}}, "template": template(&image('a'), None)},
         });
         create("/apis/apps/v1", "deployments", &deployment);
-        let rules = json!([{"backendRefs": [{"name": "shop", "port": 80}]}]);
-        create(
-            "/apis/gateway.networking.k8s.io/v1",
-            "httproutes",
-            &json!({
-                "apiVersion": "gateway.networking.k8s.io/v1", "kind": "HTTPRoute",
-                "metadata": {"name": "shop"}, "spec": {"rules": rules},
-            }),
-        );
+        if self.way == Way::HttpRoute {
+            let rules = json!([{"backendRefs": [{"name": "shop", "port": 80}]}]);
+            let spec = json!({"hostnames": [HOST], "parentRefs": [{"name": GATEWAY, "namespace": GATEWAY}], "rules": rules});
+            create(
+                "/apis/gateway.networking.k8s.io/v1",
+                "httproutes",
+                &named("gateway.networking.k8s.io/v1", "HTTPRoute", &spec),
+            );
+        } else {
+            let routes = json!([{"route": [{"destination": {"host": "shop", "port": {"number": 80}}}]}]);
+            let spec = json!({"hosts": [HOST], "gateways": [format!("{GATEWAY}/{GATEWAY}")], "http": routes});
+            create(ISTIO, "virtualservices", &named("networking.istio.io/v1", "VirtualService", &spec));
+        }
+        if self.way == Way::Subsets {
+            let spec = json!({"host": "shop"});
+            create(ISTIO, "destinationrules", &named("networking.istio.io/v1", "DestinationRule", &spec));
+        }
         let ready = || {
             let path = format!("/apis/apps/v1/namespaces/{}/deployments/shop", self.namespace);
             self.admin.get(&path).is_ok_and(|object| object["status"]["readyReplicas"] == 2)
@@ -64,13 +103,13 @@ impl Shop {
         until(ready, || "the Deployment is not ready".to_owned());
     }
 
-    fn write(&self, strategy: &str, gates: &str) {
+    fn write(&self, more: &str, strategy: &str, gates: &str) {
         let manifest = json!({
             "apiVersion": "apps/v1", "kind": "Deployment",
             "metadata": {"name": "shop"}, "spec": {"template": template(&image('a'), None)},
         });
         std::fs::write(self.project.root().join("deploy.yaml"), manifest.to_string()).expect("a manifest");
-        let counter = |more: &str| format!("'http_requests_total{{release=\"{{{{release}}}}\"{more}}}'");
+        let counter = |more: &str| format!("'http_requests_total{{pod=~\"{{{{pods}}}}\"{more}}}'");
         let asked = format!(
             "address: '{}', lookback: 30s, requests: {}, failures: {}",
             self.prometheus.address(),
@@ -78,8 +117,9 @@ impl Shop {
             counter(",code=~\"5..\""),
         );
         let run = format!(
-            "{{manifest: deploy.yaml, namespace: {}, service: shop, replicas: 2, traffic: {{http_route: shop}}}}",
-            self.namespace
+            "{{manifest: deploy.yaml, namespace: {}, service: shop, replicas: 2, traffic: {}{more}}}",
+            self.namespace,
+            self.way.said()
         );
         let text = format!(
             "version: 1\nservices:\n  shop:\n    run: {{kubernetes: {run}}}\n    strategy: {strategy}\n    watch: 0s\n    \
@@ -89,14 +129,17 @@ impl Shop {
         std::fs::write(self.project.config(), text).expect("a configuration");
     }
 
-    /// Starts a rollout of another image; users come to both releases from then on.
-    fn begin(&self, letter: char) -> String {
+    /// Starts a rollout of another image.
+    pub(super) fn begin(&self, letter: char) -> String {
         let begun = self.project.run(&["deploy", "--detach", "--json", "--image", &image(letter)]);
         let id = begun.code(0).json()["deployment"].as_str().expect("an id").to_owned();
-        let status = self.project.run(&["status", &id, "--json"]).code(0).json();
-        let tag = |key: &str| status[0][key].as_str().expect("a release").to_owned();
-        self.mesh.carries(&tag("release"), &tag("stable"));
         id
+    }
+
+    /// The tag of the release that this brings.
+    pub(super) fn release(&self, id: &str) -> String {
+        let status = self.project.run(&["status", id, "--json"]).code(0).json();
+        status[0]["release"].as_str().expect("a release").to_owned()
     }
 
     /// The weight of the new release, in per cent, as the API server has it.
@@ -105,7 +148,7 @@ impl Shop {
         (100 * preview + all / 2) / all
     }
 
-    fn why(&self, id: &str) -> String {
+    pub(super) fn why(&self, id: &str) -> String {
         self.project.run(&["why", id]).code(0).stdout.clone()
     }
 
@@ -115,6 +158,12 @@ impl Shop {
         until(held, || self.project.run(&["history", id]).stdout);
         until(|| self.why(id).contains(said), || self.why(id));
     }
+}
+
+const ISTIO: &str = "/apis/networking.istio.io/v1";
+
+fn named(version: &str, kind: &str, spec: &Value) -> Value {
+    json!({"apiVersion": version, "kind": kind, "metadata": {"name": "shop"}, "spec": spec})
 }
 
 fn route(namespace: &str) -> String {
@@ -127,12 +176,17 @@ fn image(letter: char) -> String {
 
 #[test]
 fn a_release_whose_requests_begin_to_fail_goes_back_by_itself() {
+    if !in_a_network_of_its_own(&a_release_whose_requests_begin_to_fail_goes_back_by_itself) {
+        return;
+    }
     let errors = "latency_p95: off, latency_p99: off, latency_shift: off, error_rate: {metric: requests, hold_max: 30s}";
     let shop = Shop::new("{canary: {steps: [50%, 100%], bake: 20s}}", errors);
     let id = shop.begin('b');
     shop.project.reaches(&id, "canary_waiting");
     assert_eq!(shop.percent(), 50);
-    shop.mesh.fails();
+    let share = shop.mesh.share(&shop.release(&id), 1_000);
+    assert!((share - 0.5).abs() < 0.1, "half of the users are there: {share}");
+    shop.mesh.fails(&shop.release(&id));
     shop.project.reaches(&id, "rolled_back");
     assert_eq!(shop.percent(), 0);
     let why = shop.why(&id);
@@ -141,6 +195,11 @@ fn a_release_whose_requests_begin_to_fail_goes_back_by_itself() {
 
 #[test]
 fn without_the_metrics_nothing_is_promoted_it_says_so_and_the_way_back_needs_none() {
+    if !in_a_network_of_its_own(
+        &without_the_metrics_nothing_is_promoted_it_says_so_and_the_way_back_needs_none,
+    ) {
+        return;
+    }
     let gates = "latency_p95: off, latency_p99: off, latency_shift: off, error_rate: {metric: requests, hold_max: 10m}";
     let mut shop = Shop::new("{canary: {steps: [50%, 100%], bake: 6s}}", gates);
     let id = shop.begin('b');
@@ -162,8 +221,14 @@ fn without_the_metrics_nothing_is_promoted_it_says_so_and_the_way_back_needs_non
 
 #[test]
 fn a_share_that_the_route_says_and_no_request_shows_is_waited_for_and_turned_back() {
+    if !in_a_network_of_its_own(
+        &a_share_that_the_route_says_and_no_request_shows_is_waited_for_and_turned_back,
+    ) {
+        return;
+    }
+    // Prometheus takes up to five seconds until it scrapes pods that are new, and two scrapes more to see them answer.
     let gates = "latency_p95: off, latency_p99: off, latency_shift: off, error_rate: off, \
-                 request_rate: {metric: requests, hold_max: 5s}";
+                 request_rate: {metric: requests, hold_max: 15s}";
     let shop = Shop::new("{canary: {steps: [20%, 100%], bake: 4s}}", gates);
     shop.mesh.follows(false);
     let id = shop.begin('b');
@@ -174,7 +239,8 @@ fn a_share_that_the_route_says_and_no_request_shows_is_waited_for_and_turned_bac
     let why = shop.why(&id);
     assert!(why.contains("asked 20 %, observed 0 % of ") && why.contains("what the route says"), "{why}");
 
-    // A mesh that is told of it late is waited for, and then it goes on.
+    shop.mesh.lost_none();
+    // A gateway that is told of it late is waited for, and then it goes on.
     let id = shop.begin('c');
     shop.waits(&id, "asked 20 %, observed 0 % of ");
     shop.mesh.follows(true);
@@ -183,6 +249,9 @@ fn a_share_that_the_route_says_and_no_request_shows_is_waited_for_and_turned_bac
 
 #[test]
 fn copies_that_a_mesh_sends_are_judged_by_the_metrics_of_who_answers_them() {
+    if !in_a_network_of_its_own(&copies_that_a_mesh_sends_are_judged_by_the_metrics_of_who_answers_them) {
+        return;
+    }
     let errors = "latency_p95: off, latency_p99: off, latency_shift: off, request_rate: off, \
                   error_rate: {metric: requests, hold_max: 30s}";
     let phase = "{canary: {steps: [50%, 100%], bake: 20s}}\n    shadow: {share: 50%, bake: 20s, \
@@ -194,7 +263,7 @@ fn copies_that_a_mesh_sends_are_judged_by_the_metrics_of_who_answers_them() {
     shop.project.reaches(&id, "canary_waiting");
     let route = shop.admin.get(&route(&shop.namespace)).expect("the route");
     assert_eq!((copies(&route), shop.percent()), (50, 0));
-    shop.mesh.fails();
+    shop.mesh.fails(&shop.release(&id));
     shop.project.reaches(&id, "rolled_back");
     let why = shop.why(&id);
     assert!(why.contains("error_rate") && why.contains("shadow 50 %"), "{why}");

@@ -1,130 +1,266 @@
-//! A data plane and its users: it splits requests as the route on the API server says, and counts them where Prometheus scrapes.
+//! A real gateway, the users who come to it, and the pods that it brings them to: one server of this test plays them all, and
+//! Prometheus scrapes each of them.
 
 use std::{
-    io::{Read as _, Write as _},
-    net::{Ipv4Addr, TcpListener},
+    collections::{BTreeMap, BTreeSet},
+    io::{BufRead as _, BufReader, Error, Read as _, Write as _},
+    net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream},
+    path::PathBuf,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     thread,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
-use serde_json::Value;
-use tidegate_bed::Access;
+use rustix::process::{Pid, Signal};
+use serde_json::{Value, json};
+use tidegate_bed::{Component, ControlPlane};
 
-/// Requests of all users, a second.
-const RATE: f64 = 400.0;
+use crate::support::{scraped, until};
 
-/// The data plane of one route. It lives as long as the tests.
+/// Where the pods listen.
+const PORT: u16 = 8080;
+/// Whom users ask for.
+pub(super) const HOST: &str = "shop.example";
+/// How many users there are, and how long each of them waits before the next request: 400 a second, about.
+const USERS: usize = 4;
+const PAUSE: Duration = Duration::from_millis(10);
+/// Longest wait of a user.
+const ANSWER_WITHIN: Duration = Duration::from_secs(5);
+/// A pod that has been gone for so long is asked nothing any more.
+const GONE_FOR: Duration = Duration::from_secs(1);
+
+/// The users of one host and the pods of one namespace. All live as long as the tests.
 #[derive(Clone)]
 pub(super) struct Mesh {
-    pub(super) port: u16,
+    plane: &'static ControlPlane,
+    pods: String,
+    /// Where users come.
+    door: SocketAddr,
     state: Arc<Mutex<State>>,
 }
 
+#[derive(Default)]
 struct State {
-    admin: &'static Access,
-    route: String,
-    /// Whether it does what the route says; otherwise everything goes to the stable release.
-    follows: bool,
-    /// Whether half of the new release's answers are failures.
-    failing: bool,
-    releases: [Release; 2],
-    last: Instant,
+    /// Addresses of pods, and when each was seen last.
+    alive: BTreeMap<IpAddr, Instant>,
+    /// Those of which every second answer is a failure.
+    failing: BTreeSet<IpAddr>,
+    /// Answers of each pod, and how many of them were failures.
+    counts: BTreeMap<IpAddr, [u64; 2]>,
+    /// What went wrong for users that no pod is the reason of.
+    lost: Vec<String>,
 }
 
-#[derive(Default)]
-struct Release {
-    tag: String,
-    requests: f64,
-    failures: f64,
+/// One answer as a user sees it.
+struct Seen {
+    status: u16,
+    body: String,
 }
 
 impl Mesh {
-    /// Behind the `HTTPRoute` at this path.
-    pub(super) fn of(admin: &'static Access, route: &str) -> Self {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
-        let port = listener.local_addr().expect("an address").port();
-        let state = State {
-            admin,
-            route: route.to_owned(),
-            follows: true,
-            failing: false,
-            releases: Default::default(),
-            last: Instant::now(),
-        };
-        let mesh = Self { port, state: Arc::new(Mutex::new(state)) };
-        let serving = mesh.clone();
+    /// Pods are there at once, and the Prometheus of this folder scrapes each of them as soon as it is.
+    pub(super) fn of(
+        plane: &'static ControlPlane,
+        namespace: &str,
+        door: SocketAddr,
+        prometheus: PathBuf,
+    ) -> Self {
+        let pods = format!("/api/v1/namespaces/{namespace}/pods");
+        let mesh = Self { plane, pods, door, state: Arc::default() };
+        let listener = TcpListener::bind((Ipv4Addr::UNSPECIFIED, PORT)).expect("a port");
+        let (serving, looking) = (mesh.clone(), mesh.clone());
         thread::spawn(move || {
-            for mut scrape in listener.incoming().flatten() {
-                let mut asked = [0; 4];
-                if scrape.read_exact(&mut asked).is_err() {
-                    continue;
-                }
-                let body = serving.state().page();
-                let head = format!(
-                    "HTTP/1.1 200 OK\r\ncontent-type: text/plain; version=0.0.4\r\nconnection: close\r\ncontent-length: {}\r\n\r\n",
-                    body.len()
-                );
+            for stream in listener.incoming().flatten() {
+                let mesh = serving.clone();
                 // Whoever left is not answered.
-                drop(scrape.write_all((head + &body).as_bytes()));
+                thread::spawn(move || drop(mesh.serve(&stream)));
+            }
+        });
+        thread::spawn(move || {
+            let mut scraping = BTreeMap::new();
+            loop {
+                let pods = looking.look();
+                if pods != scraping {
+                    scraped(&prometheus, &pods.iter().map(target).collect());
+                    scraping = pods;
+                }
+                thread::sleep(Duration::from_millis(100));
             }
         });
         mesh
     }
 
-    /// Another rollout: users have asked nothing of these two yet.
-    pub(super) fn carries(&self, new: &str, stable: &str) {
-        let release = |tag: &str| Release { tag: tag.to_owned(), ..Release::default() };
-        let mut state = self.state();
-        (state.releases, state.failing) = ([release(new), release(stable)], false);
-        state.last = Instant::now();
+    /// Addresses and names of the pods that there are now.
+    fn look(&self) -> BTreeMap<IpAddr, String> {
+        let (now, pods) = (Instant::now(), self.pods(|_| true));
+        self.state().alive.extend(pods.keys().map(|address| (*address, now)));
+        pods
     }
 
+    /// Users come from the moment when the gateway knows the way.
+    pub(super) fn opens(&self) -> &Self {
+        let ask = || self.ask(&mut None, "accept: */*").map_or(0, |seen| seen.status);
+        until(|| ask() == 200, || format!("the gateway answers {}", ask()));
+        for _ in 0..USERS {
+            let mesh = self.clone();
+            thread::spawn(move || {
+                let mut connection = None;
+                loop {
+                    match mesh.ask(&mut connection, "accept: */*") {
+                        // What a pod says is no fault of the way there.
+                        Ok(seen) if seen.body.starts_with("pod ") => {}
+                        Ok(seen) => mesh.state().lost.push(format!("{} {}", seen.status, seen.body)),
+                        Err(why) => mesh.state().lost.push(why.to_string()),
+                    }
+                    thread::sleep(PAUSE);
+                }
+            });
+        }
+        self
+    }
+
+    /// Whether the gateway is told what the routes say.
     pub(super) fn follows(&self, follows: bool) {
-        self.state().follows = follows;
+        let pid = self.plane.pid(Component::Istiod).and_then(|pid| Pid::from_raw(pid.cast_signed()));
+        let signal = if follows { Signal::CONT } else { Signal::STOP };
+        rustix::process::kill_process(pid.expect("it runs"), signal).expect("a signal");
     }
 
-    pub(super) fn fails(&self) {
-        self.state().failing = true;
+    /// Every second answer of the new release's pods is a failure from now on.
+    pub(super) fn fails(&self, release: &str) {
+        let failing = self.of_release(release);
+        assert!(!failing.is_empty(), "{release} has pods");
+        self.state().failing.extend(failing.into_keys());
+    }
+
+    /// The new release's part of what is answered until so many requests were.
+    pub(super) fn share(&self, release: &str, requests: u64) -> f64 {
+        let of = self.of_release(release);
+        let count = || {
+            let state = self.state();
+            let sum = |wanted: &dyn Fn(&IpAddr) -> bool| -> u64 {
+                state.counts.iter().filter(|(address, _)| wanted(address)).map(|(_, [all, _])| all).sum()
+            };
+            [sum(&|address| of.contains_key(address)), sum(&|_| true)]
+        };
+        let before = count();
+        until(|| count()[1] >= before[1] + requests, || format!("{:?}", self.state().lost));
+        let after = count();
+        (after[0] - before[0]) as f64 / (after[1] - before[1]) as f64
+    }
+
+    /// Not one request has failed, but for those that a pod has answered so.
+    pub(super) fn lost_none(&self) {
+        let state = self.state();
+        assert!(state.lost.is_empty(), "{} requests: {:?}", state.lost.len(), state.lost.first());
+    }
+
+    /// Addresses and names of pods.
+    fn pods(&self, wanted: impl Fn(&Value) -> bool) -> BTreeMap<IpAddr, String> {
+        let list = self.plane.admin().get(&self.pods).unwrap_or_default();
+        let pods = list["items"].as_array().into_iter().flatten().filter(|pod| wanted(pod));
+        let named = |pod: &Value| {
+            let address = pod["status"]["podIP"].as_str()?.parse().ok()?;
+            Some((address, pod["metadata"]["name"].as_str()?.to_owned()))
+        };
+        pods.filter_map(named).collect()
+    }
+
+    fn of_release(&self, release: &str) -> BTreeMap<IpAddr, String> {
+        self.pods(|pod| pod["metadata"]["labels"]["tidegate.dev/release"] == release)
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
 
-impl State {
-    /// Counts what came since the last page.
-    fn page(&mut self) -> String {
-        let [share, copies] = if self.follows { self.shares() } else { [0.0, 0.0] };
-        let came = self.last.elapsed().as_secs_f64() * RATE;
-        self.last = Instant::now();
-        let failing = if self.failing { 0.5 } else { 0.0 };
-        let mut text = "# TYPE http_requests_total counter\n".to_owned();
-        for (release, part, failing) in self
-            .releases
-            .iter_mut()
-            .zip([share + copies, 1.0 - share])
-            .zip([failing, 0.0])
-            .map(|((a, b), c)| (a, b, c))
-        {
-            release.requests += came * part;
-            release.failures += came * part * failing;
-            let (all, failed) = (release.requests.floor(), release.failures.floor());
-            for (code, count) in [("200", all - failed), ("500", failed)] {
-                let line =
-                    format!("http_requests_total{{release=\"{}\",code=\"{code}\"}} {count}\n", release.tag);
-                text.push_str(&line);
-            }
+    /// Answers what comes on one connection.
+    fn serve(&self, stream: &TcpStream) -> Result<(), Error> {
+        let pod = stream.local_addr()?.ip();
+        let mut asks = BufReader::new(stream);
+        while let Some((first, _)) = head(&mut asks)? {
+            let (status, body) =
+                if first.starts_with("GET /metrics ") { (200, self.page(pod)) } else { self.answer(pod) };
+            let head = format!(
+                "HTTP/1.1 {status} X\r\ncontent-type: text/plain; version=0.0.4\r\ncontent-length: {}",
+                body.len()
+            );
+            let mut to = stream;
+            to.write_all(format!("{head}\r\n\r\n{body}").as_bytes())?;
         }
-        text
+        Ok(())
     }
 
-    /// The new release's share of the requests and of copies as the API server has them now.
-    fn shares(&self) -> [f64; 2] {
-        let route = self.admin.get(&self.route).unwrap_or_default();
-        let part = |[of, all]: [u64; 2]| of as f64 / all.max(1) as f64;
-        [part(weights(&route)), part([copies(&route), 100])]
+    fn answer(&self, pod: IpAddr) -> (u16, String) {
+        let mut state = self.state();
+        if state.alive.get(&pod).is_none_or(|seen| seen.elapsed() > GONE_FOR) {
+            return (503, format!("no pod has the address {pod} any more"));
+        }
+        let fails = state.failing.contains(&pod);
+        let [all, failed] = state.counts.entry(pod).or_default();
+        *all += 1;
+        let fails = fails && *all % 2 == 0;
+        *failed += u64::from(fails);
+        (if fails { 500 } else { 200 }, format!("pod {pod}"))
+    }
+
+    /// What Prometheus gets.
+    fn page(&self, pod: IpAddr) -> String {
+        let [all, failed] = self.state().counts.get(&pod).copied().unwrap_or_default();
+        let line = |code: &str, count: u64| format!("http_requests_total{{code=\"{code}\"}} {count}\n");
+        format!("# TYPE http_requests_total counter\n{}{}", line("200", all - failed), line("500", failed))
+    }
+
+    /// Whether a request with this line in its head is answered by a pod of the release.
+    pub(super) fn reaches(&self, release: &str, line: &str) -> bool {
+        let seen = self.ask(&mut None, line).expect("an answer");
+        self.of_release(release).keys().any(|pod| seen.body == format!("pod {pod}"))
+    }
+
+    /// Asks once, on this connection while it lasts.
+    fn ask(&self, connection: &mut Option<BufReader<TcpStream>>, line: &str) -> Result<Seen, Error> {
+        let mut stream = match connection.take() {
+            Some(stream) => stream,
+            None => {
+                let stream = TcpStream::connect(self.door)?;
+                stream.set_read_timeout(Some(ANSWER_WITHIN))?;
+                BufReader::new(stream)
+            }
+        };
+        stream.get_mut().write_all(format!("GET / HTTP/1.1\r\nhost: {HOST}\r\n{line}\r\n\r\n").as_bytes())?;
+        let (first, length) = head(&mut stream)?.ok_or_else(|| Error::other("no answer"))?;
+        let mut body = vec![0; length];
+        stream.read_exact(&mut body)?;
+        *connection = Some(stream);
+        let status = first.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or_default();
+        Ok(Seen { status, body: String::from_utf8_lossy(&body).into_owned() })
+    }
+}
+
+/// A pod as Prometheus is told of it.
+fn target((address, name): (&IpAddr, &String)) -> Value {
+    json!({"targets": [SocketAddr::new(*address, PORT)], "labels": {"pod": name}})
+}
+
+/// The first line of a head, and how long the body behind it is; none at the end.
+fn head<R: std::io::Read>(from: &mut BufReader<R>) -> Result<Option<(String, usize)>, Error> {
+    let (mut first, mut length) = (String::new(), 0);
+    loop {
+        let mut line = String::new();
+        if from.read_line(&mut line)? == 0 {
+            return Ok(None);
+        }
+        let line = line.trim_end();
+        if line.is_empty() {
+            return Ok(Some((first, length)));
+        }
+        if first.is_empty() {
+            line.clone_into(&mut first);
+        }
+        let lower = line.to_ascii_lowercase();
+        if let Some(value) = lower.strip_prefix("content-length:") {
+            length = value.trim().parse().map_err(Error::other)?;
+        }
     }
 }
 

@@ -1,0 +1,47 @@
+//! A network of its own for a test, in which every address of a pod is on this machine.
+
+use std::process::Command;
+
+use crate::components::PODS;
+
+/// Set inside.
+const INSIDE: &str = "TIDEGATE_BED_INSIDE";
+
+/// Runs this test again in a network namespace of its own, and then says `false`; inside of it this says `true`, and the test
+/// begins. There, loopback is up, every port is free, and whoever listens on all addresses answers for every pod.
+///
+/// `test` is the test itself: `if !in_a_network_of_its_own(&this_test) { return; }`. It needs `unshare` and `ip`, and to be root
+/// or user namespaces for everybody.
+///
+/// # Panics
+/// When the test inside fails; what it said is printed.
+pub fn in_a_network_of_its_own<F: Fn()>(_test: &F) -> bool {
+    if std::env::var_os(INSIDE).is_some() {
+        return true;
+    }
+    let (_, name) = std::any::type_name::<F>().split_once("::").unwrap_or_default();
+    let program = std::env::current_exe().unwrap_or_else(|why| panic!("this program is not found: {why}"));
+    let script = format!(
+        "ip link set lo up && ip route add local {PODS} dev lo && exec \"$0\" --exact \"$1\" --nocapture"
+    );
+    let mut inside = Command::new("unshare");
+    inside
+        .args(["--net", "--map-root-user", "--", "sh", "-c", &script])
+        .arg(program)
+        .arg(name)
+        .env(INSIDE, "1");
+    match inside.output() {
+        Ok(output) => {
+            let said =
+                [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+            print!("{}", said.concat());
+            // A name that fits no test passes as well.
+            assert!(
+                output.status.success() && said[0].contains("1 passed"),
+                "{name} failed in its own network"
+            );
+            false
+        }
+        Err(why) => panic!("could not start `unshare` (util-linux): {why}"),
+    }
+}
