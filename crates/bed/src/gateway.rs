@@ -58,12 +58,6 @@ impl Gateway {
     pub const fn mesh(self) -> SocketAddr {
         here(MESH_PORT)
     }
-
-    /// Where Envoy's counters are, below `/stats/prometheus`: `envoy_cluster_upstream_rq` by `envoy_cluster_name`
-    /// (`outbound|80||shop.lab.svc.cluster.local`) and `envoy_response_code`.
-    pub const fn metrics(self) -> SocketAddr {
-        here(ADMIN_PORT)
-    }
 }
 
 const fn here(port: u16) -> SocketAddr {
@@ -151,10 +145,6 @@ pub(crate) fn bootstrap((name, address): &(String, String)) -> String {
             "metadata": {"NAMESPACE": GATEWAY, "CLUSTER_ID": CLUSTER, "LABELS": {"app": GATEWAY}},
         },
         "admin": {"address": at(ADMIN_PORT)},
-        // The names of Istio's clusters have dots; what is behind the whole name is the counter's.
-        "stats_config": {"use_all_default_tags": true, "stats_tags": [{
-            "tag_name": "envoy.cluster_name", "regex": r"^cluster\.((outbound\|.+?\.svc\.cluster\.local;?)\.)",
-        }]},
         "dynamic_resources": {
             "ads_config": {
                 "api_type": "GRPC",

@@ -7,11 +7,15 @@ use crate::components::PODS;
 /// Set inside.
 const INSIDE: &str = "TIDEGATE_BED_INSIDE";
 
+/// Whoever is root needs no user namespace, which not every machine has.
+const NAMESPACE: &str = r#"test "$(id -u)" = 0 && root= || root=--map-root-user
+exec unshare --net $root -- sh -c 'ip link set lo up && ip route add local "$PODS" dev lo && exec "$0" --exact "$1" --nocapture' "$0" "$1""#;
+
 /// Runs this test again in a network namespace of its own, and then says `false`; inside of it this says `true`, and the test
 /// begins. There, loopback is up, every port is free, and whoever listens on all addresses answers for every pod.
 ///
-/// `test` is the test itself: `if !in_a_network_of_its_own(&this_test) { return; }`. It needs `unshare` and `ip`, and to be root
-/// or user namespaces for everybody.
+/// It is given the test itself: `if !in_a_network_of_its_own(&this_test) { return; }`. It needs `unshare` (util-linux) and `ip`
+/// (iproute2), and to be root or user namespaces for everybody.
 ///
 /// # Panics
 /// When the test inside fails; what it said is printed.
@@ -21,15 +25,8 @@ pub fn in_a_network_of_its_own<F: Fn()>(_test: &F) -> bool {
     }
     let (_, name) = std::any::type_name::<F>().split_once("::").unwrap_or_default();
     let program = std::env::current_exe().unwrap_or_else(|why| panic!("this program is not found: {why}"));
-    let script = format!(
-        "ip link set lo up && ip route add local {PODS} dev lo && exec \"$0\" --exact \"$1\" --nocapture"
-    );
-    let mut inside = Command::new("unshare");
-    inside
-        .args(["--net", "--map-root-user", "--", "sh", "-c", &script])
-        .arg(program)
-        .arg(name)
-        .env(INSIDE, "1");
+    let mut inside = Command::new("sh");
+    inside.args(["-c", NAMESPACE]).arg(program).arg(name).env(INSIDE, "1").env("PODS", PODS);
     match inside.output() {
         Ok(output) => {
             let said =
@@ -42,6 +39,6 @@ pub fn in_a_network_of_its_own<F: Fn()>(_test: &F) -> bool {
             );
             false
         }
-        Err(why) => panic!("could not start `unshare` (util-linux): {why}"),
+        Err(why) => panic!("could not start `sh`: {why}"),
     }
 }
