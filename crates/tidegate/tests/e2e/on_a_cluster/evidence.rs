@@ -240,6 +240,11 @@ fn a_share_that_the_route_says_and_no_request_shows_is_waited_for_and_turned_bac
     assert!(why.contains("asked 20 %, observed 0 % of ") && why.contains("what the route says"), "{why}");
 
     shop.mesh.lost_none();
+    // What was written down in between is computed again like every verdict.
+    let replayed = shop.project.run(&["replay", &id, "--json"]).json();
+    let verdicts = replayed["verdicts"].as_array().expect("verdicts");
+    assert!(verdicts.len() >= 3 && verdicts.iter().all(|one| one["outcome"] != "differs"), "{replayed}");
+
     // A gateway that is told of it late is waited for, and then it goes on.
     let id = shop.begin('c');
     shop.waits(&id, "asked 20 %, observed 0 % of ");
