@@ -7,8 +7,9 @@ use tidegate_core::deployment::{Event, StateName};
 const GOLDEN: &str = include_str!("../../../core/src/deployment/table.txt");
 
 /// Transitions that the table's sample plan cannot show: it has a stable release, a watch,
-/// a first stage that asks for approval, and counters that never restart.
-const BEYOND_THE_SAMPLE: [(&str, &str); 6] = [
+/// a first stage that asks for approval, counters that never restart, and one reason for which evidence is missing.
+const BEYOND_THE_SAMPLE: [(&str, &str); 7] = [
+    ("canary_evaluating", "judged -> canary_evaluating"),
     ("verifying", "watch_opened -> verifying"),
     ("paused", "watch_opened -> paused"),
     ("deploying", "deployed -> canary"),
