@@ -20,7 +20,7 @@ use crate::wait::until;
 use crate::{Access, BedError, Component, Gateway, Middleman, crds, gateway, nodes, programs};
 
 /// Longest wait for each step of the start. It takes a fraction of it on an idle machine with two cores.
-const STEP_WITHIN: Duration = Duration::from_mins(1);
+const STEP_WITHIN: Duration = Duration::from_mins(2);
 /// A free port can be taken by somebody else before the API server listens there; so often another one is tried.
 const STARTS_MAX: usize = 3;
 /// How long a service account's token is asked for, seconds; the API server gives at least ten minutes.

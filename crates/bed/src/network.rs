@@ -1,8 +1,14 @@
 //! A network of its own for a test, in which every address of a pod is on this machine.
 
-use std::process::Command;
+use std::{
+    process::Command,
+    sync::{Mutex, PoisonError},
+};
 
 use crate::components::PODS;
+
+/// A gateway and its users take a whole machine of two cores: one at a time.
+static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 
 /// Set inside.
 const INSIDE: &str = "TIDEGATE_BED_INSIDE";
@@ -15,7 +21,7 @@ exec unshare --net $root -- sh -c 'ip link set lo up && ip route add local "$POD
 /// begins. There, loopback is up, every port is free, and whoever listens on all addresses answers for every pod.
 ///
 /// It is given the test itself: `if !in_a_network_of_its_own(&this_test) { return; }`. It needs `unshare` (util-linux) and `ip`
-/// (iproute2), and to be root or user namespaces for everybody.
+/// (iproute2), and to be root or user namespaces for everybody. Tests of one program have their networks one after the other.
 ///
 /// # Panics
 /// When the test inside fails; what it said is printed.
@@ -27,11 +33,13 @@ pub fn in_a_network_of_its_own<F: Fn()>(_test: &F) -> bool {
     let program = std::env::current_exe().unwrap_or_else(|why| panic!("this program is not found: {why}"));
     let mut inside = Command::new("sh");
     inside.args(["-c", NAMESPACE]).arg(program).arg(name).env(INSIDE, "1").env("PODS", PODS);
+    let _turn = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
     match inside.output() {
         Ok(output) => {
             let said =
                 [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
-            print!("{}", said.concat());
+            // Who counts results does not count this one.
+            said.iter().flat_map(|said| said.lines()).for_each(|line| println!("  | {line}"));
             // A name that fits no test passes as well.
             assert!(
                 output.status.success() && said[0].contains("1 passed"),
