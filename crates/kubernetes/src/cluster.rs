@@ -21,7 +21,7 @@ use tokio::sync::Semaphore;
 
 use crate::{
     connection,
-    control::Held,
+    control::{Held, no_longer},
     fault::{Asked, ClusterError},
     kinds::Kind,
     rights::{self, Need, Rights},
@@ -339,7 +339,7 @@ impl Lane {
         // What is waiting to be sent, or to be sent again, is not sent any more.
         let answer = tokio::select! {
             biased;
-            () = self.no_longer() => return Err(ClusterError::not_leading(asked)),
+            () = no_longer(self.held.as_ref()) => return Err(ClusterError::not_leading(asked)),
             answer = tokio::time::timeout(ANSWER_MAX, self.answered(again, answer)) => answer,
         };
         if let Ok(answer) = answer {
@@ -347,14 +347,6 @@ impl Lane {
         }
         self.renewed().await;
         Err(ClusterError::late(asked, ANSWER_MAX))
-    }
-
-    /// Waits until the right to act has ended.
-    async fn no_longer(&self) {
-        match &self.held {
-            Some(held) => held.ended().await,
-            None => std::future::pending().await,
-        }
     }
 
     /// The first answer, when the request may be sent again while there is none.

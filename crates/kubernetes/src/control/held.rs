@@ -44,21 +44,22 @@ impl Held {
         !self.left().is_zero()
     }
 
-    /// Waits until it is not held, and a moment longer when it is ended early.
-    pub(crate) async fn ended(&self) {
-        loop {
-            let left = self.left();
-            if left.is_zero() {
-                return;
-            }
-            tokio::time::sleep(left.min(ENDED_LOOK)).await;
-        }
-    }
-
     /// How long it is held from now on; nothing when it is not.
     pub fn left(&self) -> Duration {
         let until = self.start + Duration::from_millis(self.until_ms.load(Ordering::Relaxed));
         until.saturating_duration_since(Instant::now())
+    }
+}
+
+/// Waits until the right is not held, and a moment longer when it is ended early. Where there is none, nothing ends it.
+pub(crate) async fn no_longer(held: Option<&Held>) {
+    let Some(held) = held else { return std::future::pending().await };
+    loop {
+        let left = held.left();
+        if left.is_zero() {
+            return;
+        }
+        tokio::time::sleep(left.min(ENDED_LOOK)).await;
     }
 }
 

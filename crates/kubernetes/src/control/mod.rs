@@ -15,6 +15,7 @@ use kube::{
 use serde_json::{Value, json};
 
 pub use held::Held;
+pub(crate) use held::no_longer;
 pub use lease::{Candidate, Leader, LeaseName, Lost};
 pub use watch::News;
 
@@ -48,6 +49,7 @@ pub enum Scope {
 pub struct Control {
     client: Client,
     cluster: Arc<str>,
+    held: Option<Held>,
 }
 
 /// Something that happened to a Rollout, for `kubectl describe` and `kubectl events`.
@@ -76,7 +78,14 @@ impl Control {
             Address { kubeconfig: kubeconfig.map(Path::to_owned), context: context.map(str::to_owned) };
         let config = configuration(&address).await?;
         let cluster = config.cluster_url.to_string().into();
-        Ok(Self { client: connection::client(&config)?, cluster })
+        Ok(Self { client: connection::client(&config)?, cluster, held: None })
+    }
+
+    /// Asks nothing any more once the right to act has ended: what a leader has to say is nobody's news by then.
+    #[must_use]
+    pub fn while_held(mut self, held: Held) -> Self {
+        self.held = Some(held);
+        self
     }
 
     /// Somebody who wants to lead.
@@ -109,23 +118,20 @@ impl Control {
         Ok(found.map(watch::value))
     }
 
-    /// Puts the status of a Rollout in place by server-side apply: our fields and no others, never by force, and never the
-    /// spec. With `version`, only if the Rollout is still the one that was read. Answers with the Rollout as it is then.
+    /// Puts the status of a Rollout in place by server-side apply: our fields and no others, never by force, never the spec, and
+    /// only if the Rollout is still the `version` that was read: what is on its way when another controller has taken over says
+    /// nothing any more. Answers with the Rollout as it is then.
     pub async fn put_status(
         &self,
         namespace: &str,
         name: &str,
         status: &Value,
-        version: Option<&str>,
+        version: &str,
     ) -> Result<Value, ClusterError> {
-        let mut metadata = json!({"name": name, "namespace": namespace});
-        if let (Some(metadata), Some(version)) = (metadata.as_object_mut(), version) {
-            metadata.insert("resourceVersion".to_owned(), json!(version));
-        }
         let object = json!({
             "apiVersion": Kind::Rollout.api_version(),
             "kind": Kind::Rollout.name(),
-            "metadata": metadata,
+            "metadata": {"name": name, "namespace": namespace, "resourceVersion": version},
             "status": status,
         });
         let (parameters, patch) = (PatchParams::apply(MANAGER), Patch::Apply(&object));
@@ -190,7 +196,12 @@ impl Control {
         answer: impl Future<Output = Result<T, kube::Error>>,
     ) -> Result<T, ClusterError> {
         let asked = self.asked(verb, kind, namespace, name);
-        match tokio::time::timeout(ANSWER_MAX, answer).await {
+        let answer = tokio::select! {
+            biased;
+            () = no_longer(self.held.as_ref()) => return Err(ClusterError::not_leading(asked)),
+            answer = tokio::time::timeout(ANSWER_MAX, answer) => answer,
+        };
+        match answer {
             Ok(answer) => answer.map_err(|why| ClusterError::of(why, asked)),
             Err(_) => Err(ClusterError::late(asked, ANSWER_MAX)),
         }

@@ -349,9 +349,8 @@ impl Desk {
         if is_same(&wanted, rollout.status()) {
             return Ok(None);
         }
-        // The first to write says whose it is: only over what was read.
-        let version = rollout.said("owner").is_none().then(|| rollout.version());
-        let put = self.control.put_status(rollout.namespace(), rollout.name(), &wanted, version).await;
+        let (namespace, name) = (rollout.namespace(), rollout.name());
+        let put = self.control.put_status(namespace, name, &wanted, rollout.version()).await;
         self.counts.written.fetch_add(1, Ordering::Relaxed);
         put.map(Some).map_err(|why| chain(&why))
     }

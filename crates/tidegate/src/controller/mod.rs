@@ -132,7 +132,7 @@ async fn lead(
     let work = async {
         let server = claimed.start(&owner, Some(health.held.clone())).await?;
         let desk = Arc::new(Desk {
-            control: control.clone(),
+            control: control.clone().while_held(health.held.clone()),
             engine: server.engine(),
             targets: server.targets(),
             kubeconfig,

@@ -228,8 +228,9 @@ impl Reconciler {
                 tracing::warn!(namespace = name.0, rollout = name.1, why, "looked at in vain");
                 entry.memory = memory;
                 entry.failures = entry.failures.saturating_add(1);
-                entry.due =
-                    now + (AGAIN_MIN * 2_u32.saturating_pow(entry.failures.min(8) - 1)).min(AGAIN_MAX);
+                let wait = (AGAIN_MIN * 2_u32.saturating_pow(entry.failures.min(8) - 1)).min(AGAIN_MAX);
+                // What came meanwhile, such as the change over which nothing was written, does not wait.
+                entry.due = entry.due.max(now + APART).min(now + wait);
             }
         }
     }
