@@ -4,7 +4,7 @@ use serde_json::Value;
 use tidegate_core::model::{Share, Strategy};
 
 use super::{
-    EffectError, LOOK, Rollout,
+    EffectError, LOOK, Rollout, SPREAD,
     capacity::Capacity,
     root::{self, Serves},
 };
@@ -386,6 +386,7 @@ impl Rollout<'_> {
             }
             if share > Share::NONE || mirror > Share::NONE || !self.new.spec.testers.is_empty() {
                 self.fill_subsets(lane, stable, fence).await?;
+                self.preview_spreads(lane).await?;
             }
             return self.route(lane, share, mirror, fence).await;
         }
@@ -397,6 +398,15 @@ impl Rollout<'_> {
             Serves::All
         };
         self.serve(lane, serves, fence).await?;
+        Ok(())
+    }
+
+    /// Before the first request that a route sends to the preview Service, who sends it has learned of that and of the pods behind.
+    async fn preview_spreads(&self, lane: &Lane) -> Result<(), EffectError> {
+        let unnamed = self.route_known(lane).await? == Share::NONE && self.route_rests(lane).await?;
+        if unnamed && self.rule().is_none() {
+            tokio::time::sleep(SPREAD).await;
+        }
         Ok(())
     }
 

@@ -58,6 +58,17 @@ use tidegate_engine::{Order, journal::BoxFuture};
 /// Longest time between two looks at what is kept of the namespace, while pods come or go. News ends it.
 const LOOK: Duration = Duration::from_secs(1);
 
+/// How long whoever sends users' requests gets to learn of one object before something rests on it: gateways, the proxies of a mesh
+/// and of each node are told of a Service, its pods and a route one by one, in any order. Istio's own advice is "a few seconds".
+///
+/// Nothing on the API server says which of them have learned of what: Istio's word on it in an object's status is off unless asked
+/// for, and to ask `istiod` itself would need its address and a right of its own. So it is a time. A mesh that takes longer (pushes
+/// are gathered while many objects change) answers some requests of a first share with 503, which the gates count.
+///
+/// What can be seen is whether anything rests on a step yet: as long as nothing does, the pause comes again, so a try that was
+/// broken off in the middle of one leaves nothing out. The way back never waits.
+const SPREAD: Duration = Duration::from_secs(2);
+
 /// Time between two looks at the demand while a share is watched.
 const DEMAND_LOOK: Duration = Duration::from_secs(10);
 

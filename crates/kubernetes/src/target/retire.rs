@@ -4,7 +4,7 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 use super::{
-    EffectError, LOOK, Rollout,
+    EffectError, LOOK, Rollout, SPREAD,
     objects::scaled,
     root::{self, Serves},
 };
@@ -31,11 +31,14 @@ impl Rollout<'_> {
             let stays = self.followed(lane, stays).await?;
             self.leave_subsets(lane, &stays, new, fence).await?;
             self.serve(lane, Serves::Only(&stays), fence).await?;
-            if self.stable.is_some() {
-                self.route_at_rest(lane, fence).await?;
-            }
             if new {
+                self.route_at_rest(lane, fence).await?;
                 self.preview_rests(lane, &stays, fence).await?;
+            }
+            self.pods_are_left(leaves).await?;
+            if !new && self.stable.is_some() {
+                // To the users' Service again, of which everybody knows by now that its pods are others.
+                self.route_at_rest(lane, fence).await?;
             }
         }
         let rested = Instant::now();
@@ -60,6 +63,17 @@ impl Rollout<'_> {
         }
         let kept = self.prune(lane, stays, fence).await?;
         tracing::debug!(service = self.plan.service, kept, "old releases kept without pods");
+        Ok(())
+    }
+
+    /// Whoever sent requests to the pods of this release has learned that they go elsewhere.
+    async fn pods_are_left(&self, leaves: Option<&Known<'_>>) -> Result<(), EffectError> {
+        // Subsets have waited for their own reasons.
+        if let (Some(leaves), None) = (leaves, self.rule())
+            && self.workload(leaves)?.present > 0
+        {
+            tokio::time::sleep(SPREAD).await;
+        }
         Ok(())
     }
 

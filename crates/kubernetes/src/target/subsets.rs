@@ -12,12 +12,9 @@
 //!
 //! Proxies learn of each object by itself and some time later, in any order: between two steps is a time for that.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::Duration,
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
 };
 
 use serde_json::{Map, Value};
@@ -25,7 +22,7 @@ use tidegate_core::model::Share;
 use tokio::time::Instant;
 
 use super::{
-    EffectError, Rollout,
+    EffectError, Rollout, SPREAD,
     root::{self, Serves},
 };
 use crate::{
@@ -35,16 +32,6 @@ use crate::{
     spec::{Known, Traffic},
     traffic::destination_rule::{self, NEW, STABLE, Subset},
 };
-
-/// How long the proxies of a mesh get to learn of one object before the next is written. Istio's own advice is "a few seconds".
-///
-/// Nothing on the API server says which proxies have learned of what: Istio's word on it in an object's status is off unless asked
-/// for, and to ask `istiod` itself would need its address and a right of its own. So it is a time. A mesh that takes longer (pushes
-/// are gathered while many objects change) answers some requests of a first share with 503, which the gates count.
-///
-/// What can be seen is whether anything rests on a step yet: as long as the route does not, the pause comes again, so a try that was
-/// broken off in the middle of one leaves nothing out.
-const SPREAD: Duration = Duration::from_secs(2);
 
 /// Our two subsets with these labels, or not there.
 const fn both<'a>(

@@ -13,7 +13,7 @@ use std::{
 
 use rustix::process::{Pid, Signal};
 use serde_json::{Value, json};
-use tidegate_bed::{Component, ControlPlane};
+use tidegate_bed::{BedError, Component, ControlPlane};
 
 use crate::support::{scraped, until};
 
@@ -26,8 +26,8 @@ const USERS: usize = 4;
 const PAUSE: Duration = Duration::from_millis(10);
 /// Longest wait of a user.
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
-/// A pod that has been gone for so long is asked nothing any more.
-const GONE_FOR: Duration = Duration::from_secs(1);
+/// So long it is believed that a pod is there. It ends as soon as it is told to: users must have left it by then.
+const BELIEVED: Duration = Duration::from_millis(200);
 
 /// The users of one host and the pods of one namespace. All live as long as the tests.
 #[derive(Clone)]
@@ -79,8 +79,10 @@ impl Mesh {
         thread::spawn(move || {
             let mut scraping = BTreeMap::new();
             loop {
-                let pods = looking.look();
-                if pods != scraping {
+                // Who does not answer says nothing about pods.
+                if let Ok(pods) = looking.look()
+                    && pods != scraping
+                {
                     scraped(&prometheus, &pods.iter().map(target).collect());
                     scraping = pods;
                 }
@@ -91,10 +93,11 @@ impl Mesh {
     }
 
     /// Addresses and names of the pods that there are now.
-    fn look(&self) -> BTreeMap<IpAddr, String> {
-        let (now, pods) = (Instant::now(), self.pods(|_| true));
+    fn look(&self) -> Result<BTreeMap<IpAddr, String>, BedError> {
+        let now = Instant::now();
+        let pods = self.pods(|pod| pod["metadata"]["deletionTimestamp"].is_null())?;
         self.state().alive.extend(pods.keys().map(|address| (*address, now)));
-        pods
+        Ok(pods)
     }
 
     /// Users come from the moment when the gateway knows the way.
@@ -156,18 +159,19 @@ impl Mesh {
     }
 
     /// Addresses and names of pods.
-    fn pods(&self, wanted: impl Fn(&Value) -> bool) -> BTreeMap<IpAddr, String> {
-        let list = self.plane.admin().get(&self.pods).unwrap_or_default();
+    fn pods(&self, wanted: impl Fn(&Value) -> bool) -> Result<BTreeMap<IpAddr, String>, BedError> {
+        let list = self.plane.admin().get(&self.pods)?;
         let pods = list["items"].as_array().into_iter().flatten().filter(|pod| wanted(pod));
         let named = |pod: &Value| {
             let address = pod["status"]["podIP"].as_str()?.parse().ok()?;
             Some((address, pod["metadata"]["name"].as_str()?.to_owned()))
         };
-        pods.filter_map(named).collect()
+        Ok(pods.filter_map(named).collect())
     }
 
     fn of_release(&self, release: &str) -> BTreeMap<IpAddr, String> {
-        self.pods(|pod| pod["metadata"]["labels"]["tidegate.dev/release"] == release)
+        let pods = self.pods(|pod| pod["metadata"]["labels"]["tidegate.dev/release"] == release);
+        pods.expect("pods")
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -192,10 +196,11 @@ impl Mesh {
     }
 
     fn answer(&self, pod: IpAddr) -> (u16, String) {
-        let mut state = self.state();
-        if state.alive.get(&pod).is_none_or(|seen| seen.elapsed() > GONE_FOR) {
-            return (503, format!("no pod has the address {pod} any more"));
+        let seen = self.state().alive.get(&pod).is_some_and(|seen| seen.elapsed() < BELIEVED);
+        if !seen && self.look().is_ok_and(|pods| !pods.contains_key(&pod)) {
+            return (503, format!("no pod has the address {pod}"));
         }
+        let mut state = self.state();
         let fails = state.failing.contains(&pod);
         let [all, failed] = state.counts.entry(pod).or_default();
         *all += 1;
