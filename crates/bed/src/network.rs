@@ -25,6 +25,7 @@ exec unshare --net $root -- sh -c 'ip link set lo up && ip route add local "$POD
 ///
 /// # Panics
 /// When the test inside fails; what it said is printed.
+#[expect(clippy::panic, reason = "a panic is how a test reports")]
 pub fn in_a_network_of_its_own<F: Fn()>(_test: &F) -> bool {
     if std::env::var_os(INSIDE).is_some() {
         return true;

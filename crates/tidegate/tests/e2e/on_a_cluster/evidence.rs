@@ -132,8 +132,7 @@ impl Shop {
     /// Starts a rollout of another image.
     pub(super) fn begin(&self, letter: char) -> String {
         let begun = self.project.run(&["deploy", "--detach", "--json", "--image", &image(letter)]);
-        let id = begun.code(0).json()["deployment"].as_str().expect("an id").to_owned();
-        id
+        begun.code(0).json()["deployment"].as_str().expect("an id").to_owned()
     }
 
     /// The tag of the release that this brings.

@@ -224,13 +224,12 @@ impl Mesh {
 
     /// Asks once, on this connection while it lasts.
     fn ask(&self, connection: &mut Option<BufReader<TcpStream>>, line: &str) -> Result<Seen, Error> {
-        let mut stream = match connection.take() {
-            Some(stream) => stream,
-            None => {
-                let stream = TcpStream::connect(self.door)?;
-                stream.set_read_timeout(Some(ANSWER_WITHIN))?;
-                BufReader::new(stream)
-            }
+        let mut stream = if let Some(stream) = connection.take() {
+            stream
+        } else {
+            let stream = TcpStream::connect(self.door)?;
+            stream.set_read_timeout(Some(ANSWER_WITHIN))?;
+            BufReader::new(stream)
         };
         stream.get_mut().write_all(format!("GET / HTTP/1.1\r\nhost: {HOST}\r\n{line}\r\n\r\n").as_bytes())?;
         let (first, length) = head(&mut stream)?.ok_or_else(|| Error::other("no answer"))?;
