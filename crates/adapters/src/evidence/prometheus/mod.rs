@@ -249,7 +249,9 @@ const INSTANT: &str = "/api/v1/query";
 /// stores that collect samples from elsewhere move it back, by 30 s where they are careful.
 const COMPUTED_AGE_MAX: Millis = Millis(30_000);
 
-/// What each instance showed at each moment, in order of time.
+/// What each instance showed at each moment, in order of time, up to its newest requests: what was asked later may know of a scrape
+/// that the requests did not have yet. That scrape is whole the next time, and taken then; by halves it would count no requests, and
+/// theirs for the one after.
 fn moments(
     instance_labels: &[String],
     requests: Vec<Series>,
@@ -269,16 +271,23 @@ fn moments(
             shown.requests.push((series.labels.clone(), sample.value, None));
         }
     }
+    // In order of time, so the last of each stays.
+    let newest: BTreeMap<String, Timestamp> = moments.keys().map(|(at, name)| (name.clone(), *at)).collect();
+    // Who has failures and no requests, by another label perhaps, is taken up to the newest requests of all.
+    let of_all = newest.values().max().copied();
+    let is_whole = |name: &str, at: Timestamp| Some(at) <= newest.get(name).copied().or(of_all);
     for series in failures {
         let name = instance(&series.labels);
-        for sample in series.samples {
+        for sample in series.samples.into_iter().filter(|sample| is_whole(&name, sample.at)) {
             let shown = moments.entry((sample.at, name.clone())).or_default();
             shown.failures.push((series.labels.clone(), sample.value, None));
         }
     }
     for histogram in latency {
         let name = instance(&histogram.labels);
-        moments.entry((histogram.at, name)).or_default().latency.push(histogram);
+        if is_whole(&name, histogram.at) {
+            moments.entry((histogram.at, name)).or_default().latency.push(histogram);
+        }
     }
     moments
 }
@@ -294,4 +303,49 @@ fn over(selector: &str, lookback: Millis) -> String {
 
 fn seconds(at: Timestamp) -> String {
     format!("{}.{:03}", at.0.div_euclid(1_000), at.0.rem_euclid(1_000))
+}
+
+#[cfg(test)]
+mod tests {
+    use tidegate_core::expression::Unit;
+
+    use super::{super::counters::Birth, *};
+
+    /// A counter as it was scraped once a second since the beginning.
+    fn counter(name: &str, instance: &str, values: &[f64]) -> Series {
+        let labels = [("__name__", name), ("instance", instance)];
+        let labels = labels.map(|(key, value)| (key.to_owned(), value.to_owned())).into_iter().collect();
+        let samples = values
+            .iter()
+            .zip(1..)
+            .map(|(value, second)| Sample { at: Timestamp(second * 1_000), value: *value });
+        Series { labels, samples: samples.collect() }
+    }
+
+    #[test]
+    fn a_scrape_between_two_queries_is_taken_when_it_is_whole() {
+        let mut tally = Tally::new(Birth::Here, Timestamp(0), Unit::Seconds);
+        let all = [100.0, 200.0, 300.0, 400.0];
+        let mut counted = Vec::new();
+        for seen in 1..=3 {
+            // The failures are asked for a moment later, and have one scrape more.
+            let requests = vec![counter("requests", "a", &all[..seen])];
+            let failures = vec![counter("failures", "a", &[1.0, 2.0, 3.0, 4.0][..=seen])];
+            for ((at, instance), shown) in moments(&["instance".to_owned()], requests, failures, Vec::new()) {
+                tally.observe(&instance, at, &shown).unwrap();
+            }
+            let counters = tally.counters();
+            counted.push((counters.requests, counters.failures));
+        }
+        assert_eq!(counted, [(100, 1), (200, 2), (300, 3)]);
+    }
+
+    #[test]
+    fn failures_that_somebody_else_counts_are_not_lost() {
+        let requests = vec![counter("requests", "a", &[100.0, 200.0])];
+        let failures = vec![counter("failures", "balancer", &[10.0, 20.0, 30.0])];
+        let moments = moments(&["instance".to_owned()], requests, failures, Vec::new());
+        let failed = moments.iter().filter(|(_, shown)| !shown.failures.is_empty()).map(|((at, _), _)| at.0);
+        assert_eq!(failed.collect::<Vec<_>>(), [1_000, 2_000]);
+    }
 }
